@@ -1,0 +1,166 @@
+"""Finish the project: its Python version, its git repository, and the words about what to do next.
+
+Nothing here may fail: cookiecutter deletes the whole project when a hook does. So every
+step that did not work is said in one sentence, and the project can be used without it.
+"""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+ANSWERS = json.loads(r"""
+{{ cookiecutter | tojson }}
+""")
+
+# What Heroku's Python buildpack offers: https://devcenter.heroku.com/articles/python-support
+HEROKU_PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+
+# Of git's environment variables only these reach it: who commits, and where its settings are.
+# The others (GIT_DIR, GIT_WORK_TREE, GIT_INDEX_FILE …) name another repository.
+GIT_VARIABLES = {
+    *("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"),
+    *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_EXEC_PATH"),
+}
+
+MESSAGES = {
+    "en": {
+        "committed": "git: a repository with a first commit is made (branch main).",
+        "nested": (
+            "git: the project has a repository of its own, with a first commit; it lies inside"
+            " another one, {detail}, which should ignore this folder."
+        ),
+        "no_git": "git: not installed, so there is no repository yet; Heroku needs one.",
+        "exists": "git: the folder was a repository already; nothing was committed, see: git status",
+        "tracked": "git: the folder belongs to the repository {detail}; nothing was committed, see: git status",
+        "cruft": "git: left to cruft, no repository was made.",
+        "failed": "git: no repository was made ({detail}); later: git init, git add ., git commit",
+        "next": "Ready. Now:",
+        "page": "The page will be at {url}",
+        "windows": ["py -m venv .venv", r".venv\Scripts\pip install -r requirements-test.txt", r".venv\Scripts\python main.py"],
+    },
+    "ru": {
+        "committed": "git: создан репозиторий с первым коммитом (ветка main).",
+        "nested": (
+            "git: у проекта свой репозиторий с первым коммитом; он лежит внутри другого,"
+            " {detail}, – там эту папку стоит добавить в .gitignore."
+        ),
+        "no_git": "git: не установлен, поэтому репозитория пока нет, а для Heroku он нужен.",
+        "exists": "git: папка уже была репозиторием, коммит не сделан, смотрите: git status",
+        "tracked": "git: папка относится к репозиторию {detail}, коммит не сделан, смотрите: git status",
+        "cruft": "git: предоставлен cruft, репозиторий не создан.",
+        "failed": "git: репозиторий не создан ({detail}); позже: git init, git add ., git commit",
+        "next": "Готово. Теперь:",
+        "page": "Страница будет по адресу {url}",
+        "windows": ["py -m venv .venv", r".venv\Scripts\pip install -r requirements-test.txt", r".venv\Scripts\python main.py"],
+    },
+}
+
+
+def git(*arguments):
+    """Run git on the project; return its CompletedProcess, never raise.
+
+    A status other than 0 says that it failed, with the reason in stderr.
+    """
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") or k in GIT_VARIABLES}
+    command = ["git", *arguments]
+    try:
+        return subprocess.run(
+            command,
+            env=environ,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=60,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return subprocess.CompletedProcess(command, 1, "", str(error))
+
+
+def identity(answers):
+    """Return git's options that name the author, empty where git knows one already."""
+    # Without useConfigOnly git would make up an address from the computer's name.
+    known = [git("-c", "user.useConfigOnly=true", "var", f"GIT_{who}_IDENT") for who in ("AUTHOR", "COMMITTER")]
+    if all(result.returncode == 0 for result in known):
+        return []
+    owner = answers["github_owner"]
+    # git drops these characters, and refuses a name that has no others.
+    name = answers["author_name"].strip(" .,:;<>\"'\\\t")
+    return ["-c", f"user.name={name or owner}", "-c", f"user.email={owner}@users.noreply.github.com"]
+
+
+def make_repository(answers, project):
+    """Make a git repository with a first commit; return (id of a message, its detail)."""
+    if "_commit" in answers:  # cruft compares files and stumbles over a .git of ours
+        return "cruft", ""
+    if shutil.which("git") is None:
+        return "no_git", ""
+    if (project / ".git").exists():
+        return "exists", ""
+    outer = git("rev-parse", "--show-toplevel").stdout.strip()
+    if outer and git("ls-files", ".").stdout:
+        return "tracked", outer
+
+    steps = [
+        # An empty template: none of the person's own hooks.
+        ("init", "--quiet", "--template="),
+        # `git init --initial-branch` would need git 2.28.
+        ("symbolic-ref", "HEAD", "refs/heads/main"),
+        # No rules but the project's own say what to leave out; .env never goes in.
+        ("-c", f"core.excludesFile={os.devnull}", "add", "--all", "--", ".", ":!.env", ":!instance"),
+    ]
+    commit = ["commit", "--quiet", "--no-verify", "--message", "Start from cookiecutter-flask-heroku"]
+    for step in steps:
+        result = git(*step)
+        if result.returncode != 0:
+            break
+    else:
+        settings = ["-c", "commit.gpgSign=false", "-c", f"core.hooksPath={os.devnull}", *identity(answers)]
+        result = git(*settings, *commit)
+    if result.returncode != 0:
+        # A repository without a commit would stop `git add` in one around it.
+        remove(project / ".git")
+        reason = (result.stderr.strip().splitlines() or ["?"])[-1]
+        return "failed", reason
+    return ("nested", outer) if outer else ("committed", "")
+
+
+def remove(folder):
+    """Delete a folder; on Windows git's files are read-only, which has to go first."""
+
+    def make_writable(function, path, _):
+        os.chmod(path, stat.S_IWRITE)
+        function(path)
+
+    if folder.exists():
+        shutil.rmtree(folder, onerror=make_writable)
+
+
+def write_python_version(answers, project):
+    """For `auto`: the Python running now, if Heroku has it. The template has written 3.14."""
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if answers["python_version"] == "auto" and running in HEROKU_PYTHONS:
+        (project / ".python-version").write_text(f"{running}\n", encoding="utf-8", newline="\n")
+
+
+def main():
+    project = Path.cwd()
+    words = MESSAGES[ANSWERS["language"]]
+    write_python_version(ANSWERS, project)
+    message, detail = make_repository(ANSWERS, project)
+    commands = words["windows"] if sys.platform == "win32" else ["make run", "make test"]
+    # A console that cannot show a letter gets a stand-in for it, not a traceback.
+    sys.stdout.reconfigure(errors="backslashreplace")
+    print("", words[message].format(detail=detail), "", words["next"], "", sep="\n")
+    for command in [f"cd {ANSWERS['repo_name']}", *commands]:
+        print(f"    {command}")
+    print("", words["page"].format(url="http://127.0.0.1:5000"), "", sep="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+{%- set ru = cookiecutter.language == "ru" -%}
+"""The database: the models' base, the engine's pool, and who applies migrations."""
+
+import sys
+
+from flask_migrate import Migrate, upgrade
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.orm import DeclarativeBase
+
+import config
+
+
+class Base(DeclarativeBase):
+    """What all models inherit from, through db.Model."""
+
+
+db = SQLAlchemy(model_class=Base)
+migrate = Migrate(directory=config.ROOT / "migrations")
+
+
+def init_app(app):
+    """Connect the app to its database; on a laptop without one, to a local server."""
+    if names := ", ".join(app.config["STALE_CREDENTIALS"]):
+        app.logger.warning(
+            "{{ 'Эти переменные расходятся с DATABASE_URL и не используются: %s (DATABASE_URL обновляет Heroku, скопированное устаревает)' if ru else 'These variables disagree with DATABASE_URL and are not used: %s (Heroku keeps DATABASE_URL current, copies go stale)' }}",
+            names,
+        )
+    local = app.config["SQLALCHEMY_DATABASE_URI"] is None
+    if local:
+        import local_postgres  # here, because only a laptop has what it needs
+
+        app.config["SQLALCHEMY_DATABASE_URI"] = local_postgres.start()
+    db.init_app(app)
+    migrate.init_app(app, db)
+    # A laptop's tables are always up to date. On Heroku that is the work of the release
+    # phase. `flask db …` itself is left alone, to mend a migration that fails.
+    if local and "db" not in sys.argv:
+        with app.app_context():
+            upgrade()

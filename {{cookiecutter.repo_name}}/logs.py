@@ -1,0 +1,58 @@
+"""Logs: one format for all lines, on stdout, where Heroku collects them.
+
+Every line of a request carries the request's id. Heroku's router writes the same id
+into its own line, so `heroku logs` can be searched for all that belongs together.
+"""
+
+import logging
+import re
+import sys
+import time
+import uuid
+
+from flask import g, has_request_context, request
+
+FORMAT = "%(levelname)s [%(request_id)s] %(name)s: %(message)s"
+# The same for the server's own lines, which belong to no request.
+SERVER_FORMAT = "%(levelname)s [-] server: %(message)s"
+
+
+def init_app(app):
+    """Send all log lines to stdout, and write one for every request answered."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter(FORMAT))
+    handler.addFilter(add_request_id)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # The development server would write its own line for every request as well.
+    logging.getLogger("werkzeug").addFilter(is_no_request_line)
+    app.before_request(start_request)
+    app.after_request(finish_request)
+
+
+def add_request_id(record):
+    """Give the record the id of the request that it belongs to, if any."""
+    record.request_id = g.get("request_id", "-") if has_request_context() else "-"
+    return True
+
+
+def is_no_request_line(record):
+    return '" HTTP/' not in record.getMessage() and " HTTP/1" not in record.getMessage()
+
+
+def start_request():
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if re.fullmatch(r"[\w-]{1,64}", given) else uuid.uuid4().hex
+    g.started = time.perf_counter()
+
+
+def finish_request(response):
+    milliseconds = (time.perf_counter() - g.started) * 1000
+    logging.getLogger("request").info(
+        "%s %s %d %.0f ms",
+        request.method,
+        request.path,
+        response.status_code,
+        milliseconds,
+    )
+    response.headers["X-Request-Id"] = g.request_id
+    return response

@@ -1,0 +1,67 @@
+{%- set ru = cookiecutter.language == "ru" -%}
+"""The web process: serves the app to the internet with Granian.
+
+Procfile starts it on the dyno; `python serve.py` does the same on a laptop.
+"""
+
+import os
+import socket
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+
+import config
+import logs
+
+
+def port_number(environ):
+    """Return the port to listen on: Heroku's router expects the app on $PORT."""
+    value = environ.get("PORT") or "5000"
+    if not value.isdecimal() or not 1 <= int(value) <= 65535:
+        raise config.ConfigError(
+            f"{{ 'PORT должна быть числом от 1 до 65535, а не {value!r}.' if ru else 'PORT must be a number from 1 to 65535, not {value!r}.' }}",
+        )
+    return int(value)
+
+
+def check_port_is_free(port):
+    """Granian's own answer to a port in use is a traceback."""
+    with socket.socket() as probe:
+        if os.name == "posix":
+            # A port that was in use a moment ago is free again.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError as error:
+            raise config.ConfigError(
+                f"{{ 'Порт {port} занят или недоступен ({error.strerror}): задайте другой в переменной PORT.' if ru else 'Port {port} is in use or not allowed ({error.strerror}): choose another with the variable PORT.' }}",
+            ) from error
+
+
+def main():
+    settings = config.load()  # stops here, with one sentence, if something is missing
+    port = port_number(os.environ)
+    check_port_is_free(port)
+    workers = settings["WORKERS"]
+    one_line = {"format": logs.SERVER_FORMAT}
+    Granian(
+        "main:init_app",
+        factory=True,
+        interface=Interfaces.WSGI,
+        working_dir=config.ROOT,
+        address="0.0.0.0",  # the router comes from another machine
+        port=port,
+        http=HTTPModes.http1,  # all that Heroku's router speaks
+        websockets=False,
+        workers=workers,
+        blocking_threads=max(1, config.THREADS // workers),
+        # A worker that dies is replaced, so one bad request cannot end the app.
+        respawn_failed_workers=True,
+        # Heroku kills what still runs 30 s after SIGTERM: finish before that.
+        workers_kill_timeout=25,
+        log_dictconfig={"formatters": {"generic": one_line, "access": one_line}},
+    ).serve()
+
+
+if __name__ == "__main__":
+    main()

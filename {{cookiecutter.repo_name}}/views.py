@@ -1,0 +1,151 @@
+{%- set ru = cookiecutter.language == "ru" -%}
+"""The pages: list, search, add and delete notes, download them all, and the errors."""
+
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    flash,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from flask_wtf.csrf import CSRFError
+from psycopg.errors import UndefinedTable
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import OperationalError, ProgrammingError
+from werkzeug.exceptions import HTTPException
+
+import config
+from database import db
+from forms import MAX_LENGTH, NoteForm
+from models import SEARCH_LANGUAGE, Note
+
+bp = Blueprint("notes", __name__)
+
+PAGE_SIZE = 20
+MAX_ID = 2**63 - 1  # PostgreSQL's bigint
+
+
+@bp.app_context_processor
+def names_for_all_pages():
+    return {"project_name": config.PROJECT_NAME, "description": config.DESCRIPTION}
+
+
+@bp.get("/")
+def index():
+    return notes_page(NoteForm())
+
+
+@bp.post("/")
+def add():
+    form = NoteForm()
+    if not form.validate_on_submit():
+        return notes_page(form), 422
+    db.session.add(Note(body=form.body.data.strip()))
+    db.session.commit()
+    flash("{{ 'Заметка добавлена.' if ru else 'Note added.' }}")
+    return redirect(url_for("notes.index"))
+
+
+@bp.post(f"/notes/<int(max={MAX_ID}):note_id>/delete")
+def delete(note_id):
+    note = db.get_or_404(Note, note_id)
+    db.session.delete(note)
+    db.session.commit()
+    flash("{{ 'Заметка удалена.' if ru else 'Note deleted.' }}")
+    return redirect(url_for("notes.index"))
+
+
+@bp.get("/notes.csv")
+def download():
+    """All notes as a file, sent row by row: a million of them fit into any memory."""
+    headers = {"Content-Disposition": "attachment; filename=notes.csv"}
+    return Response(csv_chunks(db.engine), mimetype="text/csv", headers=headers)
+
+
+@bp.get("/healthz")
+def healthz():
+    """For monitoring: 200 while the database answers, 503 while it does not."""
+    try:
+        db.session.execute(text("SELECT 1"))
+    except OperationalError:
+        current_app.logger.exception("health check")
+        return {"database": "unreachable"}, 503
+    return {"database": "ok"}
+
+
+def notes_page(form):
+    """Render one page of notes, newest first.
+
+    The address says which: ?q= are words to find, ?before= the id to go on from.
+    """
+    words = request.args.get("q", "").replace("\0", "").strip()
+    before = request.args.get("before", type=int)
+    query = select(Note).order_by(Note.id.desc())
+    if words:
+        query = query.where(
+            Note.words.op("@@")(func.websearch_to_tsquery(SEARCH_LANGUAGE, words))
+        )
+    if before is not None:
+        # Going on from an id stays fast on any page; OFFSET would read all before it.
+        query = query.where(Note.id < max(0, min(before, MAX_ID)))
+    # One more than is shown tells whether there is a next page.
+    notes = db.session.scalars(query.limit(PAGE_SIZE + 1)).all()
+    return render_template(
+        "notes.html",
+        form=form,
+        max_length=MAX_LENGTH,
+        notes=notes[:PAGE_SIZE],
+        words=words,
+        before=before,
+        next_before=notes[PAGE_SIZE - 1].id if len(notes) > PAGE_SIZE else None,
+    )
+
+
+def csv_chunks(engine):
+    """Yield all notes as CSV, newest first, a piece at a time.
+
+    PostgreSQL writes the CSV itself (COPY), which is several times faster than Python.
+    """
+    # A spreadsheet takes a cell that begins with one of these for a formula.
+    copy = r"""
+        COPY (
+            SELECT id, created_at,
+                   CASE WHEN body ~ '^[=+\-@\t\r]' THEN '''' || body ELSE body END AS body
+            FROM notes ORDER BY id DESC
+        ) TO STDOUT WITH (FORMAT csv, HEADER)
+    """
+    yield "\ufeff".encode()  # tells Excel that the text is UTF-8
+    with (
+        engine.connect() as connection,
+        connection.connection.cursor().copy(copy) as rows,
+    ):
+        for row in rows:
+            yield bytes(row)
+
+
+@bp.app_errorhandler(HTTPException)
+def http_error(error):
+    """404 and its like: the same page, other words."""
+    return render_template("error.html", reason=error.code), error.code
+
+
+@bp.app_errorhandler(CSRFError)
+def form_expired(error):
+    return render_template("error.html", reason="expired"), 400
+
+
+@bp.app_errorhandler(OperationalError)
+def database_down(error):
+    current_app.logger.error("database: %s", error.orig)
+    return render_template("error.html", reason="database"), 503
+
+
+@bp.app_errorhandler(ProgrammingError)
+def database_has_no_tables(error):
+    if not isinstance(error.orig, UndefinedTable):
+        raise error
+    current_app.logger.error("database: no tables yet, run: flask db upgrade")
+    return render_template("error.html", reason="tables"), 503
