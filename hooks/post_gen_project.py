@@ -26,6 +26,13 @@ GIT_VARIABLES = {
     *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_EXEC_PATH"),
 }
 
+COMMANDS = ["make run", "make test"]
+COMMANDS_WINDOWS = [
+    "py -m venv .venv",
+    r".venv\Scripts\pip install -r requirements-test.txt",
+    r".venv\Scripts\python main.py",
+]
+
 MESSAGES = {
     "en": {
         "committed": "git: a repository with a first commit is made (branch main).",
@@ -40,7 +47,6 @@ MESSAGES = {
         "failed": "git: no repository was made ({detail}); later: git init, git add ., git commit",
         "next": "Ready. Now:",
         "page": "The page will be at {url}",
-        "windows": ["py -m venv .venv", r".venv\Scripts\pip install -r requirements-test.txt", r".venv\Scripts\python main.py"],
     },
     "ru": {
         "committed": "git: создан репозиторий с первым коммитом (ветка main).",
@@ -55,7 +61,6 @@ MESSAGES = {
         "failed": "git: репозиторий не создан ({detail}); позже: git init, git add ., git commit",
         "next": "Готово. Теперь:",
         "page": "Страница будет по адресу {url}",
-        "windows": ["py -m venv .venv", r".venv\Scripts\pip install -r requirements-test.txt", r".venv\Scripts\python main.py"],
     },
 }
 
@@ -153,7 +158,7 @@ def main():
     words = MESSAGES[ANSWERS["language"]]
     write_python_version(ANSWERS, project)
     message, detail = make_repository(ANSWERS, project)
-    commands = words["windows"] if sys.platform == "win32" else ["make run", "make test"]
+    commands = COMMANDS_WINDOWS if sys.platform == "win32" else COMMANDS
     # A console that cannot show a letter gets a stand-in for it, not a traceback.
     sys.stdout.reconfigure(errors="backslashreplace")
     print("", words[message].format(detail=detail), "", words["next"], "", sep="\n")

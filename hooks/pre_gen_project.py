@@ -23,18 +23,18 @@ CHOICES = {
     "license": ["MIT", "BSD-3-Clause", "none"],
 }
 FREE_TEXT = ["project_name", "description", "author_name"]
-QUESTIONS = ["project_name", "repo_name", "description", "author_name", "github_owner", *CHOICES]
+QUESTIONS = [*FREE_TEXT, "repo_name", "github_owner", *CHOICES]
 
 # A folder of one of these names would be imported in place of the module. Names with an
 # underscore cannot be repo names and are left out.
-PROJECT_MODULES = "config database doctor forms logs main models serve views migrations static templates instance"
+PROJECT_MODULES = "config database doctor forms logs main models serve views migrations static templates test instance"
 PACKAGES = """
 alembic blinker click colorama dotenv fasteners flask granian iniconfig itsdangerous jinja2 mako
 markupsafe packaging pip platformdirs pluggy psutil psycopg py pygments pytest setuptools sqlalchemy
 tzdata werkzeug wtforms
 """
-MODULES = {*PROJECT_MODULES.split(), *PACKAGES.split(), *sys.stdlib_module_names}
-DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "lpt") for digit in range(10))}
+MODULES = {name.lower() for name in (*PROJECT_MODULES.split(), *PACKAGES.split(), *sys.stdlib_module_names)}
+DEVICES = {"con", "prn", "aux", "nul", "com", "lpt"}  # also with a number behind
 
 MESSAGES = {
     "en": {
@@ -76,7 +76,7 @@ def repo_name_fault(name):
         ("repo_long", len(name) > 30),
         ("repo_start", not re.match(r"[A-Za-z]", name)),
         ("repo_end", name.endswith("-")),
-        ("repo_device", name.lower() in DEVICES),
+        ("repo_device", name.lower().rstrip("0123456789") in DEVICES),
         ("repo_module", name.lower() in MODULES),
     ]
     return next((fault for fault, broken in rules if broken), None)

@@ -1,0 +1,28 @@
+# make demo: bake a project and serve it.   make test: the whole suite.   Both set up what they need.
+.PHONY: demo test lint
+
+PYTHON ?= python3
+PORT ?= 5000
+BIN = .venv/bin
+READY = .venv/ready
+CHECK = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+
+demo: $(READY)
+	@echo "Baking a project with all default answers into demo/my-notes ..."
+	@$(BIN)/cookiecutter . --no-input --default-config --overwrite-if-exists --output-dir demo
+	@$(MAKE) --no-print-directory -C demo/my-notes run PORT=$(PORT) PYTHON="$(CURDIR)/$(BIN)/python"
+
+test: $(READY) lint
+	@echo "Baking projects and running them; about five minutes ..."
+	@$(BIN)/python -m pytest
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+$(READY): requirements-dev.txt
+	@$(PYTHON) -c "$(CHECK)" || { echo "Python 3.11 or newer with its venv module is needed (Debian: apt install python3-venv). To name one: make test PYTHON=python3.12"; exit 1; }
+	@echo "Installing the tools into .venv (once, about a minute) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt || { echo "The packages could not be installed: check the network and run the same command again."; exit 1; }
+	@touch $(READY)
