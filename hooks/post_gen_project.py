@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ANSWERS = json.loads(r"""
@@ -111,27 +112,29 @@ def make_repository(answers, project):
     if outer and git("ls-files", ".").stdout:
         return "tracked", outer
 
-    steps = [
-        # An empty template: none of the person's own hooks.
-        ("init", "--quiet", "--template="),
-        # `git init --initial-branch` would need git 2.28.
-        ("symbolic-ref", "HEAD", "refs/heads/main"),
-        # No rules but the project's own say what to leave out; .env never goes in.
-        ("-c", f"core.excludesFile={os.devnull}", "add", "--all", "--", ".", ":!.env", ":!instance"),
-    ]
-    commit = ["commit", "--quiet", "--no-verify", "--message", "Start from cookiecutter-flask-heroku"]
-    for step in steps:
-        result = git(*step)
-        if result.returncode != 0:
-            break
-    else:
-        settings = ["-c", "commit.gpgSign=false", "-c", f"core.hooksPath={os.devnull}", *identity(answers)]
-        result = git(*settings, *commit)
-    if result.returncode != 0:
+    with tempfile.TemporaryDirectory() as folder:
+        # In place of the person's own rules, and also where an older .gitignore was kept.
+        excludes = Path(folder) / "excludes"
+        excludes.write_text(".env\n/instance/\n", encoding="utf-8")
+        settings = [
+            *("-c", f"core.excludesFile={excludes.as_posix()}"),
+            *("-c", f"core.hooksPath={os.devnull}"),
+            *("-c", "commit.gpgSign=false"),
+        ]
+        steps = [
+            ["init", "--quiet", "--template="],
+            # `git init --initial-branch` would need git 2.28.
+            ["symbolic-ref", "HEAD", "refs/heads/main"],
+            ["add", "--all"],
+            ["commit", "--quiet", "--message", "Start from cookiecutter-flask-heroku"],
+        ]
+        known = identity(answers)
+        results = (git(*settings, *known, *step) for step in steps)
+        failure = next((result for result in results if result.returncode != 0), None)
+    if failure:
         # A repository without a commit would stop `git add` in one around it.
         remove(project / ".git")
-        reason = (result.stderr.strip().splitlines() or ["?"])[-1]
-        return "failed", reason
+        return "failed", (failure.stderr.strip().splitlines() or ["?"])[-1]
     return ("nested", outer) if outer else ("committed", "")
 
 
