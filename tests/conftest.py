@@ -1,16 +1,22 @@
 """What all tests use: a way to bake a project, the packages it runs on, and a place for its database."""
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from hashlib import sha256
+from http.cookiejar import CookieJar
 from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, HTTPErrorProcessor, Request, build_opener
 
 import pytest
 
@@ -102,8 +108,9 @@ def database_folder():
     yield folder
     for pid_file in folder.glob("*/data/postmaster.pid"):
         pid = int(pid_file.read_text(encoding="utf-8").split()[0])
-        os.kill(pid, signal.SIGINT)
-        wait_until(lambda file=pid_file: not file.exists(), seconds=10)
+        with contextlib.suppress(ProcessLookupError):  # a test has killed it
+            os.kill(pid, signal.SIGINT)
+            wait_until(lambda file=pid_file: not file.exists(), seconds=10)
     shutil.rmtree(folder)
 
 
@@ -152,6 +159,98 @@ def cookiecutter(tmp_path):
 
     cookiecutter.work = work
     return cookiecutter
+
+
+@dataclass
+class Server:
+    """A web process that a test has started, and a visitor with cookies."""
+
+    process: subprocess.Popen
+    port: int
+    log_file: Path
+
+    def __post_init__(self):
+        self.cookies = CookieJar()
+        self.visitor = build_opener(HTTPCookieProcessor(self.cookies), NoErrors())
+
+    def get(self, path="/", data=None, headers=None, timeout=30):
+        """Send a request to the server (a POST where there is data); return its response, read.
+
+        The response has .status, .headers and .text; statuses of 400 and more do not raise.
+        """
+        body = urlencode(data).encode() if data else None
+        request = Request(f"http://127.0.0.1:{self.port}{path}", data=body, headers=headers or {})
+        with self.visitor.open(request, timeout=timeout) as response:
+            response.text = response.read().decode("utf-8")
+            return response
+
+    def add(self, note, headers=None):
+        """Add a note through the form; return the response."""
+        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', self.get(headers=headers).text).group(1)
+        return self.get("/", data={"body": note, "csrf_token": token}, headers=headers)
+
+    def log(self):
+        return self.log_file.read_text(encoding="utf-8")
+
+    def stop(self):
+        """Ask the process to end, as the platform does; return its exit status."""
+        self.process.terminate()
+        return self.process.wait(timeout=30)
+
+
+class NoErrors(HTTPErrorProcessor):
+    """Hands on answers with an error status like any other; redirects are still followed."""
+
+    def http_response(self, request, response):
+        if response.status in (301, 302, 303, 307, 308):
+            return super().http_response(request, response)
+        return response
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """A function that starts a web process and waits until it answers; it ends with the test."""
+    started = []
+
+    def serve(project, *command, environ=None, port=None, cwd=None):
+        port = port or free_port()
+        log_file = tmp_path / f"server-{len(started)}.log"
+        command = [word.format(port=port) for word in command]
+        environ = merged(project.environ if environ is None else environ, {"PORT": str(port)})
+        with log_file.open("w", encoding="utf-8") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=cwd or project.path,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that its children can be ended with it
+            )
+        server = Server(process, port, log_file)
+        started.append(server)
+
+        def answers():
+            assert process.poll() is None, f"{command} ended with {process.returncode}:\n{server.log()}"
+            try:
+                return server.get("/healthz", timeout=5).status
+            except OSError:
+                return None
+
+        wait_until(answers, seconds=30)
+        return server
+
+    yield serve
+    for server in started:
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(server.process.pid, signal.SIGTERM)
+        server.process.wait(timeout=30)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def wait_until(condition, seconds):

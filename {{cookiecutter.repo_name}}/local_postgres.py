@@ -18,6 +18,15 @@ from pathlib import Path
 
 from config import ROOT, ConfigError
 
+try:
+    import fasteners
+    import platformdirs
+    import psutil
+except ImportError as error:
+    raise ConfigError(
+        "{{ 'База данных не настроена: для встроенного PostgreSQL выполните pip install -r requirements-test.txt, для своей базы задайте DATABASE_URL в файле .env.' if ru else 'No database is configured: for the built-in PostgreSQL run pip install -r requirements-test.txt, for one of your own set DATABASE_URL in the file .env.' }}",
+    ) from error
+
 NAME = "{{ cookiecutter.repo_name }}"
 # PostgreSQL refuses to run as root, which is who one is in many containers.
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -69,10 +78,8 @@ def base_folder():
 
     Not in the project: folders that a cloud keeps in step would break a database.
     """
-    import platformdirs
-
     if custom := os.environ.get("LOCAL_POSTGRES_DIR"):
-        return Path(custom)
+        return Path(custom).absolute()
     if AS_ROOT:  # root's own data folder is closed to the user that the server runs as
         return Path("/var/lib/flask-local-postgres")
     return platformdirs.user_data_path("flask-local-postgres", appauthor=False)
@@ -90,12 +97,6 @@ def data_folder():
 
 def lock():
     """Return a lock between processes: the reloader starts the app twice."""
-    try:
-        import fasteners
-    except ImportError as error:
-        raise ConfigError(
-            "{{ 'База данных не настроена: для встроенного PostgreSQL выполните pip install -r requirements-test.txt, для своей базы задайте DATABASE_URL в файле .env.' if ru else 'No database is configured: for the built-in PostgreSQL run pip install -r requirements-test.txt, for one of your own set DATABASE_URL in the file .env.' }}",
-        ) from error
     base_folder().mkdir(parents=True, exist_ok=True)
     return fasteners.InterProcessLock(base_folder() / "lock")
 
@@ -126,9 +127,21 @@ def create():
 
 
 def is_running():
-    if not data_folder().exists():
+    """Tell whether the server runs; a file left behind by one that was killed goes.
+
+    PostgreSQL itself would refuse to start when another program has got that number.
+    """
+    pid_file = data_folder() / "postmaster.pid"
+    if not pid_file.exists():
         return False
-    return pg("pg_ctl", "status", "-D", data_folder(), ok=(0, 3)) == 0
+    try:
+        process = psutil.Process(int(pid_file.read_text(encoding="utf-8").split()[0]))
+        if data_folder() in map(Path, process.cmdline()):
+            return True
+    except psutil.NoSuchProcess:
+        pass  # killed
+    pid_file.unlink()
+    return False
 
 
 def free_port():
@@ -143,8 +156,8 @@ def free_port():
             return probe.getsockname()[1]
 
 
-def pg(program, *arguments, ok=(0,)):
-    """Run one of PostgreSQL's programs; return its exit status, which must be in ok."""
+def pg(program, *arguments):
+    """Run one of PostgreSQL's programs. Raises ConfigError if it fails."""
     # Settings of another PostgreSQL on this machine must not reach this one.
     environ = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
     environ["LC_ALL"] = "C"
@@ -164,12 +177,11 @@ def pg(program, *arguments, ok=(0,)):
             # On Windows: a console of its own, or Ctrl-C here would stop the server.
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         ).returncode
-    if status not in ok:
+    if status != 0:
         words = " ".join(output.read_text(encoding="utf-8", errors="replace").split())
         raise ConfigError(
             f"{{ 'Встроенный PostgreSQL: {program} не справилась ({words or status}). Журналы – в {server_folder()}.' if ru else 'The built-in PostgreSQL: {program} failed ({words or status}). The logs are in {server_folder()}.' }}",
         )
-    return status
 
 
 def nobody():

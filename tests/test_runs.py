@@ -1,0 +1,445 @@
+"""A baked project at work: started in every way, on both databases, and as the platform does it."""
+
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import pytest
+
+from conftest import ROOT, Project, free_port, wait_until
+
+PASSWORD = "p@s/s:w#r%d&=+?'\"\\ ё{}"
+
+
+@dataclass
+class Database:
+    """An empty database of a PostgreSQL that is reached over TCP with a password."""
+
+    project: Project  # of which the server is
+    host: str
+    port: str
+    user: str
+    name: str
+
+    @property
+    def url(self):
+        # The server of the wheel has no TLS, which a dyno asks for otherwise.
+        secret = quote(PASSWORD, safe="")
+        return f"postgres://{self.user}:{secret}@{self.host}:{self.port}/{self.name}?sslmode=disable"
+
+    @property
+    def guide(self):
+        """The five variables of the deployment guide."""
+        return {
+            "FLASK_APP": "main.py:init_app()",
+            "DB_HOST": self.host,
+            "DB_PORT": self.port,
+            "DB_USERNAME": self.user,
+            "DB_PASSWORD": PASSWORD,
+            "DATA_BASE": self.name,
+        }
+
+    def python(self, code):
+        """Run Python code with `connection`, an open connection to this database; return what it prints."""
+        start = f"import psycopg, sys\nconnection = psycopg.connect({self.url!r}, autocommit=True)\n"
+        return self.project.run("python", "-c", start + code).stdout
+
+
+@pytest.fixture(scope="module")
+def tcp_server(tmp_path_factory, environ):
+    """A PostgreSQL with a user whose password holds every awkward character."""
+    output = tmp_path_factory.mktemp("tcp")
+    command = [sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input", "--default-config", "-o", str(output)]
+    subprocess.run([*command, "repo_name=server"], check=True, capture_output=True)
+    project = Project(output / "server", environ)
+    code = (
+        "import local_postgres, psycopg\n"
+        "from psycopg import sql\n"
+        "url = local_postgres.start().replace('+psycopg', '')\n"
+        "with psycopg.connect(url, autocommit=True) as connection:\n"
+        "    connection.execute(sql.SQL('CREATE ROLE student LOGIN CREATEDB PASSWORD {}')"
+        f".format(sql.Literal({PASSWORD!r})))\n"
+        "    connection.execute('CREATE DATABASE student OWNER student')\n"
+        "print(url.rpartition('@')[2].partition('/')[0])\n"
+    )
+    host, port = project.run("python", "-c", code).stdout.strip().split(":")
+    return Database(project, host, port, "student", "student")
+
+
+@pytest.fixture
+def database(tcp_server):
+    """A new database on that server."""
+    name = f"db_{secrets.token_hex(4)}"
+    tcp_server.python(f"connection.execute('CREATE DATABASE {name}')")
+    return Database(tcp_server.project, tcp_server.host, tcp_server.port, tcp_server.user, name)
+
+
+@pytest.fixture
+def dyno(environ, database):
+    """The environment of a dyno and nothing else."""
+    return {
+        "PATH": environ["PATH"],
+        "DYNO": "web.1",
+        "PYTHONUNBUFFERED": "1",
+        "WEB_CONCURRENCY": "2",
+        "FLASK_APP": "main.py:init_app()",
+        "SECRET_KEY": "of this app only",
+        "DATABASE_URL": database.url,
+    }
+
+
+def only_sentence(project, command, environ):
+    """Run a command that must fail; return the one line that it says about it."""
+    project.environ = environ
+    result = project.run(*command.split(), check=False)
+    assert result.returncode == 1
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    return result.stderr
+
+
+def has_notes_table(database):
+    answer = database.python("print(connection.execute(\"SELECT to_regclass('notes')\").fetchone()[0])")
+    return answer.strip() == "notes"
+
+
+def procfile(project):
+    return dict(line.split(": ", 1) for line in project.read("Procfile").splitlines())
+
+
+# --- every way to start it ---
+
+SERVERS = {
+    "flask run": ["flask", "run", "--port", "{port}"],
+    "flask run with the reloader": ["flask", "run", "--debug", "--port", "{port}"],
+    "flask --app": ["flask", "--app", "main.py:init_app()", "run", "--port", "{port}"],
+    "python main.py": ["python", "main.py"],
+    "python serve.py": ["python", "serve.py"],
+    "granian": ["granian", "--interface", "wsgi", "--factory", "--port", "{port}", "main:init_app"],
+}
+COMMANDS = {
+    "pytest": ["pytest", "-q", "-k", "config"],
+    "python -m pytest": ["python", "-m", "pytest", "-q", "-k", "config"],
+    "pytest test": ["pytest", "-q", "test", "-k", "config"],
+    "pytest of a file": ["pytest", "-q", "test/test_config.py"],
+    "flask db": ["flask", "db", "current"],
+    "flask shell": ["flask", "shell"],
+}
+
+
+@pytest.mark.parametrize("folder", ["my-notes", "two words", "Мои заметки"])
+def test_every_launcher_works_in_any_folder(bake, serve, folder):
+    project = bake(repo_name="app")
+    project.path = project.path.rename(project.path.parent / folder)
+    for name, command in SERVERS.items():
+        for environ in ({}, {"PYTHONPATH": str(project.path)}):
+            if environ and name != "flask run":
+                continue
+            server = serve(project, *command, environ=project.environ | environ)
+            page = server.get("/")
+            assert (page.status, 'id="add"' in page.text) == (200, True), f"{name} {environ}: {server.log()}"
+            os.killpg(server.process.pid, signal.SIGTERM)
+            server.process.wait(timeout=30)
+    for name, command in COMMANDS.items():
+        assert project.run(*command).returncode == 0, name
+    outside = project.run("pytest", "-q", folder, "-k", "config", cwd=project.path.parent)
+    assert "passed" in outside.stdout
+
+
+def test_code_that_imports_main_gets_the_same_module(bake):
+    """Flask loads the app as `my-app.main`; a second `main` beside it would be a second app."""
+    project = bake(repo_name="my-app")
+    code = "import sys, main\nprint('same module:', sys.modules['my-app.main'] is main)\n"
+    result = subprocess.run(
+        ["flask", "shell"],
+        cwd=project.path,
+        env=project.environ,
+        input=code,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    assert "same module: True" in result.stdout
+
+
+def test_the_guide_s_own_line_boots_the_app(bake, serve, environ, database):
+    project = bake()
+    variables = database.guide | {"PATH": environ["PATH"]}
+    project.environ = variables
+    project.run("flask", "db", "upgrade")
+    line = "env FLASK_ENV=development flask run -h 0.0.0.0 -p $PORT"
+    server = serve(project, "sh", "-c", line, environ=variables)
+    assert "from the guide" in server.add("from the guide").text
+    assert database.python("print(connection.execute('SELECT body FROM notes').fetchall())").strip() == (
+        "[('from the guide',)]"
+    )
+
+
+# --- its own tests, on both databases ---
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_its_tests_pass_on_the_embedded_server(bake, language):
+    result = bake(language=language).run("python", "-W", "error", "-m", "pytest")
+    assert re.search(r"\d+ passed", result.stdout)
+    assert "skipped" not in result.stdout
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_its_tests_pass_over_tcp_as_in_heroku_ci(bake, database, language):
+    project = bake(language=language)
+    project.environ = {"PATH": project.environ["PATH"], "CI": "true", "DYNO": "run.1", "DATABASE_URL": database.url}
+    result = project.run("pytest")
+    assert re.search(r"\d+ passed", result.stdout)
+    assert has_notes_table(database)
+
+
+def test_its_tests_never_touch_the_configured_database(bake, database):
+    project = bake()
+    (project.path / ".env").write_text(f"DATABASE_URL={database.url}\n", encoding="utf-8")
+    project.run("pytest", DATABASE_URL=database.url)
+    assert not has_notes_table(database)
+
+
+# --- as on a dyno ---
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_procfile_runs_as_on_a_dyno(bake, serve, dyno, language):
+    project = bake(language=language)
+    release = project.run("sh", "-c", procfile(project)["release"], **dyno)
+    assert "0001" in release.stdout
+    again = project.run("sh", "-c", procfile(project)["release"], **dyno)
+    assert "Running upgrade" not in again.stdout
+    server = serve(project, "sh", "-c", "exec " + procfile(project)["web"], environ=dyno)
+    router = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https", "X-Request-Id": "the-router-s-id"}
+    # The cookie is for https only, which Python's cookie jar takes at its word; so it is carried by hand.
+    page = server.get("/", headers=router)
+    cookie = page.headers["Set-Cookie"]
+    assert {"Secure", "HttpOnly", "SameSite=Lax"} <= set(cookie.split("; "))
+    router |= {"Cookie": cookie.split(";")[0], "Referer": f"https://127.0.0.1:{server.port}/"}
+    answer = server.add("on a dyno", headers=router)
+    assert answer.status == 200, server.log()
+    assert "on a dyno" in answer.text
+    assert server.get("/healthz").text.strip() == '{"database":"ok"}'
+    assert re.search(r"INFO \[the-router-s-id\] request: POST / 302 \d+ ms", server.log())
+    assert server.stop() == 0
+
+
+def test_a_request_in_flight_is_finished_at_sigterm(bake, serve, dyno, database):
+    project = bake()
+    project.run("flask", "db", "upgrade", **dyno)
+    server = serve(project, "python", "serve.py", environ=dyno)
+    # The page has to wait for this lock, so it is in flight for as long as the test wants.
+    code = (
+        f"import psycopg, sys\nwith psycopg.connect({database.url!r}) as connection:\n"
+        "    connection.execute('LOCK TABLE notes IN ACCESS EXCLUSIVE MODE')\n"
+        "    print('locked', flush=True)\n    sys.stdin.readline()\n"
+    )
+    holder = subprocess.Popen(
+        ["python", "-c", code],
+        env=project.environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    assert holder.stdout.readline() == "locked\n"
+    answers = []
+    request = threading.Thread(target=lambda: answers.append(server.get("/").status))
+    request.start()
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    wait_until(lambda: database.python(f"print(connection.execute({waiting!r}).fetchone()[0])").strip() != "0", 10)
+    server.process.terminate()
+    wait_until(lambda: "Shutting down" in server.log(), seconds=10)
+    holder.communicate("\n", timeout=10)
+    request.join(timeout=10)
+    assert answers == [200]
+    assert server.process.wait(timeout=30) == 0
+
+
+def test_all_processes_together_stay_within_15_connections(bake, serve, dyno, database):
+    project = bake()
+    project.run("flask", "db", "upgrade", **dyno)
+    server = serve(project, "python", "serve.py", environ=dyno | {"WEB_CONCURRENCY": "3"})
+    threads = [threading.Thread(target=server.get) for _ in range(60)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    own = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    connections = int(database.python(f"print(connection.execute({own!r}).fetchone()[0])"))
+    assert 1 <= connections <= 15
+
+
+def test_a_dyno_asks_for_tls(bake, dyno):
+    dyno["DATABASE_URL"] = dyno["DATABASE_URL"].partition("?")[0]
+    result = bake().run("flask", "db", "upgrade", check=False, **dyno)
+    assert result.returncode != 0
+    assert "server does not support SSL" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["python serve.py", "flask db upgrade", "flask run"])
+@pytest.mark.parametrize(("missing", "named"), [("DATABASE_URL", "Heroku Postgres"), ("SECRET_KEY", "SECRET_KEY")])
+def test_what_is_missing_is_said_in_one_sentence(bake, dyno, command, missing, named):
+    del dyno[missing]
+    assert named in only_sentence(bake(), command, dyno)
+
+
+@pytest.mark.parametrize(("name", "value"), [("PORT", "eighty"), ("PORT", "0"), ("WEB_CONCURRENCY", "many")])
+def test_what_is_wrong_is_said_in_one_sentence(bake, dyno, name, value):
+    assert f"{name} must be a number" in only_sentence(bake(), "python serve.py", dyno | {name: value})
+
+
+def test_copied_credentials_that_went_stale_are_named(bake, dyno):
+    dyno |= {"DB_HOST": "old.example.com", "DB_USERNAME": "student", "DB_PASSWORD": "old secret", "DATA_BASE": "x"}
+    result = bake().run("flask", "db", "upgrade", **dyno)
+    warning = next(line for line in result.stdout.splitlines() if line.startswith("WARNING"))
+    assert "DB_HOST, DB_PASSWORD, DATA_BASE" in warning
+    assert "old secret" not in result.stdout + result.stderr
+
+
+def test_a_port_in_use_is_said_in_one_sentence(bake, dyno):
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert port in only_sentence(bake(), "python serve.py", dyno | {"PORT": port})
+
+
+def test_pages_without_tables_say_what_to_do(bake, serve, dyno):
+    server = serve(bake(), "python", "serve.py", environ=dyno)
+    page = server.get("/")
+    assert page.status == 503
+    assert "flask db upgrade" in page.text
+
+
+# --- the embedded server ---
+
+
+def test_notes_survive_a_restart_of_everything(bake, serve):
+    project = bake()
+    server = serve(project, "python", "main.py")
+    server.add("still here")
+    server.stop()
+    project.run("python", "local_postgres.py", "stop")
+    assert "still here" in serve(project, "python", "main.py").get("/").text
+
+
+def test_processes_that_start_at_once_share_one_server(bake):
+    project = bake()
+    started = [
+        subprocess.Popen(["python", "local_postgres.py"], cwd=project.path, env=project.environ, stdout=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    addresses = {process.communicate(timeout=60)[0] for process in started}
+    assert [process.returncode for process in started] == [0] * 4
+    assert len(addresses) == 1
+
+
+def test_embedded_server_is_for_this_user_only(bake, database_folder):
+    project = bake(repo_name="private")
+    url = project.run("python", "local_postgres.py").stdout.strip()
+    assert "@127.0.0.1:" in url
+    wrong = re.sub(r":[^:@]+@", ":wrong@", url).replace("+psycopg", "")
+    result = project.run("python", "-c", f"import psycopg; psycopg.connect({wrong!r})", check=False)
+    assert "password authentication failed" in result.stderr
+    for name in ("password", "data"):
+        path = next(database_folder.glob(f"private-*/{name}"))
+        assert path.stat().st_mode & 0o077 == 0, name
+
+
+def test_embedded_server_can_be_stopped_and_deleted(bake, database_folder):
+    project = bake(repo_name="gone")
+    project.run("python", "local_postgres.py")
+    project.run("python", "local_postgres.py", "stop")
+    project.run("python", "local_postgres.py", "stop")  # nothing to do, no error
+    assert len(list(database_folder.glob("gone-*"))) == 1
+    project.run("python", "local_postgres.py", "delete")
+    project.run("python", "local_postgres.py", "delete")
+    assert list(database_folder.glob("gone-*")) == []
+
+
+def test_embedded_server_comes_back_after_a_crash(bake, serve, database_folder):
+    project = bake(repo_name="crash")
+    server = serve(project, "python", "main.py")
+    server.add("before the crash")
+    pid_file = next(database_folder.glob("crash-*/data/postmaster.pid"))
+    os.kill(int(pid_file.read_text(encoding="utf-8").split()[0]), signal.SIGKILL)
+    server.stop()
+    assert "before the crash" in serve(project, "python", "main.py").get("/").text
+
+
+def test_an_interrupted_first_start_is_begun_again(bake, database_folder):
+    project = bake(repo_name="half")
+    process = subprocess.Popen(
+        ["python", "local_postgres.py"], cwd=project.path, env=project.environ, start_new_session=True
+    )
+    wait_until(lambda: list(database_folder.glob("half-*/unfinished/*")), seconds=20)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=10)
+    assert project.run("python", "local_postgres.py").stdout.startswith("postgresql+psycopg://")
+
+
+def test_embedded_server_works_under_a_path_with_spaces_and_cyrillic(bake, database_folder):
+    folder = database_folder / "Мои данные"
+    folder.mkdir()
+    project = bake()
+    try:
+        project.run("python", "local_postgres.py", LOCAL_POSTGRES_DIR=str(folder))
+        assert list(folder.glob("my-notes-*/data/postmaster.pid"))
+    finally:
+        project.run("python", "local_postgres.py", "delete", LOCAL_POSTGRES_DIR=str(folder))
+
+
+def test_without_its_packages_the_sentence_says_what_to_install(bake):
+    code = "import sys; sys.modules['fasteners'] = None; import local_postgres; local_postgres.start()"
+    result = bake().run("python", "-c", code, check=False)
+    assert result.returncode == 1
+    assert "requirements-test.txt" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+# --- the two commands ---
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_make_test_and_make_run_set_up_what_they_need(bake, serve, language):
+    project = bake(language=language)
+    # Not the tests' own packages: the project makes its own environment.
+    project.environ = project.environ | {"PATH": os.environ["PATH"]}
+    python = f"PYTHON={sys.executable}"
+    first = project.run("make", "test", python, timeout=300)
+    assert " passed" in first.stdout
+    assert " passed" in project.run("make", "test", python).stdout
+    server = serve(project, "make", "run", "PORT={port}", python)
+    assert server.get("/").status == 200
+    assert project.run("git", "status", "--porcelain").stdout == ""
+    taken = project.run("make", "run", python, f"PORT={server.port}", check=False)
+    assert taken.returncode != 0
+    assert f"Port {server.port} is in use" in taken.stderr
+    assert "make run PORT=8000" in taken.stdout
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_a_missing_python_or_network_is_said_in_one_sentence(bake, language):
+    project = bake(language=language)
+    result = project.run("make", "run", "PYTHON=no-such-python", check=False)
+    assert result.returncode != 0
+    assert "3.11" in result.stdout
+    unreachable = {
+        "PIP_INDEX_URL": f"http://127.0.0.1:{free_port()}/",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_NO_CACHE_DIR": "1",
+        "PIP_FIND_LINKS": None,
+        "PIP_RETRIES": "0",
+    }
+    result = project.run("make", "run", f"PYTHON={sys.executable}", check=False, **unreachable)
+    assert result.returncode != 0
+    assert {"en": "check the network", "ru": "проверьте интернет"}[language] in result.stdout
+    assert not (project.path / ".venv" / "ready").exists()

@@ -1,0 +1,36 @@
+"""What differs on Heroku: whom the app believes, and what its cookies are like."""
+
+import pytest
+from flask import request
+
+from main import init_app
+
+ROUTER = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
+
+
+@pytest.fixture
+def visitor_seen(database_url):
+    """A function: start the app with these variables; whom does it see, and how come?"""
+
+    def visitor_seen(**environ):
+        app = init_app({"DATABASE_URL": database_url, "SECRET_KEY": "k"} | environ)
+        app.add_url_rule(
+            "/seen", view_func=lambda: [request.remote_addr, request.scheme]
+        )
+        return app.test_client().get("/seen", headers=ROUTER).json
+
+    return visitor_seen
+
+
+def test_the_router_is_believed_on_a_dyno(visitor_seen):
+    assert visitor_seen(DYNO="web.1") == ["203.0.113.7", "https"]
+
+
+def test_nobody_is_believed_elsewhere(visitor_seen):
+    assert visitor_seen() == ["127.0.0.1", "http"]
+
+
+def test_cookies_are_for_https_only_on_a_dyno(database_url):
+    environ = {"DATABASE_URL": database_url, "SECRET_KEY": "k"}
+    assert init_app(environ | {"DYNO": "web.1"}).config["SESSION_COOKIE_SECURE"]
+    assert not init_app(environ).config["SESSION_COOKIE_SECURE"]
