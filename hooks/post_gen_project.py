@@ -111,6 +111,7 @@ def make_repository(answers, project):
     outer = git("rev-parse", "--show-toplevel").stdout.strip()
     if outer and git("ls-files", ".").stdout:
         return "tracked", outer
+    nested = outer and git("check-ignore", "--quiet", ".").returncode != 0
 
     with tempfile.TemporaryDirectory() as folder:
         # In place of the person's own rules, and also where an older .gitignore was kept.
@@ -135,7 +136,7 @@ def make_repository(answers, project):
         # A repository without a commit would stop `git add` in one around it.
         remove(project / ".git")
         return "failed", (failure.stderr.strip().splitlines() or ["?"])[-1]
-    return ("nested", outer) if outer else ("committed", "")
+    return ("nested", outer) if nested else ("committed", "")
 
 
 def remove(folder):

@@ -101,6 +101,13 @@ def test_inside_another_repository_both_stay_usable(generate):
     git("add", "--all", cwd=generate.work)  # would die on a repository without a commit
 
 
+def test_inside_another_repository_that_ignores_it_all_is_well(generate):
+    git("init", "--quiet", cwd=generate.work)
+    (generate.work / ".gitignore").write_text("my-notes/\n", encoding="utf-8")
+    _, words = generate()
+    assert "git: a repository with a first commit is made" in words
+
+
 def test_git_variables_of_another_repository_are_ignored(generate, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
