@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 import pytest
+from justhtml import JustHTML
 
 from conftest import ROOT, Project, free_port, wait_until
 
@@ -229,6 +230,9 @@ def test_procfile_runs_as_on_a_dyno(bake, serve, dyno, language):
     assert "on a dyno" in answer.text
     assert server.get("/healthz").text.strip() == '{"database":"ok"}'
     assert re.search(r"INFO \[the-router-s-id\] request: POST / 302 \d+ ms", server.log())
+    JustHTML(answer.text, strict=True)  # raises where the page is not well-formed HTML
+    # A worker that is still starting does not hear SIGTERM; it is ended after 25 s instead.
+    wait_until(lambda: server.log().count("Started worker") == 2, seconds=20)
     assert server.stop() == 0
 
 

@@ -9,6 +9,7 @@ import socket
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 
 import config
 import logs
@@ -52,6 +53,8 @@ def main():
         address="0.0.0.0",  # the router comes from another machine
         port=port,
         http=HTTPModes.http1,  # all that Heroku's router speaks
+        # Heroku's router keeps idle connections for 90 s and must be the first to close.
+        http1_settings=HTTP1Settings(header_read_timeout=95_000),  # milliseconds
         websockets=False,
         workers=workers,
         blocking_threads=max(1, config.THREADS // workers),
