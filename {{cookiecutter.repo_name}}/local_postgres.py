@@ -16,6 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dotenv import load_dotenv
+
 from config import ROOT, ConfigError
 
 try:
@@ -213,4 +215,5 @@ if __name__ == "__main__":
     action = sys.argv[1] if len(sys.argv) > 1 else "start"
     if action not in actions:
         sys.exit(__doc__)
+    load_dotenv(ROOT / ".env")  # LOCAL_POSTGRES_DIR may be there
     actions[action]()

@@ -1,0 +1,44 @@
+"""Would a push deploy? `python -m doctor` tells before the push.
+
+A check is a function that looks at the Project and yields where something is wrong.
+Its words, in the project's language, are in words.toml under its id. This package
+needs nothing but Python, and imports nothing of the app: it also works on a broken one.
+"""
+
+from dataclasses import dataclass, field
+
+CHECKS = {}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One place where a check has found something.
+
+    level: "error" (would not deploy, or gives a secret away) or "warning".
+    details: what the words of the check have placeholders for.
+    """
+
+    id: str
+    level: str
+    step: int
+    file: str = ""
+    line: int = 0
+    details: dict = field(default_factory=dict)
+
+
+def check(id, step, level="error"):
+    """Register a check. step: the step of the deployment guide that it protects, 1 to 13.
+
+    The function yields (file, line, details) for each place; line 0 is the whole file.
+    """
+
+    def register(function):
+        def run(project):
+            for file, line, details in function(project):
+                yield Finding(id, level, step, file, line, details)
+
+        CHECKS[id] = run
+        run.step, run.level = step, level
+        return run
+
+    return register

@@ -1,0 +1,58 @@
+"""The command: python -m doctor. Its exit status: 0 deploys, 1 would not, 2 could not check."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from doctor import CHECKS, explain, layout, packages, report, settings, startup  # noqa: F401
+from doctor.project import CannotCheck, Project
+from doctor.report import say
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def find(project):
+    """Return what all checks have found."""
+    return [finding for run in CHECKS.values() for finding in run(project)]
+
+
+def main(arguments=None):
+    # A console that cannot show a letter gets a stand-in for it, not a traceback.
+    sys.stdout.reconfigure(errors="backslashreplace")
+    parser = argparse.ArgumentParser(prog="python -m doctor", description=say("about"))
+    parser.add_argument(
+        "what", nargs="*", metavar="H101 | explain LINE", help=say("help_what")
+    )
+    parser.add_argument("--json", action="store_true", help=say("help_json"))
+    parser.add_argument("--root", type=Path, default=ROOT, help=say("help_root"))
+    options = parser.parse_args(arguments)
+    if options.what:
+        return answer(options.what)
+    try:
+        project = Project(options.root)
+    except (CannotCheck, OSError) as error:
+        print(say("cannot", reason=error), file=sys.stderr)
+        return 2
+    findings = find(project)
+    if options.json:
+        print(report.as_json(findings, project))
+    else:
+        print(report.text(findings, project, sys.stdout))
+    return 1 if report.errors(findings) else 0
+
+
+def answer(what):
+    """Explain a check or lines of the log; return the exit status."""
+    if what[0] == "explain":
+        lines = [" ".join(what[1:])] if what[1:] else sys.stdin.read().splitlines()
+        answers = dict.fromkeys(filter(None, map(explain.log_line, lines)))
+        text = "\n\n".join(answers) or say("unknown_line")
+    else:
+        answers = text = explain.check_words(what[0].upper())
+        text = text or say("unknown_id", id=what[0], ids=", ".join(CHECKS))
+    print(text, file=sys.stdout if answers else sys.stderr)
+    return 0 if answers else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
