@@ -204,6 +204,10 @@ BREAK = {
 }
 
 
+# Those that need more than a change of files have tests of their own, here and in test_dyno.py.
+ALL_IDS = set(BREAK) | {"H101", "H102"} | {f"H97{number}" for number in range(1, 9)}
+
+
 @pytest.fixture(scope="module")
 def baked(tmp_path_factory, environ):
     """{language: a baked project}, to be copied and changed."""
@@ -269,3 +273,300 @@ def test_exactly_the_right_check_fires(copy, id, change):
         assert "{" not in finding["title"].replace("{…}", ""), finding
         assert finding["fix"]
         assert 1 <= finding["step"] <= 13
+
+
+# --- what lies around a project ---
+
+
+def ids(report):
+    return {finding["id"] for finding in report["findings"]}
+
+
+def test_every_check_has_a_project_that_fails_it(copy):
+    listed = copy.run(sys.executable, "-m", "doctor", "H000", check=False).stderr
+    assert set(re.findall(r"H\d{3}", listed)) - {"H000"} == ALL_IDS
+
+
+def test_a_folder_without_a_commit_is_not_pushed(copy):
+    shutil.rmtree(copy.path / ".git")
+    status, report = diagnose(copy)
+    assert (status, ids(report)) == (1, {"H101"})
+
+
+@pytest.mark.parametrize("variable", ["CI", "DYNO"])
+def test_the_platform_s_own_ci_has_no_git_and_is_content(copy, variable):
+    shutil.rmtree(copy.path / ".git")
+    for name in (copy.path / ".slugignore").read_text(encoding="utf-8").split():
+        target = copy.path / name.strip("/")
+        shutil.rmtree(target) if target.is_dir() else target.unlink()
+    status, report = diagnose(copy, **{variable: "true"})
+    assert (status, report["findings"]) == (0, [])
+
+
+def test_an_app_below_the_root_of_its_repository_is_named(copy, tmp_path):
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    shutil.move(copy.path, outer / "bot")
+    shutil.rmtree(outer / "bot" / ".git")
+    project = Project(outer / "bot", copy.environ)
+    project.run("git", "init", "-q", cwd=outer)
+    commit_new(project, outer)
+    status, report = diagnose(project)
+    assert (status, ids(report)) == (1, {"H102"})
+    assert "bot" in report["findings"][0]["title"]
+
+
+def test_an_app_in_a_folder_of_the_project_is_named(copy):
+    """The guide's first mistake: everything one folder too deep."""
+    (copy.path / "bot").mkdir()
+    for path in list(copy.path.iterdir()):
+        if path.name not in (".git", "bot", "README.md", "LICENSE"):
+            path.rename(copy.path / "bot" / path.name)
+    commit(copy)
+    status, report = diagnose_elsewhere(copy, copy.path)
+    assert status == 1
+    assert "H102" in ids(report)
+
+
+def test_what_is_not_committed_is_named_and_not_judged(copy):
+    """A push sends the commit, so a mistake that is only in the folder is not in it, and a cure neither."""
+    Broken(copy.path).write("Procfile", "worker: x\n")
+    Broken(copy.path).write("neu ё.txt", "x")
+    status, report = diagnose(copy)
+    assert (status, report["findings"]) == (0, [])
+    assert report["unpushed"] == ["Procfile", "neu ё.txt"]
+    assert "Procfile, neu ё.txt" in copy.run(sys.executable, "-m", "doctor").stdout
+
+
+def test_a_broken_main_does_not_stop_the_doctor(copy):
+    Broken(copy.path).write("main.py", "def init_app(:\n")
+    commit(copy)
+    status, report = diagnose(copy)
+    assert status == 0
+    assert report["findings"] == []
+
+
+def test_large_files_are_not_read(copy):
+    Broken(copy.path).write("big.py", b"x = '\xff'\n" * 200_000)
+    commit(copy)
+    assert diagnose(copy)[0] == 0
+
+
+def test_what_cannot_be_checked_is_said(copy, tmp_path):
+    result = copy.run(sys.executable, "-m", "doctor", "--root", str(tmp_path / "nowhere"), check=False)
+    assert result.returncode == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_ten_mistakes_at_once_are_all_named(copy):
+    project = Broken(copy.path)
+    names = ["H104", "H105", "H107", "H302", "H404", "H501", "H601", "H602", "H703", "H904"]
+    for id in names:
+        BREAK[id][0](project)
+    commit(copy)
+    status, report = diagnose(copy)
+    assert status == 1
+    assert set(names) <= ids(report)
+    output = copy.run(sys.executable, "-m", "doctor", check=False).stdout
+    assert all(f"✗ {id} " in output for id in names)
+
+
+# --- what it says ---
+
+
+def test_worst_comes_first_and_the_last_line_decides(copy):
+    BREAK["H603"][0](Broken(copy.path))
+    BREAK["H904"][0](Broken(copy.path))
+    commit(copy)
+    lines = copy.run(sys.executable, "-m", "doctor", check=False).stdout.splitlines()
+    assert lines[0].startswith("✗ H904")
+    assert next(i for i, line in enumerate(lines) if line.startswith("! H603")) > 0
+    assert lines[-1] == "This push would not deploy safely: mistakes 1, warnings 1."
+    assert "\033" not in "".join(lines)
+
+
+@pytest.mark.parametrize(("language", "sentence"), [("en", "This push would deploy"), ("ru", "Проект опубликуется")])
+def test_it_speaks_the_project_s_language(baked, language, sentence):
+    assert sentence in baked[language].run(sys.executable, "-m", "doctor").stdout
+
+
+def test_both_languages_have_the_same_words():
+    english, russian = words("en"), words("ru")
+    assert flat(english).keys() == flat(russian).keys()
+    for key, text in flat(english).items():
+        assert sorted(re.findall(r"\{\w+\}", text)) == sorted(re.findall(r"\{\w+\}", flat(russian)[key])), key
+        if key[-1] == "prints" and key[0] != "say":  # the platform speaks English
+            assert text == flat(russian)[key], key
+        elif key[0] != "say":
+            assert re.search("[а-яё]", flat(russian)[key]) or len(text.split()) < 5, key
+
+
+def flat(table, prefix=()):
+    found = {}
+    for key, value in table.items():
+        found |= flat(value, (*prefix, key)) if isinstance(value, dict) else {(*prefix, key): value}
+    return found
+
+
+@pytest.mark.parametrize("id", sorted(ALL_IDS))
+def test_every_check_can_be_explained(baked, id):
+    output = baked["en"].run(sys.executable, "-m", "doctor", id.lower()).stdout
+    assert output.startswith(f"{id}  ")
+    assert "{" not in output.replace("{…}", "")
+    assert words("en")[id]["why"] in output
+
+
+@pytest.mark.parametrize(
+    ("line", "means", "checks"),
+    [
+        ('at=error code=H10 desc="App crashed" method=GET path="/"', "App crashed", "H501"),
+        ("Process exited with status 127", "not installed", "H206"),
+        ("bash: gunicorn: command not found", "not installed", "H206"),
+        ("bash: syntax error near unexpected token `('", "brackets", "H405"),
+        ("Procfile declares types -> (none)", "no Procfile", "H401"),
+        ('at=error code=H14 desc="No web processes running"', "No web process", "H404"),
+        ("Error R10 (Boot timeout) -> Web process failed to bind to $PORT within 60 seconds", "$PORT", "H407"),
+        ("Error R14 (Memory quota exceeded)", "512 MB", "H205"),
+        ("Can't load plugin: sqlalchemy.dialects:postgres", "postgres://", "H604"),
+        ("No default language could be detected for this app.", "root", "H102"),
+        ("Compiled slug size: 605.7M is too large (max is 500M).", "500 MB", "H205"),
+        ("ModuleNotFoundError: No module named 'flask_wtf'", "missing", "H204"),
+        ('FATAL: too many connections for role "u"', "connections", "H902"),
+    ],
+)
+def test_a_line_of_the_log_is_explained(baked, line, means, checks):
+    given = baked["en"].run(sys.executable, "-m", "doctor", "explain", line).stdout
+    assert means in given
+    assert checks in given
+    piped = subprocess.run(
+        [sys.executable, "-m", "doctor", "explain"],
+        cwd=baked["en"].path,
+        input=f"app[web.1]: hello\n{line}\n",
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    assert piped.stdout == given
+
+
+def test_an_unknown_line_is_said_to_be_unknown(baked):
+    result = baked["en"].run(sys.executable, "-m", "doctor", "explain", "all is well", check=False)
+    assert result.returncode == 2
+    assert "not known here" in result.stderr
+
+
+def test_log_lines_and_words_belong_together(baked):
+    code = "from doctor.explain import LINES; import json; print(json.dumps({k: v[1] for k, v in LINES.items()}))"
+    lines = json.loads(baked["en"].run(sys.executable, "-c", code).stdout)
+    assert lines.keys() == words("en")["log"].keys()
+    assert {id for checks in lines.values() for id in checks} <= ALL_IDS
+
+
+# --- arrangements that are known to deploy, in their authors' manner ---
+
+PACKAGE = """
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+
+db = SQLAlchemy()
+
+
+def create_app():
+    app = Flask(__name__)
+    app.config.from_object("config.Config")
+    db.init_app(app)
+    return app
+"""
+CONFIG = """
+import os
+
+
+class Config:
+    SECRET_KEY = os.environ.get("SECRET_KEY") or "you-will-never-guess"
+    SQLALCHEMY_DATABASE_URI = os.environ.get("DATABASE_URL", "sqlite:///app.db").replace("postgres://", "postgresql://")
+"""
+ONE_FILE = 'from flask import Flask\n\napp = Flask(__name__)\n\n\n@app.get("/")\ndef index():\n    return "hello"\n'
+SAMPLES = {
+    "a factory in a package, a one-line wsgi.py": {
+        "shop/__init__.py": PACKAGE,
+        "shop/models.py": "from shop import db\n\n\nclass Item(db.Model):\n    id = db.Column(db.Integer, primary_key=True)\n",
+        "config.py": CONFIG,
+        "wsgi.py": "from shop import create_app\n\napp = create_app()\n",
+        "Procfile": "web: gunicorn wsgi:app\n",
+        "requirements.txt": "Flask==3.1.3\nFlask-SQLAlchemy==3.1.1\npsycopg2-binary==2.9.10\ngunicorn==23.0.0\n",
+        ".python-version": "3.13\n",
+    },
+    "gunicorn with a configuration file": {
+        "app.py": ONE_FILE,
+        "gunicorn.conf.py": 'import os\n\nworkers = int(os.environ.get("WEB_CONCURRENCY", 2))\nthreads = 5\nbind = f"0.0.0.0:{os.environ.get(\'PORT\', 5006)}"\n',
+        "Procfile": "web: gunicorn --config gunicorn.conf.py app:app\n",
+        "requirements.txt": "flask\ngunicorn\n",
+        ".python-version": "3.14\n",
+        "app.json": json.dumps({"name": "Start on Python", "repository": "https://example.com/x", "env": {}}),
+    },
+    "uv": {
+        "main.py": ONE_FILE,
+        "Procfile": "web: uvicorn --host 0.0.0.0 --port $PORT --interface wsgi main:app\n",
+        "pyproject.toml": '[project]\nname = "x"\nversion = "1"\nrequires-python = ">=3.12"\ndependencies = ["flask", "uvicorn"]\n',
+        "uv.lock": 'version = 1\n\n[[package]]\nname = "flask"\nversion = "3.1.3"\n\n[[package]]\nname = "uvicorn"\nversion = "0.30"\n',
+        ".python-version": "3.12\n",
+    },
+    "Pipenv": {
+        "app.py": ONE_FILE + '\n\nif __name__ == "__main__":\n    app.run(debug=True)\n',
+        "Procfile": "web: gunicorn app:app --log-file -\n",
+        "Pipfile": '[packages]\nflask = "*"\ngunicorn = "*"\n\n[requires]\npython_version = "3.12"\n',
+        "Pipfile.lock": json.dumps(
+            {
+                "_meta": {"requires": {"python_version": "3.12"}},
+                "default": {"flask": {"version": "==3.1.3"}, "gunicorn": {"version": "==23"}},
+                "develop": {},
+            }
+        ),
+    },
+    "one file, the app in the open": {
+        "app.py": ONE_FILE,
+        "Procfile": "web: gunicorn app:app\n",
+        "requirements.txt": "# what it needs\nFlask>=3\ngunicorn\n",
+        ".python-version": "3.14.1\n",
+        "static/style.css": "body {}\n",
+        "templates/index.html": "<p>hi\n",
+    },
+    "waitress and a factory in quotation marks": {
+        "hello.py": "from flask import Flask\n\n\ndef create_app():\n    return Flask(__name__)\n",
+        "Procfile": "web: waitress-serve --port=$PORT --call hello:create_app\nworker: python worker.py\n",
+        "worker.py": "import time\n\nwhile True:\n    time.sleep(60)\n",
+        "requirements.txt": "flask\nwaitress\n",
+        ".python-version": "3.13\n",
+    },
+    "the development server of a tutorial, on $PORT": {
+        "main.py": 'import os\n\nfrom flask import Flask\n\napp = Flask(__name__)\n\nif __name__ == "__main__":\n    app.run(host="0.0.0.0", port=int(os.environ.get("PORT", 5000)))\n',
+        "Procfile": "web: python main.py\n",
+        "requirements.txt": "flask\n",
+        ".python-version": "3.13\n",
+    },
+}
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_it_is_quiet_on_what_deploys(baked, tmp_path, sample):
+    folder = tmp_path / "sample"
+    for name, content in SAMPLES[sample].items():
+        Broken(folder).write(name, content)
+    project = Project(folder, baked["en"].environ)
+    project.run("git", "init", "-q")
+    commit_new(project, folder)
+    status, report = diagnose_elsewhere(baked["en"], folder)
+    allowed = {"H406"} if "development server" in sample else set()  # that is a warning of its own
+    assert (status, ids(report) - allowed) == (0, set()), report["findings"]
+
+
+def commit_new(project, folder):
+    git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.com"]
+    project.run(*git, "add", "--all", cwd=folder)
+    project.run(*git, "commit", "-q", "-m", "first", cwd=folder)
+
+
+def diagnose_elsewhere(project, folder):
+    """Run one project's doctor on another folder."""
+    doctor = project if (project.path / "doctor").exists() else Project(project.path / "bot", project.environ)
+    return diagnose(doctor, "--root", str(folder))

@@ -1,10 +1,12 @@
 """The command: python -m doctor. Its exit status: 0 deploys, 1 would not, 2 could not check."""
 
 import argparse
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
-from doctor import CHECKS, explain, layout, packages, report, settings, startup  # noqa: F401
+from doctor import CHECKS, dyno, explain, layout, packages, report, settings, startup  # noqa: F401
 from doctor.project import CannotCheck, Project
 from doctor.report import say
 
@@ -23,6 +25,7 @@ def main(arguments=None):
     parser.add_argument(
         "what", nargs="*", metavar="H101 | explain LINE", help=say("help_what")
     )
+    parser.add_argument("--dyno", action="store_true", help=say("help_dyno"))
     parser.add_argument("--json", action="store_true", help=say("help_json"))
     parser.add_argument("--root", type=Path, default=ROOT, help=say("help_root"))
     options = parser.parse_args(arguments)
@@ -33,12 +36,37 @@ def main(arguments=None):
     except (CannotCheck, OSError) as error:
         print(say("cannot", reason=error), file=sys.stderr)
         return 2
-    findings = find(project)
+    findings, figures = find(project), {}
+    if options.dyno:
+        try:
+            measured, figures = on_a_dyno(project)
+        except (CannotCheck, OSError, subprocess.SubprocessError) as error:
+            print(say("cannot", reason=error), file=sys.stderr)
+            return 2
+        findings += measured
     if options.json:
-        print(report.as_json(findings, project))
+        print(report.as_json(findings, project, figures))
     else:
+        if figures:
+            print(dyno.text(figures), end="\n\n")
         print(report.text(findings, project, sys.stdout))
     return 1 if report.errors(findings) else 0
+
+
+def on_a_dyno(project):
+    """Build and run the project; return (findings, figures). Nothing is left behind."""
+
+    def progress(sentence):
+        print(sentence, file=sys.stderr, flush=True)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    # Whatever ends this program, what it has started has to end with it.
+    signal.signal(signal.SIGTERM, interrupt)
+    with dyno.Dyno(project, progress) as run:
+        run.run()
+        return run.findings, run.figures
 
 
 def answer(what):
@@ -49,10 +77,14 @@ def answer(what):
         text = "\n\n".join(answers) or say("unknown_line")
     else:
         answers = text = explain.check_words(what[0].upper())
-        text = text or say("unknown_id", id=what[0], ids=", ".join(CHECKS))
+        text = text or say("unknown_id", id=what[0], ids=", ".join(explain.steps()))
     print(text, file=sys.stdout if answers else sys.stderr)
     return 0 if answers else 2
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print(say("interrupted"), file=sys.stderr)
+        sys.exit(2)

@@ -2,7 +2,7 @@
 
 import re
 
-from doctor import CHECKS
+from doctor import CHECKS, dyno
 from doctor.report import WORDS, say
 
 # The first pattern that matches is taken, so the more telling ones come first.
@@ -20,7 +20,7 @@ LINES = {
         r"No matching distribution|Could not find a version",
         ("H207", "H303"),
     ),
-    "slug_size": (r"Compiled slug size.*too large", ("H205", "H107")),
+    "slug_size": (r"Compiled slug size.*too large", ("H975", "H205", "H107")),
     "dialect": (r"sqlalchemy\.dialects:postgres\b", ("H604",)),
     "no_module": (r"ModuleNotFoundError|No module named", ("H204", "H103")),
     "template": (r"TemplateNotFound", ("H104",)),
@@ -39,19 +39,24 @@ LINES = {
     "hobby_dev": (r"plan is no longer available|hobby-dev", ("H703",)),
     "H10": (r"\bH10\b", ("H204", "H405", "H501", "H206")),
     "H12": (r"\bH12\b", ()),
-    "H13": (r"\bH13\b", ()),
+    "H13": (r"\bH13\b", ("H978",)),
     "H14": (r"\bH14\b", ("H401", "H402", "H403", "H404")),
     "H15": (r"\bH15\b", ()),
-    "R10": (r"\bR10\b", ("H407",)),
-    "R12": (r"\bR12\b", ("H406",)),
-    "R14": (r"\bR14\b", ("H205",)),
-    "R15": (r"\bR15\b", ("H205",)),
+    "R10": (r"\bR10\b", ("H973", "H407")),
+    "R12": (r"\bR12\b", ("H977", "H406")),
+    "R14": (r"\bR14\b", ("H976", "H205")),
+    "R15": (r"\bR15\b", ("H976", "H205")),
 }
+
+
+def steps():
+    """Return {id: step of the guide} of all checks, also of those that --dyno makes."""
+    return {id: run.step for id, run in CHECKS.items()} | dyno.STEPS
 
 
 def check_words(id):
     """Return all that is known of a check, None where there is none of that id."""
-    if id not in CHECKS:
+    if id not in steps():
         return None
     words = WORDS[id]
     title = re.sub(r"\{(\w+)\}", r"<\1>", words["title"])
@@ -59,7 +64,7 @@ def check_words(id):
     if words.get("prints"):
         parts.append(f"{say('prints')} {words['prints']}")
     parts.append(f"{say('fix')} " + re.sub(r"\{(\w+)\}", r"<\1>", words["fix"]))
-    parts.append(say("guide", step=CHECKS[id].step))
+    parts.append(say("guide", step=steps()[id]))
     return "\n".join(parts)
 
 

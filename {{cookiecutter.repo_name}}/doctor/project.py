@@ -26,6 +26,8 @@ class Project:
     def __init__(self, root):
         """root: the project's folder. Raises CannotCheck."""
         self.root = Path(root).resolve()
+        if not self.root.is_dir():
+            raise CannotCheck(self.root)
         self.sizes = {}  # path from the root, with slashes: bytes
         self.contents = {}  # the same: what is in it
         self.above = ""  # how deep the project lies in its repository
@@ -98,6 +100,16 @@ class Project:
                     self.sizes[relative] = path.stat().st_size
                     if self.sizes[relative] <= MAX_BYTES:
                         self.contents[relative] = path.read_bytes()
+
+    def files(self):
+        """Yield (path, content) of everything that is pushed, large files too."""
+        for path in self.sizes:
+            content = self.contents.get(path)
+            if content is None and self.in_git:
+                content = self._git("cat-file", "blob", f"HEAD:./{path}")
+            elif content is None:
+                content = (self.root / path).read_bytes()
+            yield path, content or b""
 
     def __contains__(self, path):
         return path in self.sizes

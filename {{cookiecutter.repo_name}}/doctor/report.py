@@ -69,12 +69,13 @@ def verdict(findings, stream):
     return paint(say("yes"), "good", stream)
 
 
-def as_json(findings, project):
+def as_json(findings, project, figures):
     """Return the report for programs; the ids stay the same from version to version."""
     return json.dumps(
         {
             "deploys": not errors(findings),
             "unpushed": project.unpushed,
+            "dyno": figures,
             "findings": [
                 {
                     "id": finding.id,

@@ -1,0 +1,145 @@
+"""The doctor's dyno: what it builds, runs and measures, and that nothing stays behind."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import wait_until
+from test_doctor import Broken, commit, ids
+
+# Runs the doctor with other limits, so that a small project can go over them.
+WITH_LIMITS = "import sys\nfrom doctor import dyno\ndyno.__dict__.update({limits})\nfrom doctor.__main__ import main\nsys.exit(main(['--dyno', '--json']))\n"
+
+
+@pytest.fixture
+def project(bake):
+    return bake(repo_name="app")
+
+
+@pytest.fixture
+def temporary(tmp_path):
+    """Where the doctor puts its temporary files."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    yield folder
+    assert list(folder.iterdir()) == []
+    assert left_running(folder) == []
+
+
+@pytest.fixture(autouse=True)
+def reachable(tmp_path):
+    """As root the database runs as a user who has to get into the temporary folder."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+
+
+def left_running(folder):
+    """Return the command lines of the processes that have to do with a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            where = os.readlink(process / "cwd")
+        except OSError:
+            continue  # it has ended meanwhile
+        if str(folder) in line or where.startswith(str(folder)):
+            found.append(line)
+    return found
+
+
+def examine(project, temporary, **limits):
+    """Return (exit status, report) of the doctor's dyno."""
+    result = project.run("python", "-c", WITH_LIMITS.format(limits=limits), check=False, TMPDIR=str(temporary))
+    assert result.stdout, result.stderr
+    return result.returncode, json.loads(result.stdout)
+
+
+def test_a_baked_project_passes_and_its_figures_are_shown(bake, temporary):
+    result = bake(language="ru").run("python", "-m", "doctor", "--dyno", TMPDIR=str(temporary))
+    assert "Проект опубликуется: ошибок не найдено" in result.stdout
+    assert result.stdout.count(" / ") == 5  # bars against their limits
+    assert "sqlalchemy" in result.stdout
+    assert len(result.stderr.splitlines()) >= 5  # progress
+
+
+def test_a_baked_project_stays_within_its_limits(project, temporary):
+    status, report = examine(project, temporary)
+    assert (status, report["findings"]) == (0, [])
+    figures = report["dyno"]
+    assert 5 < figures["slug_mb"] < 25
+    assert 20 < figures["memory_rest_mb"] <= figures["memory_load_mb"] * 1.1
+    assert figures["cut_off"] == 0
+    assert len(figures["largest_parts_mb"]) == 10
+    assert "sqlalchemy" in figures["imports_mb"]
+
+
+def slow_page(project):
+    """Requests that are in flight at SIGTERM keep the server for longer than the limit of the test."""
+    project.replace("views.py", "def index():", "def index():\n    import time\n\n    time.sleep(4)")
+
+
+BREAK = {
+    "H971": (lambda p: p.append("requirements.txt", "no-such-package-anywhere==1\n"), {}),
+    "H972": (
+        lambda p: p.replace("migrations/versions/0001_notes.py", "def upgrade():", "def upgrade():\n    1 / 0"),
+        {},
+    ),
+    "H973": (lambda p: p.replace("serve.py", "def main():", "def main():\n    raise SystemExit('no fuel')"), {}),
+    "H974": (lambda p: p.replace("views.py", "def index():", "def index():\n    1 / 0"), {}),
+    "H975": (lambda p: None, {"SLUG_LIMIT": 10, "SLUG_SOFT_LIMIT": 5}),
+    "H976": (lambda p: p.append("logs.py", "\nBALLAST = b'x' * 600_000_000\n"), {}),
+    "H977": (slow_page, {"STOP_LIMIT": 1, "REQUESTS": 8}),
+}
+
+
+@pytest.mark.parametrize("id", BREAK)
+def test_exactly_the_right_check_fires(project, temporary, id):
+    change, limits = BREAK[id]
+    change(Broken(project.path))
+    if project.run("git", "status", "--porcelain").stdout:
+        commit(project)
+    status, report = examine(project, temporary, **limits)
+    assert (status, ids(report)) == (1, {id}), report["findings"]
+
+
+def test_the_development_server_is_seen_to_cut_requests_off(project, temporary):
+    Broken(project.path).replace("Procfile", "python serve.py", "flask run -h 0.0.0.0 -p $PORT")
+    Broken(project.path).replace("views.py", "def index():", "def index():\n    import time\n\n    time.sleep(1)")
+    commit(project)
+    status, report = examine(project, temporary, REQUESTS=16)
+    assert (status, ids(report)) == (0, {"H406", "H978"}), report["findings"]
+
+
+@pytest.mark.parametrize("moment", ["Building", "Sending"])
+def test_ctrl_c_leaves_nothing_running_and_nothing_behind(project, temporary, moment):
+    process = subprocess.Popen(
+        ["python", "-m", "doctor", "--dyno"],
+        cwd=project.path,
+        env=project.environ | {"TMPDIR": str(temporary)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        encoding="utf-8",
+        start_new_session=True,
+    )
+    while moment not in process.stderr.readline():
+        assert process.poll() is None
+    time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=60) == 2
+    assert "nothing was left" in process.stderr.read()
+    wait_until(lambda: not left_running(temporary), seconds=10)
+
+
+def test_what_cannot_be_built_here_is_said(project, temporary):
+    project.run("git", "rm", "-q", "--cached", "requirements.txt")
+    Broken(project.path).write("uv.lock", "")
+    (project.path / "requirements.txt").unlink()
+    commit(project)
+    result = project.run("python", "-m", "doctor", "--dyno", check=False, TMPDIR=str(temporary))
+    assert result.returncode == 2
+    assert "lock file" in result.stderr

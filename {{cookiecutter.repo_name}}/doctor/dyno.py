@@ -1,0 +1,438 @@
+"""A dyno on this computer: builds the slug, runs release and web, and weighs them.
+
+As on the platform: the committed files without those of .slugignore, packages in a
+clean environment, processes that see nothing but config vars. What is measured here is
+near to, not the same as, what the platform measures.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import socket
+import string
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+from doctor import Finding
+from doctor.project import CannotCheck
+from doctor.report import say
+from doctor.settings import hits
+from doctor.startup import targets
+
+# https://devcenter.heroku.com/articles/limits and .../articles/slug-compiler
+SLUG_LIMIT, SLUG_SOFT_LIMIT = 500, 300  # MB, packed
+MEMORY_LIMIT = 512  # MB
+BOOT_LIMIT, STOP_LIMIT = 60, 30  # seconds
+MB = 1_000_000
+REQUESTS, VISITORS = 200, 8  # the short load: so many requests, so many at once
+
+# What can be found here, with the step of the guide that it belongs to.
+STEPS = {
+    "H971": 11,
+    "H972": 10,
+    "H973": 10,
+    "H974": 12,
+    "H975": 13,
+    "H976": 13,
+    "H977": 10,
+    "H978": 10,
+}
+
+# Prints how much memory each package takes, without what it imports in turn.
+WEIGH_IMPORTS = """
+import builtins, collections, importlib, json, sys
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+real, taken, inner = builtins.__import__, collections.Counter(), [0]
+def weigh(name, globals=None, locals=None, fromlist=(), level=0):
+    before = resident()
+    inner.append(0)
+    try:
+        return real(name, globals, locals, fromlist, level)
+    finally:
+        grown, below = resident() - before, inner.pop()
+        package = (globals or {}).get("__package__") or name if level else name
+        taken[package.partition(".")[0]] += grown - below
+        inner[-1] += grown
+builtins.__import__ = weigh
+importlib.import_module(sys.argv[1])
+print(json.dumps(taken.most_common(10)))
+"""
+
+
+class Dyno:
+    """One run. figures: what was measured; findings: what would go wrong on the platform."""
+
+    def __init__(self, project, progress):
+        """project: what git would push. progress: a function that takes a sentence."""
+        self.project, self.progress = project, progress
+        self.figures, self.findings = {}, []
+        self.folder = Path(tempfile.mkdtemp(prefix="doctor-dyno-"))
+        self.folder.chmod(0o755)  # as root the database runs as another user
+        self.app, self.venv = self.folder / "app", self.folder / "python"
+        self.database_environ = None
+        self.process = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """Leave nothing running and nothing behind, also after Ctrl-C."""
+        self.end_process()
+        if self.database_environ:
+            command = [sys.executable, "local_postgres.py", "delete"]
+            subprocess.run(
+                command, cwd=self.project.root, env=self.database_environ, check=False
+            )
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def run(self):
+        """Go through all steps; stop at the first that the platform would stop at."""
+        self.unpack()
+        if self.build():
+            self.weigh_slug()
+            self.start_database()
+            if self.release() and self.boot():
+                self.load()
+                self.stop()
+                self.weigh_imports()
+
+    def found(self, id, level="error", **details):
+        self.findings.append(Finding(id, level, STEPS[id], "", 0, details))
+        return False
+
+    def unpack(self):
+        """Lay out the files that the platform would build from."""
+        for path, content in self.project.files():
+            ignored = any(
+                hits(line.strip(), [path])
+                for _, line in self.project.lines(".slugignore")
+                if line.strip() and line[0] not in "#!"
+            )
+            if not ignored:
+                target = self.app / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
+
+    def build(self):
+        """Install the packages into an environment of their own."""
+        if not (self.app / "requirements.txt").exists():
+            raise CannotCheck(say("only_requirements"))
+        self.progress(say("building"))
+        # No pip in there: it would be weighed with the rest.
+        venv = [sys.executable, "-m", "venv", "--without-pip", self.venv]
+        subprocess.run(venv, check=True)
+        pip = [sys.executable, "-m", "pip", "--python", self.python, "install"]
+        options = ["--quiet", "--disable-pip-version-check", "-r", "requirements.txt"]
+        # pip needs to know how to reach its index from here, so it sees this environment.
+        result = self.call([*pip, *options], os.environ | self.temporary)
+        if result.returncode != 0:
+            return self.found("H971", output=last_lines(result.stderr))
+        return True
+
+    @property
+    def temporary(self):
+        """Return the variables that put the temporary files of a process in here."""
+        folder = self.folder / "tmp"
+        folder.mkdir(exist_ok=True)
+        return dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
+
+    @property
+    def python(self):
+        return self.venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+    def call(self, command, environ, seconds=900):
+        return subprocess.run(
+            command,
+            cwd=self.app,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=seconds,
+            check=False,
+        )
+
+    def weigh_slug(self):
+        """Pack the app and its packages; name the largest parts. Python itself adds 10 MB."""
+        self.progress(say("weighing"))
+        packages = next(self.venv.glob("**/site-packages"))
+        slug = self.folder / "slug.tgz"
+        with tarfile.open(slug, "w:gz", compresslevel=6) as archive:
+            archive.add(self.app, "app")
+            archive.add(packages, "site-packages")
+        parts = [*packages.iterdir(), *self.app.iterdir()]
+        sizes = sorted(((size(path), path.name) for path in parts), reverse=True)[:10]
+        self.figures["slug_mb"] = packed = round(slug.stat().st_size / MB, 1)
+        self.figures["largest_parts_mb"] = {
+            name: round(bytes / MB, 1) for bytes, name in sizes
+        }
+        largest = ", ".join(name for _, name in sizes[:3])
+        if packed > SLUG_SOFT_LIMIT:
+            level = "error" if packed > SLUG_LIMIT else "warning"
+            self.found("H975", level, size=packed, limit=SLUG_LIMIT, largest=largest)
+
+    def start_database(self):
+        """Start a PostgreSQL of its own, if the project still has its local one."""
+        if (self.project.root / "local_postgres.py").exists():
+            environ = os.environ | {"LOCAL_POSTGRES_DIR": str(self.folder / "postgres")}
+            command = [sys.executable, "local_postgres.py"]
+            self.database_environ = environ
+            result = subprocess.run(
+                command,
+                cwd=self.project.root,
+                env=environ,
+                capture_output=True,
+                encoding="utf-8",
+                check=False,
+            )
+            if result.returncode != 0:
+                raise CannotCheck(result.stderr.strip())
+            url = "postgres://" + result.stdout.strip().partition("://")[2]
+            self.database_url = (
+                f"{url}?sslmode=disable"  # it has no TLS, unlike the platform's
+            )
+
+    def environ(self, type, port):
+        """Return what a process sees on the platform, and nothing else."""
+        path = os.pathsep.join(
+            [str(self.python.parent), "/usr/local/bin", "/usr/bin", "/bin"]
+        )
+        environ = {
+            "PATH": path
+            if os.name == "posix"
+            else f"{self.python.parent};{os.environ['PATH']}",
+            "HOME": str(self.app),
+            "PYTHONPATH": str(self.app),
+            "PYTHONUNBUFFERED": "1",
+            "WEB_CONCURRENCY": "2",
+            "FORWARDED_ALLOW_IPS": "*",
+            "GUNICORN_CMD_ARGS": "--access-logfile -",
+            "DYNO": f"{type}.1",
+            "PORT": str(port),
+        } | self.temporary
+        if os.name == "nt":
+            environ["SYSTEMROOT"] = os.environ[
+                "SYSTEMROOT"
+            ]  # no socket opens without it
+        for name, entry in self.project.app_env.items():
+            value = entry.get("value") if isinstance(entry, dict) else entry
+            if value or (isinstance(entry, dict) and "generator" in entry):
+                environ[name] = str(value or secrets.token_hex())
+        if self.database_environ:
+            environ["DATABASE_URL"] = self.database_url
+        return environ
+
+    def command(self, type, environ):
+        """Return the command of a process type as a list for subprocess."""
+        text = self.project.procfile[type][1]
+        if os.name == "posix":
+            return [shutil.which("bash") or "sh", "-c", text]
+        return shlex.split(string.Template(text).safe_substitute(environ))
+
+    def release(self):
+        if "release" not in self.project.procfile:
+            return True
+        self.progress(say("releasing"))
+        environ = self.environ("release", 0)
+        result = self.call(self.command("release", environ), environ)
+        if result.returncode != 0:
+            return self.found("H972", output=last_lines(result.stderr or result.stdout))
+        return True
+
+    def boot(self):
+        """Start web and wait until it listens on $PORT."""
+        if "web" not in self.project.procfile:
+            return self.found("H973", reason=say("no_web"))
+        self.progress(say("booting"))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        environ = self.environ("web", self.port)
+        self.log = self.folder / "web.log"
+        group = {"start_new_session": True} if os.name == "posix" else {}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                self.command("web", environ),
+                cwd=self.app,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                **group,
+            )
+        started = time.monotonic()
+        while time.monotonic() - started < BOOT_LIMIT:
+            if self.process.poll() is not None:
+                return self.found("H973", reason=self.last_log())
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", self.port), 1),
+            ):
+                self.figures["boot_seconds"] = round(time.monotonic() - started, 1)
+                return True
+            time.sleep(0.1)
+        return self.found("H973", reason=say("not_listening", seconds=BOOT_LIMIT))
+
+    def last_log(self):
+        return last_lines(self.log.read_text(encoding="utf-8", errors="replace"))
+
+    def load(self):
+        """Look at the start page, then send a short load; weigh before and after."""
+        status = self.get()
+        if status is None or status >= 500:
+            self.found("H974", status=status or "–", output=self.last_log())
+        self.figures["memory_rest_mb"] = self.memory()
+        self.progress(say("loading", requests=REQUESTS))
+        visitors = [
+            threading.Thread(
+                target=lambda: [self.get() for _ in range(REQUESTS // VISITORS)]
+            )
+            for _ in range(VISITORS)
+        ]
+        for visitor in visitors:
+            visitor.start()
+        for visitor in visitors:
+            visitor.join()
+        self.figures["memory_load_mb"] = used = self.memory()
+        if used and used > MEMORY_LIMIT:
+            self.found("H976", used=used, limit=MEMORY_LIMIT)
+
+    def get(self):
+        """Ask for the start page; return its status, None where no answer came."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self.port}/", timeout=30) as answer:
+                answer.read()
+                return answer.status
+        except HTTPError as error:
+            return error.code
+        except (URLError, OSError) as error:
+            refused = isinstance(
+                getattr(error, "reason", error), ConnectionRefusedError
+            )
+            return 0 if refused else None
+
+    def memory(self):
+        """Return the MB of all processes of web (PSS: what is shared counts once).
+
+        None where the system does not tell, that is anywhere but on Linux.
+        """
+        total = 0
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                group = (folder / "stat").read_text().rpartition(")")[2].split()[2]
+                if int(group) == self.process.pid:
+                    for line in (folder / "smaps_rollup").read_text().splitlines():
+                        total += (
+                            int(line.split()[1]) * 1024
+                            if line.startswith("Pss:")
+                            else 0
+                        )
+        return round(total / MB) or None
+
+    def stop(self):
+        """Send SIGTERM under load, as at every restart; count the requests that are cut off."""
+        if os.name != "posix":
+            return
+        self.progress(say("stopping"))
+        answers = []
+
+        def visit():
+            while (status := self.get()) != 0:  # refused: nobody listens any more
+                answers.append(status)
+                if status is None:
+                    return
+
+        visitors = [threading.Thread(target=visit) for _ in range(VISITORS)]
+        for visitor in visitors:
+            visitor.start()
+        time.sleep(0.5)
+        started = time.monotonic()
+        os.killpg(self.process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(timeout=STOP_LIMIT)
+            heeded = True
+        except subprocess.TimeoutExpired:
+            heeded = self.found("H977", seconds=STOP_LIMIT)
+            self.end_process()
+        self.figures["stop_seconds"] = round(time.monotonic() - started, 1)
+        for visitor in visitors:
+            visitor.join()
+        self.figures["cut_off"] = cut_off = answers.count(None)
+        if cut_off and heeded:
+            self.found("H978", "warning", count=cut_off)
+
+    def end_process(self):
+        if self.process and self.process.poll() is None:
+            if os.name == "posix":
+                os.killpg(self.process.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
+            self.process.wait()
+
+    def weigh_imports(self):
+        """Name the packages that take most memory, where the system tells."""
+        target = next(iter(targets(self.project)), None)
+        if target and Path("/proc/self/statm").exists():
+            module = target[2].partition(":")[0].removesuffix(".py")
+            command = [self.python, "-c", WEIGH_IMPORTS, module]
+            result = self.call(command, self.environ("web", 0))
+            if result.returncode == 0:
+                heaviest = json.loads(result.stdout.splitlines()[-1])
+                self.figures["imports_mb"] = {
+                    name: round(bytes / MB, 1) for name, bytes in heaviest
+                }
+
+
+def size(path):
+    """Return the bytes of a file, or of all files below a folder."""
+    return sum(
+        file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file()
+    )
+
+
+def last_lines(text, count=3):
+    """Return the last lines of a program's output in one line, without paths of this computer."""
+    return " | ".join(line.strip() for line in text.strip().splitlines()[-count:])
+
+
+def bar(value, limit, width=20):
+    """Return value against its limit as a small bar."""
+    filled = min(width, round(width * value / limit))
+    return "█" * filled + "·" * (width - filled)
+
+
+def text(figures):
+    """Return the figures for people, each against its limit."""
+    lines = []
+    for key, limit in (
+        ("slug_mb", SLUG_LIMIT),
+        ("boot_seconds", BOOT_LIMIT),
+        ("memory_rest_mb", MEMORY_LIMIT),
+        ("memory_load_mb", MEMORY_LIMIT),
+        ("stop_seconds", STOP_LIMIT),
+    ):
+        if key in figures:
+            value = figures[key]
+            drawn = bar(value, limit) if value is not None else say("unknown_here")
+            shown = "" if value is None else f"{value} / {limit}"
+            lines.append(f"{say(key):<32} {drawn} {shown}")
+    if "cut_off" in figures:
+        lines.append(f"{say('cut_off'):<32} {figures['cut_off']}")
+    for key in ("largest_parts_mb", "imports_mb"):
+        if key in figures:
+            parts = ", ".join(f"{name} {mb}" for name, mb in figures[key].items())
+            lines.append(f"{say(key)} {parts}")
+    return "\n".join(lines)
