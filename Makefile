@@ -1,5 +1,5 @@
 # make demo: bake a project and serve it.   make test: the whole suite.   Both set up what they need.
-.PHONY: demo test lint
+.PHONY: demo test lint readme
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -13,12 +13,16 @@ demo: $(READY)
 	@$(MAKE) --no-print-directory -C demo/my-notes run PORT=$(PORT) PYTHON="$(CURDIR)/$(BIN)/python"
 
 test: $(READY) lint
-	@echo "Baking projects and running them; about five minutes ..."
+	@echo "Baking projects and running them; about ten minutes ..."
 	@$(BIN)/python -m pytest
 
 lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+
+readme: $(READY)
+	@echo "Writing the table of checks into README.md ..."
+	@$(BIN)/python tests/checks_table.py
 
 $(READY): requirements-dev.txt
 	@$(PYTHON) -c "$(CHECK)" || { echo "Python 3.11 or newer with its venv module is needed (Debian: apt install python3-venv). To name one: make test PYTHON=python3.12"; exit 1; }

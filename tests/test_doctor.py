@@ -9,6 +9,7 @@ import tomllib
 
 import pytest
 
+from checks_table import README, with_table
 from conftest import ROOT, TEMPLATE, Project
 
 DOCTOR = TEMPLATE / "doctor"
@@ -570,3 +571,8 @@ def diagnose_elsewhere(project, folder):
     """Run one project's doctor on another folder."""
     doctor = project if (project.path / "doctor").exists() else Project(project.path / "bot", project.environ)
     return diagnose(doctor, "--root", str(folder))
+
+
+def test_the_readme_s_table_is_up_to_date():
+    text = README.read_text(encoding="utf-8")
+    assert with_table(text) == text, "run: make readme"
