@@ -1,6 +1,7 @@
 """The doctor of a baked project: each check on a project that it fails, and quiet on all that deploy."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -20,6 +21,8 @@ def words(language):
     return tomllib.loads((DOCTOR / name).read_text(encoding="utf-8"))
 
 
+CONTEXT = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+CHOICES = {name: value for name, value in CONTEXT.items() if isinstance(value, list) and name[0] != "_"}
 WEB = "web: python serve.py\n"
 NOTES = "migrations/versions/0001_notes.py"
 
@@ -134,6 +137,7 @@ BREAK = {
     ],
     "H501": [
         lambda p: p.write(".flaskenv", "FLASK_APP=app.py:init_app()\n"),
+        lambda p: p.append("Procfile", "admin: env FLASK_APP=admin.py:make flask shell\n"),
         lambda p: p.app_json(
             env={"FLASK_APP": {"value": "main.py:create_app()"}, "SECRET_KEY": {"generator": "secret"}}
         ),
@@ -176,6 +180,7 @@ BREAK = {
         lambda p: p.append(".slugignore", "static\n"),
         lambda p: p.append(".slugignore", "/requirements.txt\n"),
         lambda p: p.append(".slugignore", "*.py\n"),
+        lambda p: p.append(".slugignore", "docs static\n"),
     ],
     "H802": [lambda p: p.append(".slugignore", "!keep\n")],
     "H803": [lambda p: p.append(".slugignore", "# drop docs, keep static\n")],
@@ -243,7 +248,7 @@ def commit(project, folder=None):
 
 def diagnose(project, *arguments, **options):
     """Return (exit status, the findings) of a run of the doctor."""
-    result = project.run(sys.executable, "-I", "-c", RUN, *arguments, "--json", check=False, **options)
+    result = project.run(sys.executable, "-I", "-S", "-c", RUN, *arguments, "--json", check=False, **options)
     assert result.stderr == ""
     return result.returncode, json.loads(result.stdout)
 
@@ -372,6 +377,26 @@ def test_ten_mistakes_at_once_are_all_named(copy):
     assert all(f"✗ {id} " in output for id in names)
 
 
+@pytest.mark.parametrize(
+    "answers",
+    [{name: choice} for name, choices in CHOICES.items() for choice in choices],
+    ids=lambda answers: "-".join(*answers.items()),
+)
+def test_every_choice_gives_a_project_without_a_finding(bake, answers):
+    status, report = diagnose(bake(**answers))
+    assert (status, report["findings"]) == (0, [])
+
+
+def test_the_project_s_own_tests_stop_a_push_that_would_not_deploy(copy):
+    command = ["pytest", "-q", "test/test_deploy.py"]
+    assert copy.run(*command).returncode == 0
+    BREAK["H404"][0](Broken(copy.path))
+    commit(copy)
+    result = copy.run(*command, check=False)
+    assert result.returncode == 1
+    assert "H404 Procfile" in result.stdout
+
+
 # --- what it says ---
 
 
@@ -384,6 +409,19 @@ def test_worst_comes_first_and_the_last_line_decides(copy):
     assert next(i for i, line in enumerate(lines) if line.startswith("! H603")) > 0
     assert lines[-1] == "This push would not deploy safely: mistakes 1, warnings 1."
     assert "\033" not in "".join(lines)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colours_are_for_terminals_only(baked, variables, coloured):
+    import pty
+
+    outer, inner = pty.openpty()
+    environ = baked["en"].environ | variables
+    subprocess.run([sys.executable, "-m", "doctor"], cwd=baked["en"].path, env=environ, stdout=inner, check=True)
+    os.close(inner)
+    assert ("\033[32m" in os.read(outer, 10_000).decode("utf-8")) is coloured
+    os.close(outer)
 
 
 @pytest.mark.parametrize(("language", "sentence"), [("en", "This push would deploy"), ("ru", "Проект опубликуется")])

@@ -240,11 +240,14 @@ def hits(pattern, paths):
 
 @check("H801", step=13)
 def slugignore_removes_what_runs(project):
+    """One reading takes a line for a pattern, the other every word of it."""
     for number, line in project.lines(".slugignore"):
-        pattern = line.strip()
-        removed = hits(pattern, needed(project)) if pattern[:1] not in "#!" else []
+        patterns = [line.strip(), *line.split()] if line[:1] not in "#!" else []
+        removed = [
+            path for pattern in patterns for path in hits(pattern, needed(project))
+        ]
         if removed:
-            yield ".slugignore", number, {"pattern": pattern, "file": removed[0]}
+            yield ".slugignore", number, {"pattern": line.strip(), "file": removed[0]}
 
 
 @check("H802", step=13, level="warning")

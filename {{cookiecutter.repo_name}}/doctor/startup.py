@@ -193,6 +193,10 @@ def targets(project):
                 yield file, number, match[1].strip().strip("\"'")
     for line, command in project.procfile.values():
         found = words(command)
+        if match := re.search(
+            r"(?:\bFLASK_APP=|--app[ =])[\"']?([\w./]+(?::\w+)?)", command
+        ):
+            yield "Procfile", line, match[1]
         if found[:1] and found[0] in SERVERS:
             for word in found[1:]:
                 if re.fullmatch(r"[\w.]+:\w+(\(.*\))?", word) and not re.match(
