@@ -397,6 +397,11 @@ def test_the_project_s_own_tests_stop_a_push_that_would_not_deploy(copy):
     assert "H404 Procfile" in result.stdout
 
 
+def test_before_the_first_commit_the_project_s_own_tests_say_so(copy):
+    shutil.rmtree(copy.path / ".git")
+    assert "there is no commit yet" in copy.run("pytest", "-q", "-rs", "test/test_deploy.py").stdout
+
+
 # --- what it says ---
 
 

@@ -63,12 +63,11 @@ def file_not_pushed(project):
 def imported_names(project):
     """Return the first names of all modules that the app's code imports."""
     names = set()
-    for tree in project.app_trees.values():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                names |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names.add(node.module.partition(".")[0])
+    for _, node in project.nodes(ast.Import):
+        names |= {alias.name.partition(".")[0] for alias in node.names}
+    for _, node in project.nodes(ast.ImportFrom):
+        if node.module and not node.level:
+            names.add(node.module.partition(".")[0])
     return names
 
 

@@ -172,18 +172,23 @@ def import_without_package(project):
 
 @check("H205", step=13, level="warning")
 def heavy_and_unused(project):
-    used = {name for tree in project.trees.values() for name in modules_in(tree)}
-    packages = {p for name in used for p in PACKAGE_OF.get(name, (normal(name),))}
-    for other in project.requirements:
-        packages |= set(BROUGHT_BY.get(other, "").split())
     # Where there is a list of direct packages, the others are brought by those.
     direct = project.direct_requirements
-    for package in sorted((HEAVY & set(direct)) - packages):
+    found = sorted(HEAVY & set(direct))
+    if not found:
+        return
+    names = {name for tree in project.trees.values() for name in modules_in(tree)}
+    used = {p for name in names for p in PACKAGE_OF.get(name, (normal(name),))}
+    for other in project.requirements:
+        used |= set(BROUGHT_BY.get(other, "").split())
+    for package in found:
         file, line, _ = direct[package]
-        yield file, line, {"package": package}
+        if package not in used:
+            yield file, line, {"package": package}
 
 
 def modules_in(tree):
+    """Yield the first names of all modules that a file imports, wherever in it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import tomllib
+from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
 
@@ -142,7 +143,7 @@ class Project:
             if path.endswith(".py") and not path.startswith("doctor/"):
                 try:
                     trees[path] = ast.parse(self.contents[path])
-                except (SyntaxError, ValueError):
+                except (SyntaxError, ValueError, RecursionError, MemoryError):
                     continue
         return trees
 
@@ -153,12 +154,19 @@ class Project:
             p: tree for p, tree in self.trees.items() if not p.startswith(NOT_THE_APP)
         }
 
-    def nodes(self, *types):
-        """Yield (path, node) of all nodes of these types in the app's code."""
+    @cached_property
+    def _nodes(self):
+        """Return {type: [(path, node)]}: walking the trees once is what keeps this fast."""
+        found = defaultdict(list)
         for path, tree in self.app_trees.items():
             for node in ast.walk(tree):
-                if isinstance(node, types):
-                    yield path, node
+                found[type(node)].append((path, node))
+        return found
+
+    def nodes(self, *types):
+        """Yield (path, node) of all nodes of these types in the app's code."""
+        for type in types:
+            yield from self._nodes[type]
 
     def texts(self):
         """Yield (path, node) of all texts in the app's code."""
@@ -192,7 +200,7 @@ class Project:
         """Return app.json as a dict, empty where it is missing or is none."""
         try:
             value = json.loads(self.text("app.json"))
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return value if isinstance(value, dict) else {}
 
@@ -211,7 +219,7 @@ class Project:
         found = {}
         self._read_requirements("requirements.txt", found)
         for file in LOCK_FILES:
-            for name in self._locked(file):
+            for name in filter(None, map(str, self._locked(file))):
                 found.setdefault(normal(name), (file, 0, name))
         return found
 

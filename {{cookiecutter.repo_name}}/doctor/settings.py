@@ -81,13 +81,19 @@ def environment_reads(project):
     for path, node in project.nodes(ast.Subscript, ast.Call):
         key = None
         if isinstance(node, ast.Call) and node.args:
-            called = ast.unparse(node.func)
-            if "environ.get" in called or called.endswith("getenv"):
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            owner = getattr(node.func, "value", None)
+            if called == "getenv" or (called == "get" and named_environ(owner)):
                 key = node.args[0]
         elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
-            key = node.slice if "environ" in ast.unparse(node.value) else None
+            key = node.slice if named_environ(node.value) else None
         if isinstance(key, ast.Constant) and isinstance(key.value, str):
             yield path, node, key.value
+
+
+def named_environ(node):
+    """Tell whether an expression is os.environ, or a variable called like it."""
+    return "environ" in getattr(node, "attr", getattr(node, "id", ""))
 
 
 def names_listed(project):
@@ -148,7 +154,7 @@ def app_json_no_json(project):
     if "app.json" in project:
         try:
             json.loads(project.text("app.json"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             yield "app.json", getattr(error, "lineno", 0), {"error": str(error)}
 
 
@@ -322,23 +328,22 @@ def too_many_connections(project):
 
 
 def revisions(project):
-    """Return {path: (revision, its down_revisions)} of the migrations."""
+    """Return {path: (revision, the revisions before it)} of the migrations."""
     found = {}
     for path, tree in project.trees.items():
-        if re.fullmatch(r"(.*/)?versions/[^/]+\.py", path):
-            values = {
-                node.targets[0].id: ast.literal_eval(node.value)
-                for node in tree.body
-                if isinstance(node, ast.Assign)
-                and isinstance(node.targets[0], ast.Name)
-                and isinstance(node.value, (ast.Constant, ast.Tuple))
-            }
-            if "revision" in values:
-                down = values.get("down_revision") or ()
-                found[path] = (
-                    values["revision"],
-                    down if isinstance(down, tuple) else (down,),
-                )
+        values = {"down_revision": []}
+        for node in tree.body if "versions/" in path else ():
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                parts = [
+                    part
+                    for part in ast.walk(node.value)
+                    if isinstance(part, ast.Constant)
+                ]
+                values[node.targets[0].id] = [
+                    part.value for part in parts if part.value
+                ]
+        if values.get("revision"):
+            found[path] = (str(values["revision"][0]), values["down_revision"])
     return found
 
 
