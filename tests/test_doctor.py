@@ -232,17 +232,20 @@ def copy(baked, tmp_path):
     return Project(tmp_path / "app", baked["en"].environ)
 
 
-def commit(project, folder=None):
-    """Commit everything, as git's owner and with the line ends as they are."""
-    git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.com", "-c", "core.autocrlf=false"]
+def commit(project):
+    """Commit everything, with the line ends as they are, and what .gitignore would hold back here."""
     # What a new .gitignore names goes, as it would be missing in a fresh commit.
-    project.run(*git, "rm", "-r", "-q", "--cached", ".", cwd=folder)
+    project.run("git", "rm", "-r", "-q", "--cached", ".")
+    for name in (".env", "venv"):
+        if (project.path / name).exists():
+            project.run("git", "add", "--force", name)
+    commit_new(project, project.path)
+
+
+def commit_new(project, folder):
+    """Commit all files of a folder."""
+    git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.com", "-c", "core.autocrlf=false"]
     project.run(*git, "add", "--all", cwd=folder)
-    if {path.name for path in project.path.iterdir()} & {".env"}:
-        project.run(*git, "add", "--force", ".env", cwd=folder)
-    for ignored in ("venv",):
-        if (project.path / ignored).exists():
-            project.run(*git, "add", "--force", ignored, cwd=folder)
     project.run(*git, "commit", "-q", "-m", "change", cwd=folder)
 
 
@@ -602,12 +605,6 @@ def test_it_is_quiet_on_what_deploys(baked, tmp_path, sample):
     status, report = diagnose_elsewhere(baked["en"], folder)
     allowed = {"H406"} if "development server" in sample else set()  # that is a warning of its own
     assert (status, ids(report) - allowed) == (0, set()), report["findings"]
-
-
-def commit_new(project, folder):
-    git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.com"]
-    project.run(*git, "add", "--all", cwd=folder)
-    project.run(*git, "commit", "-q", "-m", "first", cwd=folder)
 
 
 def diagnose_elsewhere(project, folder):

@@ -114,13 +114,11 @@ class Dyno:
 
     def unpack(self):
         """Lay out the files that the platform would build from."""
+        lines = [line.strip() for _, line in self.project.lines(".slugignore")]
+        patterns = [line for line in lines if line and line[0] not in "#!"]
+        ignored = {path for p in patterns for path in hits(p, self.project.sizes)}
         for path, content in self.project.files():
-            ignored = any(
-                hits(line.strip(), [path])
-                for _, line in self.project.lines(".slugignore")
-                if line.strip() and line[0] not in "#!"
-            )
-            if not ignored:
+            if path not in ignored:
                 target = self.app / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content)
@@ -207,13 +205,11 @@ class Dyno:
 
     def environ(self, type, port):
         """Return what a process sees on the platform, and nothing else."""
-        path = os.pathsep.join(
-            [str(self.python.parent), "/usr/local/bin", "/usr/bin", "/bin"]
-        )
+        programs = [str(self.python.parent), "/usr/local/bin", "/usr/bin", "/bin"]
+        if os.name == "nt":
+            programs = [str(self.python.parent), os.environ["PATH"]]
         environ = {
-            "PATH": path
-            if os.name == "posix"
-            else f"{self.python.parent};{os.environ['PATH']}",
+            "PATH": os.pathsep.join(programs),
             "HOME": str(self.app),
             "PYTHONPATH": str(self.app),
             "PYTHONUNBUFFERED": "1",
@@ -224,9 +220,8 @@ class Dyno:
             "PORT": str(port),
         } | self.temporary
         if os.name == "nt":
-            environ["SYSTEMROOT"] = os.environ[
-                "SYSTEMROOT"
-            ]  # no socket opens without it
+            # No socket opens without it.
+            environ["SYSTEMROOT"] = os.environ["SYSTEMROOT"]
         for name, entry in self.project.app_env.items():
             value = entry.get("value") if isinstance(entry, dict) else entry
             if value or (isinstance(entry, dict) and "generator" in entry):
@@ -404,7 +399,7 @@ def size(path):
 
 
 def last_lines(text, count=3):
-    """Return the last lines of a program's output in one line, without paths of this computer."""
+    """Return the last lines of a program's output, in one line."""
     return " | ".join(line.strip() for line in text.strip().splitlines()[-count:])
 
 

@@ -5,6 +5,7 @@ import os
 import re
 
 from doctor import check
+from doctor.project import modules
 
 NEEDED = (
     "Procfile",
@@ -62,13 +63,8 @@ def file_not_pushed(project):
 
 def imported_names(project):
     """Return the first names of all modules that the app's code imports."""
-    names = set()
-    for _, node in project.nodes(ast.Import):
-        names |= {alias.name.partition(".")[0] for alias in node.names}
-    for _, node in project.nodes(ast.ImportFrom):
-        if node.module and not node.level:
-            names.add(node.module.partition(".")[0])
-    return names
+    nodes = project.nodes(ast.Import, ast.ImportFrom)
+    return {name for _, node in nodes for name in modules(node)}
 
 
 @check("H104", step=1)

@@ -6,7 +6,7 @@ import re
 import sys
 
 from doctor import check
-from doctor.project import LOCK_FILES, normal, utf16
+from doctor.project import LOCK_FILES, modules, normal, plain_utf8, utf16
 
 MANAGERS = ("requirements.txt", *LOCK_FILES)
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")  # of the platform, as of 2026-11
@@ -78,19 +78,10 @@ WINDOWS_ONLY = {
     "wmi",
     "win32-setctime",
 }
-SERVERS = (
-    "gunicorn",
-    "granian",
-    "waitress",
-    "waitress-serve",
-    "uwsgi",
-    "uvicorn",
-    "hypercorn",
-)
 
 
-def misspelt(project, right):
-    """Yield the files in the root whose name is nearly the right one."""
+def misspelt(project):
+    """Yield the files in the root that are nearly called requirements.txt."""
     for name in sorted(project.in_root()):
         letters = re.sub(r"[^a-z]", "", name.lower())
         wrong = {
@@ -100,7 +91,7 @@ def misspelt(project, right):
             "requirementstxttxt",
             "requirements",
         }
-        if name != right and letters in wrong and name in project:
+        if letters in wrong and name != "requirements.txt" and name in project:
             yield name
 
 
@@ -109,18 +100,14 @@ def one_list_of_packages(project):
     found = [name for name in MANAGERS if name in project]
     if len(found) > 1:
         yield found[1], 0, {"found": ", ".join(found)}
-    elif (
-        not found
-        and not list(misspelt(project, "requirements.txt"))
-        and not project.above
-    ):
+    elif not found and not list(misspelt(project)) and not project.above:
         yield "", 0, {"found": "–"}
 
 
 @check("H202", step=13)
 def name_of_the_list(project):
     if not any(name in project for name in MANAGERS):
-        for name in misspelt(project, "requirements.txt"):
+        for name in misspelt(project):
             yield name, 0, {"name": name}
 
 
@@ -145,11 +132,8 @@ def imports(project):
     """
     for path, tree in project.app_trees.items():
         for node in tree.body:
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    yield path, node.lineno, alias.name.partition(".")[0]
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                yield path, node.lineno, node.module.partition(".")[0]
+            for module in modules(node):
+                yield path, node.lineno, module
 
 
 @check("H204", step=13)
@@ -177,7 +161,8 @@ def heavy_and_unused(project):
     found = sorted(HEAVY & set(direct))
     if not found:
         return
-    names = {name for tree in project.trees.values() for name in modules_in(tree)}
+    nodes = (node for tree in project.trees.values() for node in ast.walk(tree))
+    names = {name for node in nodes for name in modules(node)}
     used = {p for name in names for p in PACKAGE_OF.get(name, (normal(name),))}
     for other in project.requirements:
         used |= set(BROUGHT_BY.get(other, "").split())
@@ -185,30 +170,6 @@ def heavy_and_unused(project):
         file, line, _ = direct[package]
         if package not in used:
             yield file, line, {"package": package}
-
-
-def modules_in(tree):
-    """Yield the first names of all modules that a file imports, wherever in it."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module.partition(".")[0]
-
-
-@check("H206", step=10)
-def server_not_installed(project):
-    line, command = project.procfile.get("web", (0, ""))
-    program = next(
-        (word for word in command.split() if "=" not in word and word != "env"), ""
-    )
-    package = program.removesuffix("-serve")
-    if (
-        program in SERVERS
-        and project.requirements
-        and package not in available(project)
-    ):
-        yield "Procfile", line, {"package": package}
 
 
 @check("H207", step=13)
@@ -268,7 +229,7 @@ def python_version_unreadable(project):
         readable = len(versions) == 1 and re.fullmatch(
             r"\s*3\.\d+(\.\d+)?\s*", versions[0]
         )
-        if not readable or utf16(content) or content.startswith(b"\xef\xbb\xbf"):
+        if not readable or not plain_utf8(content):
             yield (
                 ".python-version",
                 1,

@@ -204,6 +204,11 @@ class Project:
             return {}
         return value if isinstance(value, dict) else {}
 
+    def app_json_line(self, key):
+        """Return the number of the line of app.json that names a key or a value, or 0."""
+        lines = self.lines("app.json")
+        return next((number for number, text in lines if f'"{key}"' in text), 0)
+
     @cached_property
     def app_env(self):
         """Return the config vars of app.json: {name: what it says of it}."""
@@ -248,6 +253,20 @@ class Project:
             return [package["name"] for package in packages]
         except (ValueError, AttributeError, KeyError, TypeError):
             return []  # what is wrong with such a file is for its own tool to say
+
+
+def modules(node):
+    """Return the first names of the modules that a node imports from elsewhere."""
+    if isinstance(node, ast.Import):
+        return [alias.name.partition(".")[0] for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        return [node.module.partition(".")[0]]
+    return []
+
+
+def plain_utf8(content):
+    """Tell whether a file has neither UTF-16 nor a byte-order mark."""
+    return not utf16(content) and not content.startswith(b"\xef\xbb\xbf")
 
 
 def utf16(content):

@@ -103,10 +103,7 @@ def names_listed(project):
         if match := re.match(r"#?\s*(?:export\s+)?([A-Z][A-Z0-9_]*)\s*=", line):
             found[match[1]] = (".env.example", number)
     for name in project.app_env:
-        number = next(
-            (n for n, text in project.lines("app.json") if f'"{name}"' in text), 0
-        )
-        found.setdefault(name, ("app.json", number))
+        found.setdefault(name, ("app.json", project.app_json_line(name)))
     return found
 
 
@@ -163,15 +160,15 @@ def app_json_shape(project):
     forms = {str: '"…"', dict: "{…}", list: "[…]"}
     for key, shape in SHAPES.items():
         if key in project.json and not isinstance(project.json[key], shape):
-            yield "app.json", line_of(project, key), {"key": key, "right": forms[shape]}
+            yield (
+                "app.json",
+                project.app_json_line(key),
+                {"key": key, "right": forms[shape]},
+            )
     for type, value in as_dict(project.json.get("formation")).items():
         if not isinstance(value, dict):
             details = {"key": f"formation.{type}", "right": forms[dict]}
-            yield "app.json", line_of(project, type), details
-
-
-def line_of(project, key):
-    return next((n for n, text in project.lines("app.json") if f'"{key}"' in text), 0)
+            yield "app.json", project.app_json_line(type), details
 
 
 @check("H703", step=7)
@@ -185,7 +182,7 @@ def plan_that_is_gone(project):
     sizes = [str(as_dict(value).get("size")) for value in types]
     gone += [size for size in sizes if size.lower() in DEAD_SIZES]
     for name in gone:
-        yield "app.json", line_of(project, name), {"name": name}
+        yield "app.json", project.app_json_line(name), {"name": name}
 
 
 def as_dict(value):
@@ -200,7 +197,11 @@ def as_list(value):
 def name_too_long(project):
     name = project.json.get("name", "")
     if isinstance(name, str) and len(name) > 30:
-        yield "app.json", line_of(project, "name"), {"name": name, "length": len(name)}
+        yield (
+            "app.json",
+            project.app_json_line("name"),
+            {"name": name, "length": len(name)},
+        )
 
 
 @check("H705", step=9, level="warning")
@@ -212,7 +213,7 @@ def variable_without_value(project):
             and not entry.get("value")
             and "generator" not in entry
         ):
-            yield "app.json", line_of(project, name), {"name": name}
+            yield "app.json", project.app_json_line(name), {"name": name}
 
 
 def needed(project):
@@ -247,11 +248,10 @@ def hits(pattern, paths):
 @check("H801", step=13)
 def slugignore_removes_what_runs(project):
     """One reading takes a line for a pattern, the other every word of it."""
+    paths = needed(project)
     for number, line in project.lines(".slugignore"):
         patterns = [line.strip(), *line.split()] if line[:1] not in "#!" else []
-        removed = [
-            path for pattern in patterns for path in hits(pattern, needed(project))
-        ]
+        removed = [path for pattern in patterns for path in hits(pattern, paths)]
         if removed:
             yield ".slugignore", number, {"pattern": line.strip(), "file": removed[0]}
 
@@ -266,9 +266,10 @@ def slugignore_exceptions(project):
 @check("H803", step=13, level="warning")
 def slugignore_prose(project):
     """The one published compiler takes every word of a comment for a pattern."""
+    paths = needed(project)
     for number, line in project.lines(".slugignore"):
-        words = line[1:].split() if line.startswith("#") else []
-        removing = [word for word in words if hits(word.strip(",.;:"), needed(project))]
+        comment = line[1:].split() if line.startswith("#") else []
+        removing = [word for word in comment if hits(word.strip(",.;:"), paths)]
         if removing:
             yield ".slugignore", number, {"word": removing[0].strip(",.;:")}
 

@@ -5,10 +5,19 @@ import re
 import shlex
 
 from doctor import check
-from doctor.packages import SERVERS, available
-from doctor.project import utf16
+from doctor.packages import available
+from doctor.project import plain_utf8, utf16
 
-# Programs of a Procfile, and the package each comes from.
+SERVERS = (
+    "gunicorn",
+    "granian",
+    "waitress",
+    "waitress-serve",
+    "uwsgi",
+    "uvicorn",
+    "hypercorn",
+)
+# Other programs of a Procfile, and the package each comes from.
 PROGRAMS = {"flask": "flask", "alembic": "alembic", "celery": "celery", "rq": "rq"}
 
 
@@ -26,8 +35,7 @@ def in_folder_only(project):
 
 @check("H402", step=10)
 def encoding_of_procfile(project):
-    content = project.contents.get("Procfile", b"")
-    if utf16(content) or content.startswith(b"\xef\xbb\xbf"):
+    if not plain_utf8(project.contents.get("Procfile", b"")):
         yield "Procfile", 1, {}
 
 
@@ -140,6 +148,16 @@ def port_of_its_own(project):
             )
 
 
+@check("H206", step=10)
+def server_not_installed(project):
+    line, command = web(project)
+    program = "".join(words(command)[:1])
+    package = program.removesuffix("-serve")
+    missing = project.requirements and package not in available(project)
+    if program in SERVERS and missing:
+        yield "Procfile", line, {"package": package}
+
+
 @check("H408", step=10)
 def program_not_installed(project):
     for type, (line, command) in project.procfile.items():
@@ -183,10 +201,7 @@ def targets(project):
     value = project.app_env.get("FLASK_APP", {})
     value = value.get("value", "") if isinstance(value, dict) else value
     if value:
-        number = next(
-            (n for n, text in project.lines("app.json") if "FLASK_APP" in text), 0
-        )
-        yield "app.json", number, str(value)
+        yield "app.json", project.app_json_line("FLASK_APP"), str(value)
     for file in (".flaskenv", ".env.example"):
         for number, line in project.lines(file):
             if match := re.match(r"\s*(?:export\s+)?FLASK_APP\s*=\s*(.+)", line):
