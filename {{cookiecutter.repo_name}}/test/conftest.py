@@ -6,9 +6,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from flask_migrate import upgrade
 
 import config
+import database
 import local_postgres
 from database import db
 from main import init_app
@@ -40,8 +40,8 @@ def database_url():
 def app(database_url):
     app = init_app({"DATABASE_URL": database_url, "SECRET_KEY": "only for tests"})
     app.config.update(TESTING=True, WTF_CSRF_ENABLED=False)
-    with app.app_context():
-        upgrade()
+    database.add_migrations(app)
+    database.upgrade(app)
     yield app
     with app.app_context():
         db.engine.dispose()
