@@ -1,5 +1,5 @@
 # make demo: bake a project and serve it.   make test: the whole suite.   Both set up what they need.
-.PHONY: demo test lint readme
+.PHONY: demo test lint readme pictures
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -23,6 +23,10 @@ lint: $(READY)
 readme: $(READY)
 	@echo "Writing the table of checks into README.md ..."
 	@$(BIN)/python tests/checks_table.py
+
+pictures: $(READY)
+	@echo "Taking pictures of all pages, in both languages and themes; about a minute ..."
+	@$(BIN)/python tests/browser.py
 
 $(READY): requirements-dev.txt
 	@$(PYTHON) -c "$(CHECK)" || { echo "Python 3.11 or newer with its venv module is needed (Debian: apt install python3-venv). To name one: make test PYTHON=python3.12"; exit 1; }

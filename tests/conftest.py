@@ -79,9 +79,8 @@ def clean_environment():
     patch.undo()
 
 
-@pytest.fixture(scope="session")
-def packages():
-    """The folder of programs of a virtual environment with what a baked project needs.
+def make_packages():
+    """Return the folder of programs of a virtual environment with what a baked project needs.
 
     Kept in .cache/ between runs, one for each state of the lists of packages.
     """
@@ -95,6 +94,11 @@ def packages():
         subprocess.run(command, check=True)
         (venv / "ready").touch()
     return programs
+
+
+@pytest.fixture(scope="session")
+def packages():
+    return make_packages()
 
 
 @pytest.fixture(scope="session")
@@ -212,39 +216,52 @@ def serve(tmp_path):
     """A function that starts a web process and waits until it answers; it ends with the test."""
     started = []
 
-    def serve(project, *command, environ=None, port=None, cwd=None):
-        port = port or free_port()
+    def serve(project, *command, **options):
         log_file = tmp_path / f"server-{len(started)}.log"
-        command = [word.format(port=port) for word in command]
-        environ = merged(project.environ if environ is None else environ, {"PORT": str(port)})
-        with log_file.open("w", encoding="utf-8") as log:
-            process = subprocess.Popen(
-                command,
-                cwd=cwd or project.path,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # so that its children can be ended with it
-            )
-        server = Server(process, port, log_file)
-        started.append(server)
-
-        def answers():
-            assert process.poll() is None, f"{command} ended with {process.returncode}:\n{server.log()}"
-            try:
-                return server.get("/healthz", timeout=5).status
-            except OSError:
-                return None
-
-        wait_until(answers, seconds=30)
-        return server
+        return start_server(project, command, log_file, started=started, **options)
 
     yield serve
     for server in started:
-        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
-            os.killpg(server.process.pid, signal.SIGTERM)
-        server.process.wait(timeout=30)
+        stop_server(server)
+
+
+def start_server(project, command, log_file, environ=None, port=None, cwd=None, started=None):
+    """Start a web process and wait until it answers; return the Server.
+
+    started: a list that the Server is put into at once, so that it can be stopped if it never answers.
+    """
+    port = port or free_port()
+    command = [word.format(port=port) for word in command]
+    environ = merged(project.environ if environ is None else environ, {"PORT": str(port)})
+    with log_file.open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd or project.path,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that its children can be ended with it
+        )
+    server = Server(process, port, log_file)
+    if started is not None:
+        started.append(server)
+
+    def answers():
+        assert process.poll() is None, f"{command} ended with {process.returncode}:\n{server.log()}"
+        try:
+            return server.get("/healthz", timeout=5).status
+        except OSError:
+            return None
+
+    wait_until(answers, seconds=30)
+    return server
+
+
+def stop_server(server):
+    with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+        os.killpg(server.process.pid, signal.SIGTERM)
+    server.process.wait(timeout=30)
 
 
 def free_port():

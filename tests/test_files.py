@@ -17,14 +17,16 @@ from conftest import ROOT, TEMPLATE
 
 RUNS = {
     *("main.py", "__init__.py", "config.py", "database.py", "local_postgres.py", "logs.py", "models.py"),
-    *("views.py", "forms.py", "serve.py", "templates/base.html", "templates/notes.html", "templates/error.html"),
+    *("views.py", "forms.py", "serve.py", "status.py", "templates/base.html", "templates/notes.html"),
+    *("templates/error.html", "templates/status.html"),
     *("static/simple.css", "static/style.css", "static/icon.svg", "migrations/env.py"),
     *("migrations/versions/0001_notes.py", "test/conftest.py", "Procfile", "app.json", "pyproject.toml"),
     *("requirements.txt", "requirements-test.txt", ".python-version", ".flaskenv"),
 }
 FOR_PEOPLE = {
     *("static/simple.LICENSE.txt", ".slugignore", ".env.example", ".gitignore", ".gitattributes", "requirements.in"),
-    *("requirements-test.in", "README.md", "DEPLOY.md", "LICENSE", "Makefile", ".github/workflows/test.yml"),
+    *("requirements-test.in", "README.md", "DEPLOY.md", "MOVING-ON.md", "LICENSE", "Makefile"),
+    ".github/workflows/test.yml",
 }
 
 
@@ -144,9 +146,9 @@ def test_cookiecutter_takes_every_file_for_text():
 
 def test_both_languages_have_the_same_structure(bake):
     english, russian = bake(language="en", repo_name="app"), bake(language="ru", repo_name="app")
-    for name in ("README.md", "DEPLOY.md"):
+    for name in ("README.md", "DEPLOY.md", "MOVING-ON.md"):
         assert outline(english.read(name)) == outline(russian.read(name)), name
-    for name in ("templates/base.html", "templates/notes.html", "templates/error.html"):
+    for name in ("templates/base.html", "templates/notes.html", "templates/error.html", "templates/status.html"):
         assert skeleton(english.read(name)) == skeleton(russian.read(name)), name
     for path in english.files():
         if path.suffix == ".py":
@@ -156,7 +158,16 @@ def test_both_languages_have_the_same_structure(bake):
 
 def test_russian_project_speaks_russian(bake):
     project = bake(language="ru")
-    for name in ("README.md", "DEPLOY.md", "Makefile", ".env.example", "app.json", "templates/notes.html", "forms.py"):
+    for name in (
+        "README.md",
+        "DEPLOY.md",
+        "MOVING-ON.md",
+        "Makefile",
+        ".env.example",
+        "app.json",
+        "templates/notes.html",
+        "forms.py",
+    ):
         assert re.search("[а-я]{3}", project.read(name)), name
 
 
@@ -175,8 +186,8 @@ def outline(markdown):
         if token.type == "heading_open":
             found.append(token.tag)
         if token.type == "fence":
-            # What a person types in place of an example may be in their language.
-            found.append(re.sub(r'SECRET_KEY=\S+|"[^"=]*"', "…", token.content))
+            # Comments, and what a person types in place of an example, are in their language.
+            found.append(re.sub(r'#.*|"""[^"]*"""|"[^"=]*"', "…", token.content))
         if token.type == "inline":
             words = [child.content for child in token.children if child.type == "code_inline"]
             found.extend(sorted(re.sub(r'"[^"]*"', "…", word) for word in words))
@@ -185,7 +196,7 @@ def outline(markdown):
 
 def skeleton(html):
     """Return the tags, attributes and Jinja expressions of a page, without its words."""
-    html = re.sub(r'(aria-label|lang)="[^"{]*', r'\1="', html)
+    html = re.sub(r'(aria-label|placeholder|lang)="[^"{]*', r'\1="', html)
     return re.findall(r"<[^>]*>|\{[{%].*?[%}]\}", html)
 
 

@@ -151,6 +151,9 @@ def free_port():
     usual = 20000 + int(hashlib.sha256(str(ROOT).encode()).hexdigest()[:8], 16) % 10000
     for port in (usual, 0):
         with socket.socket() as probe:
+            if os.name == "posix":
+                # A port that was in use a moment ago is free again.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError, TimeoutError
 from werkzeug.exceptions import HTTPException
 
 import config
+import status
 from database import db
 from forms import MAX_LENGTH, NoteForm
 from models import SEARCH_LANGUAGE, Note
@@ -32,7 +33,11 @@ MAX_ID = 2**63 - 1  # PostgreSQL's bigint
 
 @bp.app_context_processor
 def names_for_all_pages():
-    return {"project_name": config.PROJECT_NAME, "description": config.DESCRIPTION}
+    return {
+        "project_name": config.PROJECT_NAME,
+        "description": config.DESCRIPTION,
+        "dyno": status.dyno if current_app.config["ON_DYNO"] else None,
+    }
 
 
 @bp.get("/")
@@ -145,7 +150,14 @@ def http_error(error):
 
 @bp.app_errorhandler(CSRFError)
 def form_expired(error):
-    return render_template("error.html", reason="expired"), 400
+    """The token of a page is good for an hour; what was written must not be lost."""
+    if request.endpoint != "notes.add":
+        return render_template("error.html", reason="expired"), 400
+    form = NoteForm()
+    form.body.errors = [
+        "{{ 'Страница была открыта слишком долго. Нажмите «Добавить» ещё раз.' if ru else 'The page was open for too long. Press “Add” once more.' }}",
+    ]
+    return notes_page(form), 400
 
 
 @bp.app_errorhandler(OperationalError)

@@ -1,0 +1,250 @@
+"""A baked project seen through a real browser: the states its pages can be in, one after the other."""
+
+import asyncio
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import trustme
+from playwright.sync_api import sync_playwright
+
+from conftest import ROOT, Project, make_packages, merged, start_server, stop_server
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+AXE = "axe-core@4.14.1"
+# As on a phone of 2010, on phones and tablets of today, on a laptop and on a desk.
+WIDTHS = (320, 375, 768, 1024, 1440)
+# What the platform's router tells the dyno about a visitor.
+ROUTER = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7"}
+
+
+def chromium():
+    """Return the path of the installed browser, None where there is none."""
+    return next(filter(None, map(shutil.which, PROGRAMS)), None)
+
+
+@contextmanager
+def browser():
+    """Yield a headless browser that can reach this machine only."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium(),
+            args=[
+                "--no-sandbox",  # as root it would not start otherwise
+                "--disable-quic",
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+def visitor(browser, **options):
+    """Return the page of a new visitor, who comes through the platform's router."""
+    return browser.new_page(extra_http_headers=ROUTER, ignore_https_errors=True, **options)
+
+
+def axe():
+    """Return the source of the accessibility checker; npm fetches it into .cache/ once."""
+    folder = ROOT / ".cache" / AXE.replace("@", "-")
+    file = folder / "node_modules" / "axe-core" / "axe.min.js"
+    if not file.exists():
+        options = ("--silent", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--prefix", folder)
+        subprocess.run([shutil.which("npm"), "install", *options, AXE], check=True)
+    return file.read_text(encoding="utf-8")
+
+
+class Router:
+    """Stands where the platform's router does: takes https from the browser, hands http to the app."""
+
+    def __init__(self, port):
+        self.to = port
+        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        trustme.CA().issue_cert("localhost").configure_cert(self.context)
+        self.ready = threading.Event()
+        # A thread of its own, because the browser's driver has an event loop in this one.
+        self.thread = threading.Thread(target=asyncio.run, args=[self.serve()], daemon=True)
+        self.thread.start()
+        self.ready.wait()
+
+    async def serve(self):
+        self.loop, self.end = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self.connect, "127.0.0.1", 0, ssl=self.context)
+        self.port = server.sockets[0].getsockname()[1]
+        self.ready.set()
+        await self.end.wait()
+
+    async def connect(self, reader, writer):
+        app_reader, app_writer = await asyncio.open_connection("127.0.0.1", self.to)
+        with suppress(asyncio.CancelledError):  # the end of the test
+            await asyncio.gather(self.copy(reader, app_writer), self.copy(app_reader, writer))
+
+    async def copy(self, reader, writer):
+        with suppress(OSError, ssl.SSLError):  # one of the two has gone
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    def stop(self):
+        self.loop.call_soon_threadsafe(self.end.set)
+        self.thread.join()
+
+
+class Site:
+    """A baked project that serves its pages as on a dyno, from a database that can be stopped."""
+
+    def __init__(self, project, log_file):
+        self.project = project
+        self.database("start")
+        self.server = start_server(
+            project,
+            ["python", "serve.py"],
+            log_file,
+            environ=project.environ
+            | {
+                "DYNO": "web.1",
+                "DATABASE_URL": f"{self.url}?sslmode=disable",
+                "SECRET_KEY": "a key of these tests",
+                "HEROKU_RELEASE_VERSION": "v12",
+            },
+        )
+        self.router = Router(self.server.port)
+        self.address = f"https://localhost:{self.router.port}"
+
+    def database(self, action):
+        """Start or stop the PostgreSQL."""
+        code = f"import local_postgres; print(local_postgres.{action}())"
+        answer = self.project.run("python", "-c", code).stdout.strip()
+        if action == "start":
+            self.url = answer.replace("+psycopg", "")
+            environ = {"DATABASE_URL": self.url, "FLASK_APP": "main.py:init_app()"}
+            self.project.run("flask", "db", "upgrade", **environ)
+
+    def sql(self, statement):
+        code = f"import psycopg; psycopg.connect({self.url!r}, autocommit=True).execute({statement!r})"
+        self.project.run("python", "-c", code)
+
+    def stop(self):
+        self.router.stop()
+        stop_server(self.server)
+        self.database("stop")
+
+
+def states(page, site):
+    """Bring the page into every state that it can be in, one after the other; yield their names."""
+    site.sql("TRUNCATE notes RESTART IDENTITY")
+    page.goto(site.address)
+    yield "empty"
+
+    site.sql(
+        "INSERT INTO notes (body, created_at) SELECT text, timestamptz '2026-11-22 12:00 UTC' + n * interval '7 min'"
+        f" FROM unnest(ARRAY[{', '.join(quoted(text) for text in NOTES[language(page)])}])"
+        " WITH ORDINALITY AS t(text, n)"
+    )
+    page.goto(site.address)
+    yield "notes"
+
+    site.sql(
+        "INSERT INTO notes (body, created_at) SELECT 'note ' || n || repeat(' words', n % 40),"
+        " timestamptz '2026-11-22 15:00 UTC' + n * interval '1 min' FROM generate_series(1, 3000) AS n"
+    )
+    site.sql(f"INSERT INTO notes (body) VALUES (repeat('W', 1000)), ({quoted('<b>not bold</b>')})")
+    page.goto(site.address)
+    yield "thousands"
+
+    page.goto(f"{site.address}/?q=zzzzzz")
+    yield "nothing-found"
+
+    page.fill("textarea", "   ")
+    page.click("#add button")
+    yield "form-error"
+
+    page.goto(f"{site.address}/there-is-no-such-page")
+    yield "404"
+
+    page.goto(site.address)
+    page.context.clear_cookies()
+    page.fill("textarea", "too late")
+    page.click("#add button")
+    yield "expired"
+
+    site.sql("ALTER TABLE notes RENAME COLUMN body TO text")
+    page.goto(site.address)
+    yield "500"
+    site.sql("ALTER TABLE notes RENAME COLUMN text TO body")
+
+    site.sql("ALTER TABLE notes RENAME TO others")
+    page.goto(site.address)
+    yield "no-tables"
+    site.sql("ALTER TABLE others RENAME TO notes")
+
+    site.database("stop")
+    page.goto(site.address)
+    yield "503"
+    site.database("start")
+
+
+NOTES = {
+    "en": [
+        "Ask which database plan the course pays for",
+        "Read step 13 again: memory is counted over all processes",
+        "Presentation on Friday.\nSlides, the address of the app, a glass of water.",
+    ],
+    "ru": [
+        "Узнать, какой план базы данных оплачивает курс",
+        "Перечитать шаг 13: память считают по всем процессам",
+        "Защита в пятницу.\nСлайды, адрес приложения, стакан воды.",
+    ],
+}
+
+
+def language(page):
+    return page.get_attribute("html", "lang")
+
+
+def quoted(text):
+    """Return the text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def take_pictures():
+    """Write a picture of every state, in both languages and themes, into pictures/; those of README.md into docs/."""
+    if chromium() is None:
+        sys.exit(f"A browser is needed for the pictures, one of: {', '.join(PROGRAMS)} (Debian: apt install chromium).")
+    with tempfile.TemporaryDirectory() as work, browser() as driver:
+        work = Path(work)
+        work.chmod(0o755)  # as root the database runs as a user who has to get in
+        path = f"{make_packages()}{os.pathsep}{os.environ['PATH']}"
+        environ = merged(os.environ, {"PATH": path, "LOCAL_POSTGRES_DIR": str(work), "DATABASE_URL": None})
+        for lang in ("en", "ru"):
+            project = Project(work / f"notes-{lang}", environ)
+            command = [sys.executable, "-m", "cookiecutter", ROOT, "--no-input", "--default-config", "-o", work]
+            answers = [f"language={lang}", f"repo_name={project.path.name}"]
+            subprocess.run([*command, *answers], check=True, capture_output=True)
+            site = Site(project, work / f"{lang}.log")
+            try:
+                for theme in ("light", "dark"):
+                    page = visitor(driver, color_scheme=theme, viewport={"width": 900, "height": 900})
+                    for state in states(page, site):
+                        save_picture(page, f"{state}-{lang}-{theme}.png")
+                    page.close()
+            finally:
+                site.stop()
+
+
+def save_picture(page, name):
+    folder = ROOT / ("docs" if name.startswith("notes-") else "pictures")
+    folder.mkdir(exist_ok=True)
+    page.screenshot(path=folder / name)
+    print(f"{folder.name}/{name}")
+
+
+if __name__ == "__main__":
+    take_pictures()

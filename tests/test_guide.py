@@ -1,0 +1,193 @@
+"""The guides of a baked project: every name in them exists, every local step works as it is written."""
+
+import json
+import re
+import shlex
+import subprocess
+from urllib.parse import urlsplit
+
+import pytest
+from markdown_it import MarkdownIt
+
+from conftest import ROOT
+
+GUIDES = ("README.md", "DEPLOY.md", "MOVING-ON.md")
+
+# The commands of Heroku's CLI that the guides use; all of them are in version 11.10 (seen with --help).
+HEROKU = {
+    *("login", "create", "open", "config", "config:set", "logs", "run", "apps:info", "apps:destroy", "addons:create"),
+    *("labs:enable", "ps:scale", "ps:type", "pg:info", "pg:connection-pooling:attach"),
+}
+# Programs that a guide may name without their being part of the project.
+PROGRAMS = {"git", "pip", "uv", "fly", "dokku", "procrastinate", "py"}
+# What the platforms, PostgreSQL and packages call things; nothing that a project could check.
+TERMS = {
+    *(
+        "$PORT",
+        "DYNO=web.1",
+        ".env",
+        "PGSSLMODE=prefer",
+        "code=H10",
+        "code=H14",
+        "request_id",
+        "(none)",
+        ".herokuapp.com",
+    ),
+    *("essential-0", "essential", "standard", "hobby-dev", "eco", "basic", "heroku …", "main", "web", "release"),
+    *("Procfile declares types -> release, web", "Verifying deploy... done.", "doctor --dyno", "postgres"),
+    *("procrastinate", "flask-caching", "redis", "jobs.py", "with jobs.queue.open():", "fly.toml"),
+    *('release_command = "flask db upgrade"', ".venv", "main.py:init_app()", "database_url", "connect_args", "--dyno"),
+    'send_report.defer(name="Ada")',
+}
+
+
+@pytest.fixture(params=["en", "ru"])
+def project(bake, request):
+    return bake(language=request.param, heroku_region="eu")
+
+
+def tokens(markdown):
+    """Yield all tokens of a Markdown text, also those inside of paragraphs and tables."""
+    for token in MarkdownIt("commonmark").enable("table").parse(markdown):
+        yield token
+        yield from token.children or ()
+
+
+def commands(markdown):
+    """Return the lines of the code blocks that are meant for a terminal."""
+    blocks = [token.content for token in tokens(markdown) if token.type == "fence" and not token.info]
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def check_command(line, project):
+    """Fail if a command names something that does not exist."""
+    words = shlex.split(line, posix=False)
+    program = words[0].replace("\\", "/").rpartition("/")[2]
+    if program in ("python", "python3", "py") and len(words) == 1:
+        return
+    if program == "heroku":
+        assert words[1] in HEROKU, line
+    elif program == "make":
+        targets = re.findall(r"^(\w+):", project.read("Makefile"), re.MULTILINE)
+        assert words[1] in targets, line
+    elif program in ("python", "python3"):
+        target = words[2] if words[1] == "-m" else words[1]
+        exists = (project.path / target).exists() or target in ("-c", "venv", "pytest")
+        assert exists, line
+    elif program == "flask":
+        assert words[1] == "run" or words[1:3] in (["db", "upgrade"], ["db", "migrate"]), line
+    else:
+        assert program in PROGRAMS, line
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_every_name_in_a_guide_exists(project, guide):
+    known = TERMS | set(re.findall(r"\b[A-Z][A-Z_]+\b", project.read("config.py") + project.read(".env.example")))
+    known |= {"FLASK_APP", "DATABASE_URL", "init_app()", project.path.name, f"{project.path.name}-"}
+    text = project.read(guide)
+    for line in commands(text):
+        if not line.startswith(("$", "worker:")):  # PowerShell's variables; a line of a Procfile
+            check_command(line, project)
+    for token in tokens(text):
+        if token.type != "code_inline" or token.content in known:
+            continue
+        word = token.content
+        if re.fullmatch(r"[HR]\d+|[a-z].* [a-z]\w+ could be .*|No default language .*|too many .*|server .*", word):
+            command = ["python", "-m", "doctor", *([word] if re.fullmatch(r"H\d{3}", word) else ["explain", word])]
+            project.run(*command)
+        elif re.fullmatch(r"[\w.-]+(/[\w.-]*)*", word) and not re.search(r"(^|/)(python3?|py)$", word):
+            assert (project.path / word).exists(), word
+        elif word.startswith("$env:"):
+            assert word == "$env:PORT=8000"
+        else:
+            check_command(word.split(" && ")[0], project)
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_links_are_well_formed(project, guide):
+    links = [token.attrs["href"] for token in tokens(project.read(guide)) if token.type == "link_open"]
+    for link in links:
+        parts = urlsplit(link)
+        if parts.scheme:
+            assert parts.scheme in ("http", "https"), link
+            assert "." in parts.hostname, link
+            assert not re.search(r"[\s<>{}]", link), link
+        else:
+            assert (project.path / link).exists(), link
+    if guide == "DEPLOY.md":
+        assert any("deploy?template=https://github.com/" in link for link in links)
+
+
+def test_all_thirteen_steps_say_what_to_see_and_what_if_not(project):
+    see, instead = {"en": ("**You should see", "**If"), "ru": ("**Вы должны увидеть", "**Если")}[
+        "ru" if "Репозиторий" in project.read("DEPLOY.md") else "en"
+    ]
+    sections = re.split(r"^## ", project.read("DEPLOY.md"), flags=re.MULTILINE)
+    steps = {int(match[1]): section for section in sections if (match := re.match(r"(\d+)\. ", section))}
+    assert list(steps) == list(range(1, 14))
+    for number, section in steps.items():
+        if number not in (3, 5, 13):  # nothing can go wrong at a button, and 13 is a table of limits
+            assert see in section, number
+            assert instead in section, number
+
+
+def test_the_local_steps_work_as_written(project, tmp_path):
+    """All that DEPLOY.md has you type, in its order; GitHub is a repository beside the project."""
+    github = tmp_path / "github"
+    repository = re.search(r"https://github.com/(\S+)\.git", project.read("DEPLOY.md")).group(1)
+    subprocess.run(["git", "init", "--quiet", "--bare", github / f"{repository}.git"], check=True)
+    settings = tmp_path / "gitconfig"
+    settings.write_text(f'[url "{github.as_posix()}/"]\n\tinsteadOf = https://github.com/\n', encoding="utf-8")
+    ran = []
+    for line in commands(project.read("DEPLOY.md")):
+        if line.startswith("heroku ") or line == "git push heroku main":
+            # What the shell hands over to the CLI, which itself would need an account.
+            words = project.run("sh", "-c", f"printf '%s\\n' {line}").stdout.splitlines()
+            assert words[0] in ("heroku", "git")
+            if words[1:2] == ["config:set"]:
+                name, _, value = words[2].partition("=")
+                assert value == "main.py:init_app()" if name == "FLASK_APP" else len(value) == 64, line
+            continue
+        result = project.run("sh", "-c", line, GIT_CONFIG_GLOBAL=str(settings))
+        ran.append((line, result.stdout))
+    pushed = subprocess.run(
+        ["git", "ls-tree", "--name-only", "main"],
+        cwd=github / f"{repository}.git",
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    assert {"main.py", "Procfile", "requirements.txt"} <= set(pushed.stdout.splitlines())
+    assert [line.split()[:3] for line, _ in ran] == [
+        ["python", "-m", "doctor"],
+        ["git", "remote", "add"],
+        ["git", "push", "-u"],
+        ["python", "-m", "doctor"],
+    ]
+    assert len(ran[3][1].splitlines()) >= 2  # H10 is explained
+
+
+def test_the_guide_names_the_limits_that_hold(project):
+    guide = project.read("DEPLOY.md")
+    connections = re.search(r"^MAX_CONNECTIONS = (\d+)", project.read("config.py"), re.MULTILINE).group(1)
+    assert re.search(rf"\| 20 \| [^|]*\b{connections}\b", guide)
+    plan = json.loads(project.read("app.json"))["addons"][0]["plan"]
+    assert f"heroku addons:create {plan} --wait" in guide
+    assert "--region eu" in guide
+
+
+def test_both_readmes_of_the_template_stay_in_step():
+    """The same headings and commands, the same questions, the same rows: what is only for its makers is in English."""
+    outlines = []
+    for name in ("README.md", "README.ru.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        text = text.partition("<!-- checks")[0] + text.partition("<!-- end of checks -->")[2]  # one table for both
+        found = {"headings": [], "rows": 0, "commands": [], "questions": []}
+        for token in tokens(text):
+            found["headings"] += [token.tag] if token.type == "heading_open" else []
+            found["rows"] += token.type == "tr_open"
+            found["commands"] += [token.content] if token.type == "fence" and "uv pip" not in token.content else []
+        found["questions"] = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+        outlines.append(found)
+    assert outlines[0] == outlines[1]
+    assert set(json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))) >= set(outlines[0]["questions"])

@@ -1,0 +1,67 @@
+"""What the pages say about the dyno they come from: its release and its memory.
+
+Only numbers, nothing secret. To leave it out, delete the lines with `dyno` from
+templates/notes.html and templates/error.html.
+"""
+
+import os
+import time
+from functools import lru_cache
+from pathlib import Path
+
+# MB of eco, basic and standard-1x dynos. Above it Heroku logs R14.
+# https://devcenter.heroku.com/articles/dyno-sizes
+QUOTA = 512
+# Where the platform says how much this dyno has, if it does (cgroup 2, then 1).
+QUOTA_FILES = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+# What Heroku, Dokku, Railway, Render and Fly call the version that runs.
+RELEASES = (
+    "HEROKU_RELEASE_VERSION",
+    "GIT_REV",
+    "RAILWAY_GIT_COMMIT_SHA",
+    "RENDER_GIT_COMMIT",
+    "FLY_MACHINE_VERSION",
+)
+
+
+def dyno(environ=os.environ):
+    """Return {"release": text, "memory": MB, "quota": MB}; None for what is unknown."""
+    releases = (environ[name] for name in RELEASES if environ.get(name))
+    release = next(releases, None)
+    # Counting takes some milliseconds, so a count is good for ten seconds.
+    memory = memory_in_use(time.monotonic() // 10)
+    return {"release": release and release[:8], "memory": memory, "quota": quota()}
+
+
+@lru_cache(maxsize=1)
+def memory_in_use(moment):
+    """Return the MB of all processes of this app, shared memory counted once (PSS).
+
+    moment: a number; for the same one the count is not repeated.
+    """
+    if not Path("/proc/self/smaps_rollup").exists():
+        return None  # not Linux
+    kilobytes = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getpgid(int(process.name)) == os.getpgrp():
+                lines = (process / "smaps_rollup").read_text(encoding="ascii")
+                kilobytes += int(lines.partition("\nPss:")[2].split()[0])
+        except (OSError, IndexError):
+            continue  # it has just ended
+    return kilobytes // 1024
+
+
+@lru_cache(maxsize=1)
+def quota():
+    """Return the MB that the dyno may use."""
+    for file in QUOTA_FILES:
+        if file.exists():
+            limit = file.read_text(encoding="ascii").strip()
+            # "max" and numbers beyond any machine mean that there is no limit.
+            if limit.isdecimal() and int(limit) < 2**40:
+                return int(limit) // 2**20
+    return QUOTA
