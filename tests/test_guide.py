@@ -23,6 +23,7 @@ PROGRAMS = {"git", "pip", "uv", "fly", "dokku", "procrastinate", "py"}
 # What the platforms, PostgreSQL and packages call things; nothing that a project could check.
 TERMS = {
     *(
+        "/",
         "$PORT",
         "DYNO=web.1",
         ".env",
