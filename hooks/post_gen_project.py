@@ -157,10 +157,23 @@ def write_python_version(answers, project):
         (project / ".python-version").write_text(f"{running}\n", encoding="utf-8", newline="\n")
 
 
+def write_env(answers, project):
+    """Make .env, for settings and passwords, readable by its owner only; one that is there stays as it is."""
+    file = project / ".env"
+    if "_commit" in answers or file.exists():  # cruft would take it for a part of the template
+        return
+    try:
+        file.touch(mode=0o600)
+        file.write_bytes((project / ".env.example").read_bytes())
+    except OSError as error:
+        print(error, file=sys.stderr)  # the project works without it
+
+
 def main():
     project = Path.cwd()
     words = MESSAGES[ANSWERS["language"]]
     write_python_version(ANSWERS, project)
+    write_env(ANSWERS, project)
     message, detail = make_repository(ANSWERS, project)
     commands = COMMANDS_WINDOWS if sys.platform == "win32" else COMMANDS
     # A console that cannot show a letter gets a stand-in for it, not a traceback.

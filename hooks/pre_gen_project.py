@@ -27,7 +27,7 @@ QUESTIONS = [*FREE_TEXT, "repo_name", "github_owner", *CHOICES]
 
 # A folder of one of these names would be imported in place of the module. Names with an
 # underscore cannot be repo names and are left out.
-PROJECT_MODULES = "config database doctor forms logs main models serve views migrations static templates test instance"
+PROJECT_MODULES = "config database doctor forms logs main models security serve status views migrations static templates test instance"
 PACKAGES = """
 alembic blinker click colorama dotenv fasteners flask granian iniconfig itsdangerous jinja2 mako
 markupsafe packaging pip platformdirs pluggy psutil psycopg py pygments pytest setuptools sqlalchemy

@@ -111,7 +111,7 @@ class Site:
             | {
                 "DYNO": "web.1",
                 "DATABASE_URL": f"{self.url}?sslmode=disable",
-                "SECRET_KEY": "a key of these tests",
+                "SECRET_KEY": "a key of these tests, long enough for a dyno",
                 "HEROKU_RELEASE_VERSION": "v12",
             },
         )

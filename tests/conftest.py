@@ -13,7 +13,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from hashlib import sha256
-from http.cookiejar import CookieJar
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, HTTPErrorProcessor, Request, build_opener
@@ -174,7 +174,8 @@ class Server:
     log_file: Path
 
     def __post_init__(self):
-        self.cookies = CookieJar()
+        # The router takes https from visitors and hands http to the app, where these requests begin.
+        self.cookies = CookieJar(DefaultCookiePolicy(secure_protocols=("http", "https")))
         self.visitor = build_opener(HTTPCookieProcessor(self.cookies), NoErrors())
 
     def get(self, path="/", data=None, headers=None, timeout=30):
@@ -183,7 +184,10 @@ class Server:
         The response has .status, .headers and .text; statuses of 400 and more do not raise.
         """
         body = urlencode(data).encode() if data else None
-        request = Request(f"http://127.0.0.1:{self.port}{path}", data=body, headers=headers or {})
+        # On a dyno the router says so; elsewhere nobody listens to it.
+        router = {"X-Forwarded-Proto": "https", "Referer": f"https://127.0.0.1:{self.port}/"}
+        headers = router | (headers or {})
+        request = Request(f"http://127.0.0.1:{self.port}{path}", data=body, headers=headers)
         with self.visitor.open(request, timeout=timeout) as response:
             response.text = response.read().decode("utf-8")
             return response

@@ -17,7 +17,7 @@ from conftest import ROOT, TEMPLATE
 
 RUNS = {
     *("main.py", "__init__.py", "config.py", "database.py", "local_postgres.py", "logs.py", "models.py"),
-    *("views.py", "forms.py", "serve.py", "status.py", "templates/base.html", "templates/notes.html"),
+    *("views.py", "forms.py", "serve.py", "status.py", "security.py", "templates/base.html", "templates/notes.html"),
     *("templates/error.html", "templates/status.html"),
     *("static/simple.css", "static/style.css", "static/icon.svg", "migrations/env.py"),
     *("migrations/versions/0001_notes.py", "test/conftest.py", "Procfile", "app.json", "pyproject.toml"),

@@ -20,8 +20,14 @@ MAX_CONNECTIONS = 15
 # with 128 nobody notices. A thread that waits takes 0.1 MB and no database connection.
 THREADS = 128
 
+# New notes in one minute, from all visitors together. More than that is a flood.
+NOTES_PER_MINUTE = 100
+
 # What the deployment guide has you copy from the database's credentials.
 GUIDE_VARIABLES = ("DB_HOST", "DB_USERNAME", "DB_PASSWORD", "DATA_BASE")
+
+# Shorter keys can be guessed. secrets.token_hex() makes one of 64 characters.
+MIN_KEY_LENGTH = 32  # characters
 
 
 class ConfigError(SystemExit):
@@ -41,6 +47,12 @@ def load(environ=None):
     on_dyno = "DYNO" in environ and "CI" not in environ
     workers = worker_count(environ)
     url = database_url(environ)
+    debug = environ.get("FLASK_DEBUG", "").lower()
+    if on_dyno and debug not in ("", "0", "false", "no"):
+        # The debugger runs whatever a visitor types.
+        raise ConfigError(
+            "{{ 'FLASK_DEBUG включена, а на Heroku это открывает приложение всем: удалите её в Settings, Config Vars.' if ru else 'FLASK_DEBUG is on, which on Heroku opens the app to everybody: remove it under Settings, Config Vars.' }}",
+        )
     if url is None and on_dyno:
         raise ConfigError(
             "{{ 'База данных не подключена: на странице приложения Heroku откройте Resources и добавьте Heroku Postgres (переменная DATABASE_URL появится сама).' if ru else 'No database is configured: on the app\'s Heroku page open Resources and add Heroku Postgres (it sets DATABASE_URL by itself).' }}",
@@ -54,6 +66,8 @@ def load(environ=None):
         "SQLALCHEMY_ENGINE_OPTIONS": {
             "pool_size": MAX_CONNECTIONS // workers,
             "max_overflow": 0,
+            # An error message must not hold what visitors have written.
+            "hide_parameters": True,
             # A request that gets no connection within this time is told to come back.
             "pool_timeout": 4,  # seconds
             # The server may have restarted since a connection was last used.
@@ -61,6 +75,9 @@ def load(environ=None):
             "connect_args": {
                 "connect_timeout": 4,  # seconds
                 "sslmode": ssl_mode(environ, on_dyno),
+                # A query that waits longer, for a lock or because it reads too much, is
+                # given up: its visitor has gone by then, and others wait behind it.
+                "options": "-c statement_timeout=4s",
             },
         },
         # A dyno is reached over https only; a laptop over plain http.
@@ -147,11 +164,12 @@ def worker_count(environ):
 
 def secret_key(environ, on_dyno):
     """Return the key that signs the session cookie; a laptop's is kept in instance/."""
-    if key := environ.get("SECRET_KEY"):
+    key = environ.get("SECRET_KEY", "")
+    if key and not (on_dyno and len(key) < MIN_KEY_LENGTH):
         return key
     if on_dyno:
         raise ConfigError(
-            "{{ 'Не задана SECRET_KEY: впишите в Settings, Config Vars результат команды python -c \'import secrets; print(secrets.token_hex())\'.' if ru else 'SECRET_KEY is not set: under Settings, Config Vars enter what python -c \'import secrets; print(secrets.token_hex())\' prints.' }}",
+            "{{ 'SECRET_KEY не задана или слишком короткая: впишите в Settings, Config Vars результат команды python -c \'import secrets; print(secrets.token_hex())\'.' if ru else 'SECRET_KEY is not set or too short: under Settings, Config Vars enter what python -c \'import secrets; print(secrets.token_hex())\' prints.' }}",
         )
     file = ROOT / "instance" / "secret_key"
     if not file.exists():

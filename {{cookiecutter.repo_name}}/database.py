@@ -4,7 +4,9 @@
 import sys
 
 import click
+from flask import current_app
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase
 
 import config
@@ -30,12 +32,23 @@ def init_app(app):
 
         app.config["SQLALCHEMY_DATABASE_URI"] = local_postgres.start()
     db.init_app(app)
+    app.teardown_appcontext(end_session)
     if local or click.get_current_context(silent=True):  # as in `flask db upgrade`
         add_migrations(app)
     # A laptop's tables are always up to date. On Heroku that is the work of the release
     # phase. `flask db …` itself is left alone, to mend a migration that fails.
     if local and "db" not in sys.argv:
         upgrade(app)
+
+
+def end_session(error):
+    """Give the connection back after a request, also one that was cut meanwhile."""
+    try:
+        db.session.close()
+    except DBAPIError:
+        # The answer was ready before that, so the visitor need not know.
+        current_app.logger.warning("database: a connection was cut after its last use")
+        db.session().invalidate()
 
 
 def add_migrations(app):

@@ -9,6 +9,7 @@ import re
 import sys
 import time
 import uuid
+from urllib.parse import quote
 
 from flask import g, has_request_context, request
 
@@ -48,7 +49,7 @@ def finish_request(response):
     logging.getLogger("request").info(
         "%s %s %d %.0f ms",
         request.method,
-        request.path,
+        quote(request.path),  # a line break in it would forge a line of the log
         response.status_code,
         milliseconds,
     )

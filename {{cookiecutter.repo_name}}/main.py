@@ -9,6 +9,7 @@ import config
 import database
 import forms
 import logs
+import security
 import views
 
 
@@ -25,6 +26,7 @@ def init_app(environ=None):
         # else a visitor could write them, so there they are not believed.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_port=1)
     logs.init_app(app)
+    security.init_app(app)
     database.init_app(app)
     forms.csrf.init_app(app)
     app.register_blueprint(views.bp)

@@ -81,6 +81,8 @@ def main():
         blocking_threads_idle_timeout=10,  # seconds; then their memory is given back
         # A worker that dies is replaced, so one bad request cannot end the app.
         respawn_failed_workers=True,
+        # A process that grows beyond its part of the dyno's 512 MB is replaced in time.
+        workers_max_rss=400 // workers,  # MB
         # Heroku kills what still runs 30 s after SIGTERM: finish before that.
         workers_kill_timeout=25,
         log_dictconfig={

@@ -1,6 +1,8 @@
 {%- set ru = cookiecutter.language == "ru" -%}
 """The pages: list, search, add and delete notes, download them all, and the errors."""
 
+from datetime import timedelta
+
 from flask import (
     Blueprint,
     Response,
@@ -12,14 +14,20 @@ from flask import (
     url_for,
 )
 from flask_wtf.csrf import CSRFError
-from psycopg.errors import UndefinedTable
+from psycopg.errors import (
+    DiskFull,
+    InsufficientPrivilege,
+    ReadOnlySqlTransaction,
+    UndefinedTable,
+)
 from psycopg.sql import SQL
 from sqlalchemy import func, select, text
-from sqlalchemy.exc import OperationalError, ProgrammingError, TimeoutError
+from sqlalchemy.exc import DBAPIError, OperationalError, TimeoutError
 from werkzeug.exceptions import HTTPException
 
 import config
 import status
+from config import NOTES_PER_MINUTE
 from database import db
 from forms import MAX_LENGTH, NoteForm
 from models import SEARCH_LANGUAGE, Note
@@ -50,6 +58,11 @@ def add():
     form = NoteForm()
     if not form.validate_on_submit():
         return notes_page(form), 422
+    if is_flooded():
+        form.body.errors = [
+            "{{ 'Слишком много заметок за одну минуту. Подождите немного и нажмите «Добавить» ещё раз.' if ru else 'Too many notes within one minute. Wait a little, then press “Add” once more.' }}",
+        ]
+        return notes_page(form), 429, {"Retry-After": "60"}
     db.session.add(Note(body=form.body.data.strip()))
     db.session.commit()
     flash("{{ 'Заметка добавлена.' if ru else 'Note added.' }}")
@@ -78,9 +91,20 @@ def healthz():
     try:
         db.session.execute(text("SELECT 1"))
     except (OperationalError, TimeoutError) as error:
-        current_app.logger.error("database: %s", getattr(error, "orig", error))
+        current_app.logger.error("database: %s", one_line(error))
         return {"database": "unreachable"}, 503
     return {"database": "ok"}
+
+
+def is_flooded():
+    """Tell whether there are too many new notes.
+
+    Counted in the database, so it holds for all processes and dynos together. The
+    index of the ids leads to the note in question; nothing else is read.
+    """
+    is_young = Note.created_at > func.now() - timedelta(minutes=1)
+    newest_first = select(is_young).order_by(Note.id.desc())
+    return db.session.scalar(newest_first.offset(NOTES_PER_MINUTE - 1).limit(1))
 
 
 def notes_page(form):
@@ -160,16 +184,25 @@ def form_expired(error):
     return notes_page(form), 400
 
 
-@bp.app_errorhandler(OperationalError)
+@bp.app_errorhandler(DBAPIError)
 @bp.app_errorhandler(TimeoutError)  # all connections are in use
-def database_down(error):
-    current_app.logger.error("database: %s", getattr(error, "orig", error))
-    return render_template("error.html", reason="database"), 503
+def database_error(error):
+    """What the database cannot do now is a 503, with one line in the log."""
+    cause = getattr(error, "orig", error)
+    if isinstance(cause, UndefinedTable):
+        reason = "tables"
+        current_app.logger.error("database: no tables yet, run: flask db upgrade")
+    elif isinstance(cause, (DiskFull, InsufficientPrivilege, ReadOnlySqlTransaction)):
+        # Heroku takes the right to write away from a database that is over its size.
+        reason = "full"
+        current_app.logger.error("database: takes no more data: %s", one_line(cause))
+    elif isinstance(error, (OperationalError, TimeoutError)):
+        reason = "database"
+        current_app.logger.error("database: %s", one_line(cause))
+    else:
+        raise error  # a mistake in the program
+    return render_template("error.html", reason=reason), 503, {"Retry-After": "10"}
 
 
-@bp.app_errorhandler(ProgrammingError)
-def database_has_no_tables(error):
-    if not isinstance(error.orig, UndefinedTable):
-        raise error
-    current_app.logger.error("database: no tables yet, run: flask db upgrade")
-    return render_template("error.html", reason="tables"), 503
+def one_line(error):
+    return " ".join(str(error).split())

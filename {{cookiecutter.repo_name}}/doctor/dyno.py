@@ -22,7 +22,7 @@ import threading
 import time
 from pathlib import Path
 from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from doctor import Finding
 from doctor.project import CannotCheck
@@ -307,8 +307,11 @@ class Dyno:
 
     def get(self):
         """Ask for the start page; return its status, None where no answer came."""
+        # As the router says it: without it many apps only send the visitor to https.
+        address = f"http://127.0.0.1:{self.port}/"
+        request = Request(address, headers={"X-Forwarded-Proto": "https"})
         try:
-            with urlopen(f"http://127.0.0.1:{self.port}/", timeout=30) as answer:
+            with urlopen(request, timeout=30) as answer:
                 answer.read()
                 return answer.status
         except HTTPError as error:

@@ -3,16 +3,29 @@
 from alembic import context
 from flask import current_app
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from config import ConfigError
 
 migrate = current_app.extensions["migrate"]
 
-with migrate.db.engine.connect() as connection:
+try:
+    connection = migrate.db.engine.connect()
+except OperationalError as error:
+    cause = " ".join(str(error.orig).split())
+    raise ConfigError(
+        f"{{ 'База данных не отвечает ({cause}). Проверьте DATABASE_URL: на Heroku – в Settings, Config Vars, на своём компьютере – в файле .env.' if cookiecutter.language == 'ru' else 'The database does not answer ({cause}). Check DATABASE_URL: on Heroku under Settings, Config Vars, on a laptop in the file .env.' }}",
+    ) from error
+
+with connection:
     context.configure(
         connection=connection,
         target_metadata=migrate.db.metadata,
         **migrate.configure_args,
     )
     with context.begin_transaction():
+        # A migration may take its time; only visitors are not kept waiting.
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
         # Two releases at once: the second waits here, then finds nothing left to do.
         connection.execute(text("SELECT pg_advisory_xact_lock(20210501)"))
         context.run_migrations()

@@ -10,7 +10,11 @@ GUIDE = {
     "DB_PASSWORD": "p@ss/w:rd#%",
     "DATA_BASE": "notes",
 }
-DYNO = {"DYNO": "web.1", "DATABASE_URL": "postgres://u:p@h/d", "SECRET_KEY": "k"}
+DYNO = {
+    "DYNO": "web.1",
+    "DATABASE_URL": "postgres://u:p@h/d",
+    "SECRET_KEY": "x" * config.MIN_KEY_LENGTH,
+}
 
 
 def without(settings, name):
@@ -51,6 +55,8 @@ def test_a_dyno_does_not_start_without(name):
     [
         ("DATABASE_URL", "sqlite:///notes.db"),
         ("DATABASE_URL", "postgres://"),
+        ("SECRET_KEY", "dev"),
+        ("FLASK_DEBUG", "1"),
         ("WEB_CONCURRENCY", "0"),
         ("WEB_CONCURRENCY", "16"),
         ("WEB_CONCURRENCY", "two"),

@@ -1,10 +1,11 @@
-"""What differs on Heroku: whom the app believes, and what its cookies are like."""
+"""What differs on Heroku: whom the app believes, https, and what its cookies are like."""
 
 import pytest
 from flask import request
 
 from main import init_app
 
+KEY = "only for tests, and long enough for a dyno"
 ROUTER = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
 
 
@@ -13,7 +14,7 @@ def visitor_seen(database_url):
     """A function: start the app with these variables; whom does it see, and how come?"""
 
     def visitor_seen(**environ):
-        app = init_app({"DATABASE_URL": database_url, "SECRET_KEY": "k"} | environ)
+        app = init_app({"DATABASE_URL": database_url, "SECRET_KEY": KEY} | environ)
         app.add_url_rule(
             "/seen", view_func=lambda: [request.remote_addr, request.scheme]
         )
@@ -31,6 +32,15 @@ def test_nobody_is_believed_elsewhere(visitor_seen):
 
 
 def test_cookies_are_for_https_only_on_a_dyno(database_url):
-    environ = {"DATABASE_URL": database_url, "SECRET_KEY": "k"}
+    environ = {"DATABASE_URL": database_url, "SECRET_KEY": KEY}
     assert init_app(environ | {"DYNO": "web.1"}).config["SESSION_COOKIE_SECURE"]
     assert not init_app(environ).config["SESSION_COOKIE_SECURE"]
+
+
+def test_http_leads_to_https_on_a_dyno(database_url):
+    environ = {"DATABASE_URL": database_url, "SECRET_KEY": KEY, "DYNO": "web.1"}
+    visitor = init_app(environ).test_client()
+    answer = visitor.get("/?q=a", headers=ROUTER | {"X-Forwarded-Proto": "http"})
+    assert answer.status_code == 308
+    assert answer.location == "https://localhost/?q=a"
+    assert "max-age" in answer.headers["Strict-Transport-Security"]

@@ -7,6 +7,7 @@ import pytest
 from flask_migrate import check
 from sqlalchemy import select
 
+from config import NOTES_PER_MINUTE
 from database import db
 from forms import MAX_LENGTH
 from models import Note
@@ -123,3 +124,17 @@ def test_every_request_is_logged_with_its_id(client, caplog):
 def test_migrations_match_the_models(app):
     with app.app_context():
         check()  # ends the test with an error if a model has changed since
+
+
+def test_a_flood_of_notes_is_held_back(client, add_notes):
+    add_notes(*["note"] * NOTES_PER_MINUTE)
+    answer = client.post("/", data={"body": "one more"})
+    assert answer.status_code == 429
+    assert "one more" in answer.text  # nothing that was written is lost
+
+
+def test_pages_forbid_scripts_and_frames(client):
+    policy = client.get("/").headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy

@@ -1,0 +1,403 @@
+"""Faults of every kind under load: what was promised to visitors, and what they got.
+
+`make faults` runs all of them and writes the table in README.md; test_faults.py asserts what the table says.
+"""
+
+import itertools
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from conftest import ROOT, Project, make_packages, merged, start_server, stop_server, wait_until
+
+# Visitors who write and read at the same time, all the while.
+VISITORS = 6
+# While the database is away, an answer has to come within this time.
+PATIENCE = 5  # seconds
+# After it is back, the app has to be back as well.
+RECOVERY = 10  # seconds
+
+
+@dataclass
+class Measured:
+    """What the visitors of one fault have seen."""
+
+    sent: int = 0
+    statuses: Counter = field(default_factory=Counter)
+    slowest: float = 0.0  # seconds, of all answers
+    acknowledged: list = field(default_factory=list)
+    found: int = 0
+    lost: int = 0
+    doubled: int = 0
+    recovered: float = 0.0  # seconds from the end of the fault to the first note taken
+    log: str = ""
+
+
+class Load:
+    """Visitors who add notes and read pages until they are told to stop."""
+
+    def __init__(self, server):
+        self.server = server
+        self.measured = Measured()
+        self.lock = threading.Lock()
+        self.end = threading.Event()
+        self.threads = [threading.Thread(target=self.visit, daemon=True) for _ in range(VISITORS)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        wait_until(lambda: len(self.measured.acknowledged) >= 2 * VISITORS, seconds=20)
+        return self
+
+    def __exit__(self, *_):
+        self.end.set()
+        for thread in self.threads:
+            thread.join()
+
+    def visit(self):
+        visitor = type(self.server)(self.server.process, self.server.port, self.server.log_file)
+        token = None
+        for number in itertools.count():
+            if self.end.is_set():
+                return
+            if token is None:
+                answer = self.send(visitor, "/")
+                match = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', answer.text if answer else "")
+                token = match and match.group(1)
+            elif number % 2:
+                self.send(visitor, "/")
+            else:
+                body = secrets.token_hex(8)
+                answer = self.send(visitor, "/", {"body": body, "csrf_token": token})
+                # The visitor was sent on to the page that shows the note: it was taken.
+                if answer and answer.status == 200:
+                    self.measured.acknowledged.append((time.monotonic(), body))
+
+    def send(self, visitor, path, data=None):
+        started = time.monotonic()
+        answer = None
+        try:
+            answer = visitor.get(path, data)
+        except OSError:
+            time.sleep(0.05)  # nobody listens
+        seconds = time.monotonic() - started
+        with self.lock:
+            self.measured.sent += 1
+            self.measured.statuses[answer.status if answer else "cut"] += 1
+            self.measured.slowest = max(self.measured.slowest, seconds)
+        return answer
+
+
+class App:
+    """A baked project on a dyno, and the PostgreSQL that it uses."""
+
+    def __init__(self, project, log_folder, lock_seconds=10):
+        self.project, self.log_folder = project, log_folder
+        self.lock_seconds = lock_seconds
+        config = project.path / "config.py"
+        text = config.read_text(encoding="utf-8")
+        # These visitors are a flood by intention.
+        config.write_text(re.sub(r"(?m)^(NOTES_PER_MINUTE) = \d+", r"\1 = 10**9", text), encoding="utf-8")
+        self.servers = itertools.count()
+        self.server = None
+        self.start_database()
+        self.password = secrets.token_hex(8)
+        self.sql(f"CREATE ROLE app LOGIN PASSWORD '{self.password}'", "CREATE DATABASE app OWNER app")
+        self.release()
+
+    @property
+    def database_url(self):
+        address = self.admin_url.rpartition("@")[2].partition("/")[0]
+        return f"postgres://app:{self.password}@{address}/app?sslmode=disable"
+
+    @property
+    def environ(self):
+        """The environment of a dyno."""
+        return {
+            "PATH": self.project.environ["PATH"],
+            "DYNO": "web.1",
+            "PYTHONUNBUFFERED": "1",
+            "WEB_CONCURRENCY": "2",
+            "FLASK_APP": "main.py:init_app()",
+            "SECRET_KEY": "of this run only, and long enough for a dyno",
+            "DATABASE_URL": self.database_url,
+        }
+
+    def start_database(self):
+        code = "import local_postgres; print(local_postgres.start(), local_postgres.data_folder())"
+        url, _, folder = self.project.run("python", "-c", code).stdout.strip().partition(" ")
+        self.admin_url, self.data_folder = url.replace("+psycopg", ""), Path(folder)
+
+    def stop_database(self):
+        self.project.run("python", "local_postgres.py", "stop")
+
+    def kill_database(self):
+        """End the whole PostgreSQL at once, as when its machine is lost."""
+        pid = int((self.data_folder / "postmaster.pid").read_text(encoding="utf-8").split()[0])
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
+        for process in [pid, *map(int, children)]:
+            os.kill(process, signal.SIGKILL)
+
+    def sql(self, *statements, database=None):
+        """Run statements as PostgreSQL's own superuser; return the rows of the last one."""
+        url = self.admin_url.rpartition("/")[0] + f"/{database or 'postgres'}"
+        code = (
+            "import psycopg, json, sys\n"
+            f"with psycopg.connect({url!r}, autocommit=True) as connection:\n"
+            f"    for statement in {statements!r}:\n"
+            "        cursor = connection.execute(statement)\n"
+            "    print(json.dumps(cursor.fetchall() if cursor.description else []))\n"
+        )
+        return json.loads(self.project.run("python", "-c", code).stdout)
+
+    def release(self, check=True):
+        command = ["flask", "db", "upgrade"]
+        return subprocess.run(
+            command,
+            cwd=self.project.path,
+            env=self.environ,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+            check=check,
+        )
+
+    def start(self, **environ):
+        log = self.log_folder / f"faults-{next(self.servers)}.log"
+        self.server = start_server(
+            self.project,
+            ["python", "serve.py"],
+            log,
+            environ=merged(self.environ, environ),
+            port=environ.get("PORT") and int(environ["PORT"]),
+        )
+        return self.server
+
+    def workers(self):
+        pid = self.server.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def stop(self):
+        if self.server:
+            stop_server(self.server)
+        self.project.run("python", "local_postgres.py", "delete")
+
+
+# --- the faults: each does its harm and mends it again; a name for the table, and what is promised ---
+
+FAULTS = {}
+
+
+def fault(name, promise):
+    def register(function):
+        FAULTS[function.__name__] = (name, promise, function)
+        return function
+
+    return register
+
+
+@fault("PostgreSQL killed (SIGKILL), back after 3 s", "503 within 5 s, back by itself")
+def database_killed(app):
+    app.kill_database()
+    time.sleep(3)
+    app.start_database()
+
+
+@fault("connections cut one by one", "a 503 for those in flight at most")
+def connections_cut(app):
+    for _ in range(15):
+        app.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE usename = 'app' ORDER BY backend_start LIMIT 1"
+        )
+
+
+@fault("the server takes no new connections", "503 within 5 s, back by itself")
+def too_many_connections(app):
+    app.sql(
+        "ALTER ROLE app CONNECTION LIMIT 0",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'",
+    )
+    time.sleep(3)
+    app.sql("ALTER ROLE app CONNECTION LIMIT -1")
+
+
+@fault("the table locked for a minute", "503 within 5 s, nothing piles up")
+def table_locked(app):
+    app.sql(
+        "BEGIN", "LOCK TABLE notes IN ACCESS EXCLUSIVE MODE", f"SELECT pg_sleep({app.lock_seconds})", database="app"
+    )
+
+
+@fault("the database's disk is full", "reading works, writing is a 503")
+def disk_full(app):
+    app.sql(
+        "CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$",
+        "CREATE TRIGGER full_disk BEFORE INSERT ON notes FOR EACH ROW EXECUTE FUNCTION no_space()",
+        database="app",
+    )
+    time.sleep(3)
+    app.sql("DROP TRIGGER full_disk ON notes", "DROP FUNCTION no_space", database="app")
+
+
+@fault("the password changed while the app runs", "503, the log names it; the next start has the new one")
+def credentials_rotated(app):
+    app.password = secrets.token_hex(8)
+    app.sql(
+        f"ALTER ROLE app PASSWORD '{app.password}'",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'",
+    )
+    time.sleep(2)
+    # The platform starts the dyno anew with the new DATABASE_URL.
+    stop_server(app.server)
+    app.start(PORT=str(app.server.port))
+
+
+@fault("a worker killed (SIGKILL)", "replaced within seconds")
+def worker_killed(app):
+    os.kill(app.workers()[0], signal.SIGKILL)
+    time.sleep(4)
+
+
+@fault("all processes killed (SIGKILL), three times", "what was taken is kept")
+def restart_loop(app):
+    for _ in range(3):
+        for pid in [*app.workers(), app.server.process.pid]:
+            os.kill(pid, signal.SIGKILL)
+        app.server.process.wait()
+        app.start(PORT=str(app.server.port))
+
+
+@fault("SIGTERM under load, and a new start", "requests in flight are finished")
+def terminated(app):
+    app.server.process.terminate()
+    app.server.process.wait(timeout=30)
+    app.start(PORT=str(app.server.port))
+
+
+@fault("a worker over its memory", "replaced, nobody notices")
+def memory_exceeded(app):
+    serve = app.project.path / "serve.py"
+    text = serve.read_text(encoding="utf-8")
+    # A limit that every worker passes at once, looked at every second.
+    serve.write_text(
+        text.replace("workers_max_rss=400 // workers", "workers_max_rss=30, rss_sample_interval=1"), encoding="utf-8"
+    )
+    stop_server(app.server)
+    before = set(app.start(PORT=str(app.server.port)) and app.workers())
+    wait_until(lambda: before.isdisjoint(app.workers()), seconds=30)
+    stop_server(app.server)
+    serve.write_text(text, encoding="utf-8")
+    app.start(PORT=str(app.server.port))
+
+
+@fault("two releases at once", "one waits for the other, the app goes on")
+def two_releases(app):
+    threads = [threading.Thread(target=app.release) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+MIGRATION = """
+revision = "{revision}"
+down_revision = "{before}"
+
+from alembic import op
+
+
+def upgrade():
+    op.execute("CREATE TABLE half (id bigint)")
+    op.execute("SELECT 1 / 0")
+"""
+
+
+@fault("a migration that fails half-way", "nothing of it stays, the old version goes on")
+def migration_fails(app):
+    folder = app.project.path / "migrations" / "versions"
+    before = re.search(r'revision = "(\w+)"', (folder / "0001_notes.py").read_text(encoding="utf-8")).group(1)
+    broken = folder / "0002_broken.py"
+    broken.write_text(MIGRATION.format(revision="0002", before=before), encoding="utf-8")
+    result = app.release(check=False)
+    broken.unlink()
+    assert result.returncode != 0
+    assert "division by zero" in result.stderr
+    assert app.sql("SELECT to_regclass('half')", database="app") == [[None]]
+    app.release()
+
+
+def suffer(app, name):
+    """Let visitors write and read while a fault happens; return what was Measured."""
+    started = app.server or app.start()
+    if started.process.poll() is not None:
+        app.start()
+    first_log = app.server.log_file
+    with Load(app.server) as load:
+        FAULTS[name][2](app)
+        mended = time.monotonic()
+
+        def taken_again():
+            return next((moment for moment, _ in load.measured.acknowledged[::-1] if moment > mended), None)
+
+        load.measured.recovered = wait_until(taken_again, seconds=30) - mended
+        time.sleep(0.5)
+    measured = load.measured
+    bodies = [row[0] for row in app.sql("SELECT body FROM notes", database="app")]
+    counts = Counter(bodies)
+    taken = [body for _, body in measured.acknowledged]
+    measured.found = len(bodies)
+    measured.lost = sum(counts[body] == 0 for body in taken)
+    measured.doubled = sum(count > 1 for count in counts.values())
+    app.sql("TRUNCATE notes", database="app")
+    measured.log = first_log.read_text(encoding="utf-8")
+    return measured
+
+
+def bake_app(folder, environ, **options):
+    command = [sys.executable, "-m", "cookiecutter", ROOT, "--no-input", "--default-config", "-o", folder]
+    subprocess.run([*command, "repo_name=faults"], check=True, capture_output=True)
+    return App(Project(folder / "faults", environ), folder, **options)
+
+
+def report():
+    """Run all faults; write the table into README.md."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        folder.chmod(0o755)  # as root the database runs as a user who has to get in
+        path = f"{make_packages()}{os.pathsep}{os.environ['PATH']}"
+        environ = merged(os.environ, {"PATH": path, "LOCAL_POSTGRES_DIR": str(folder), "DATABASE_URL": None})
+        app = bake_app(folder, environ, lock_seconds=60)
+        lines = [
+            "| Fault | Promised | Requests: sent, 200, 503, cut | Slowest | Back after | Notes: taken, lost, doubled |",
+            "| --- | --- | --- | --- | --- | --- |",
+        ]
+        try:
+            for name, (title, promise, _) in FAULTS.items():
+                m = suffer(app, name)
+                counts = ", ".join(str(n) for n in (m.sent, m.statuses[200], m.statuses[503], m.statuses["cut"]))
+                notes = f"{len(m.acknowledged)}, {m.lost}, {m.doubled}"
+                lines.append(f"| {title} | {promise} | {counts} | {m.slowest:.1f} s | {m.recovered:.1f} s | {notes} |")
+                print(lines[-1], flush=True)
+        finally:
+            app.stop()
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    start, end = "<!-- faults: written by `make faults` -->\n", "<!-- end of faults -->"
+    before, _, rest = text.partition(start)
+    readme.write_text(before + start + "\n".join(lines) + "\n" + end + rest.partition(end)[2], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    report()

@@ -1,0 +1,86 @@
+"""Nothing that was acknowledged is lost, and the app comes back by itself: every fault of faults.py, under load."""
+
+import pytest
+
+import faults
+from conftest import free_port, start_server, stop_server, wait_until
+
+# The line in the log that names the cause, where there is something to name.
+CAUSES = {
+    "database_killed": "database: ",
+    "too_many_connections": 'too many connections for role "app"',
+    "table_locked": "canceling statement due to statement timeout",
+    "disk_full": "takes no more data: could not extend file",
+    "credentials_rotated": 'password authentication failed for user "app"',
+    "worker_killed": "Respawning worker",
+}
+# Here nobody but those whose request was in flight may notice anything.
+UNNOTICED = {"two_releases", "migration_fails"}
+# A process that is ended with SIGKILL takes the requests it works on with it.
+CUT = {"worker_killed", "restart_loop"}
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory, environ):
+    app = faults.bake_app(tmp_path_factory.mktemp("faults"), environ)
+    yield app
+    app.stop()
+
+
+@pytest.mark.parametrize("name", faults.FAULTS)
+def test_a_fault(app, name):
+    measured = faults.suffer(app, name)
+    assert measured.lost == 0
+    assert measured.doubled == 0
+    assert measured.found >= len(measured.acknowledged)
+    assert measured.recovered < faults.RECOVERY
+    assert measured.slowest < faults.PATIENCE + 1  # the machine's own hesitation
+    assert set(measured.statuses) <= {200, 503, "cut"}, measured.statuses
+    assert CAUSES.get(name, "") in measured.log
+    assert "Traceback" not in measured.log
+    if name in UNNOTICED:
+        assert set(measured.statuses) == {200}
+
+
+def test_without_a_database_the_app_starts_and_waits_for_it(app):
+    if app.server:
+        stop_server(app.server)
+    app.stop_database()
+    server = app.start()  # waits for an answer of /healthz
+    health = server.get("/healthz")
+    assert health.status == 503
+    assert health.text.strip() == '{"database":"unreachable"}'
+    page = server.get("/")
+    assert page.status == 503
+    assert page.headers["Retry-After"]
+    assert 'id="reason"' in page.text
+    app.start_database()
+    wait_until(lambda: server.get("/healthz").status == 200, seconds=faults.RECOVERY)
+
+
+def test_a_release_without_a_database_says_so_in_one_sentence(app):
+    app.stop_database()
+    result = app.release(check=False)
+    app.start_database()
+    assert result.returncode == 1
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    assert "DATABASE_URL" in result.stderr
+    assert app.password not in result.stderr
+
+
+def test_logs_hold_no_secrets_and_no_notes(app):
+    app.stop_database()
+    app.start_database()
+    log = app.log_folder / "secrets.log"
+    server = start_server(app.project, ["python", "serve.py"], log, environ=app.environ, port=free_port())
+    app.sql("ALTER TABLE notes RENAME COLUMN body TO text", database="app")
+    assert server.get("/?q=searched-word").status == 500
+    app.sql("ALTER TABLE notes RENAME COLUMN text TO body", database="app")
+    server.add("a private note")
+    server.get("/%0aERROR%20forged")
+    stop_server(server)
+    text = log.read_text(encoding="utf-8")
+    assert "UndefinedColumn" in text  # the developer finds the cause
+    for secret in (app.password, "of this run only", "a private note", "searched-word"):
+        assert secret not in text
+    assert not any(line.startswith("ERROR forged") for line in text.splitlines())
