@@ -16,8 +16,11 @@ CAUSES = {
 }
 # Here nobody but those whose request was in flight may notice anything.
 UNNOTICED = {"two_releases", "migration_fails"}
-# A process that is ended with SIGKILL takes the requests it works on with it.
-CUT = {"worker_killed", "restart_loop"}
+# A process that is ended with SIGKILL takes the requests it works on with it. One that ends by itself finishes
+# them, but the kernel may have taken connections that no process had seen yet: one of each visitor at most.
+CUT = {"worker_killed", "restart_loop", "terminated", "credentials_rotated"}
+# For a moment nobody listens, which the platform's router bridges.
+RESTARTED = {"restart_loop", "credentials_rotated", "terminated"}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,9 @@ def test_a_fault(app, name):
     assert measured.found >= len(measured.acknowledged)
     assert measured.recovered < faults.RECOVERY
     assert measured.slowest < faults.PATIENCE + 1  # the machine's own hesitation
-    assert set(measured.statuses) <= {200, 503, "cut"}, measured.statuses
+    allowed = {200, 503} | ({"cut"} if name in CUT else set()) | ({"refused"} if name in RESTARTED else set())
+    assert set(measured.statuses) <= allowed, measured.statuses
+    assert measured.statuses["cut"] <= faults.VISITORS * (3 if name == "restart_loop" else 1)
     assert CAUSES.get(name, "") in measured.log
     assert "Traceback" not in measured.log
     if name in UNNOTICED:

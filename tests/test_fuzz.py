@@ -1,0 +1,136 @@
+"""Whatever a person types: at the questions, and into the files that the doctor reads."""
+
+import ast
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from cookiecutter.exceptions import FailedHookException
+from cookiecutter.main import cookiecutter
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from conftest import ROOT, Project
+
+QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+# What people are called, in any script; and what means something to a program that reads it.
+WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Co", "Cn")), min_size=1, max_size=30)
+TEXT = WORDS | st.sampled_from(
+    [
+        "{{ 7 * 7 }}",
+        "{% raw %}",
+        "</title><script>",
+        '"""',
+        "'''",
+        "\\",
+        "\\N{x}",
+        "a\nb",
+        "#",
+        "`x`",
+        "$(x)",
+        "=1+1",
+        "%s",
+    ]
+)
+ANSWERS = {
+    "project_name": TEXT,
+    "repo_name": st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,30}", fullmatch=True) | TEXT,
+    "description": TEXT,
+    "author_name": TEXT,
+}
+
+# The page is made from the answers, without a database.
+BOOT = """
+import main
+app = main.init_app({"DATABASE_URL": "postgres://u:p@127.0.0.1:1/d", "SECRET_KEY": "k"})
+page = app.test_client().get("/nope")
+assert page.status_code == 404
+assert "49" not in page.text
+"""
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=QUIET)
+@given(answers=st.sampled_from(list(ANSWERS)).flatmap(lambda name: st.fixed_dictionaries({name: ANSWERS[name]})))
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_an_answer_gives_a_project_that_works_or_nothing(environ, language, answers):
+    with TemporaryDirectory() as folder:
+        # As when typed: cookiecutter does not render what a person answers.
+        try:
+            cookiecutter(
+                str(ROOT), no_input=True, default_config=True, output_dir=folder, extra_context=escaped(answers)
+            )
+        except FailedHookException:
+            assert list(Path(folder).iterdir()) == []
+            return
+        (path,) = Path(folder).iterdir()
+        project = Project(path, environ)
+        for file in project.files():
+            if file.suffix == ".py":
+                ast.parse(file.read_text(encoding="utf-8"))
+            elif file.suffix == ".json":
+                json.loads(file.read_text(encoding="utf-8"))
+            elif file.suffix == ".toml":
+                tomllib.loads(file.read_text(encoding="utf-8"))
+        project.run("python", "-c", BOOT)
+
+
+def escaped(answers):
+    """Return the answers as a template that stands for just these texts."""
+    return {name: "{{ " + ascii(value) + " }}" for name, value in answers.items()}
+
+
+PIECES = {
+    "Procfile": [
+        "web:",
+        "web: ",
+        "release: ",
+        "python serve.py",
+        "gunicorn main:app",
+        "'",
+        '"',
+        "$PORT",
+        "\r\n",
+        "\ufeff",
+        "\0",
+    ],
+    "app.json": ["{", "}", "[", "]", '"env"', ":", "null", '"addons"', '"formation"', "1e999", '"name"', ",", "\ud7ff"],
+    ".slugignore": ["/", "*", "!", "#", "static", " ", "\\", "**", "[", "\n"],
+    "requirements.txt": ["flask", "==", "-e .", "-r x", ";", "[", "]", "@", " git+https://", "\n", "==1.0", "\\"],
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, environ):
+    folder = tmp_path_factory.mktemp("fuzz")
+    command = [sys.executable, "-m", "cookiecutter", ROOT, "--no-input", "--default-config", "-o", folder]
+    subprocess.run([*command, "repo_name=fuzz"], check=True, capture_output=True)
+    return Project(folder / "fuzz", environ)
+
+
+def mangled(pieces):
+    """Files made of the words that mean something in them, and of bytes that mean nothing."""
+    words = st.lists(st.sampled_from(pieces) | st.text(max_size=6), max_size=12).map("".join)
+    return st.binary(max_size=40) | words.map(lambda text: text.encode("utf-8", "surrogatepass"))
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=QUIET)
+@given(files=st.fixed_dictionaries({name: mangled(pieces) for name, pieces in PIECES.items()}))
+def test_the_doctor_never_stumbles_over_a_file(project, files):
+    for name, content in files.items():
+        (project.path / name).write_bytes(content)
+    result = project.run("python", "-m", "doctor", "--json", check=False)
+    assert result.returncode in (0, 1), result.stderr
+    assert result.stderr == ""
+    json.loads(result.stdout)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=QUIET)
+@given(line=st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=80).filter(str.strip))
+def test_the_doctor_never_stumbles_over_a_log_line(project, line):
+    result = project.run("python", "-m", "doctor", "explain", f"at=error {line}", check=False, PYTHONIOENCODING="utf-8")
+    assert "Traceback" not in result.stderr
+    assert result.returncode in (0, 2)
