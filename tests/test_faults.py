@@ -69,6 +69,7 @@ def test_a_release_without_a_database_says_so_in_one_sentence(app):
     app.start_database()
     assert result.returncode == 1
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    assert result.stderr.startswith("The database does not answer (")
     assert "DATABASE_URL" in result.stderr
     assert app.password not in result.stderr
 

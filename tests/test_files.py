@@ -26,7 +26,7 @@ RUNS = {
 FOR_PEOPLE = {
     *("static/simple.LICENSE.txt", ".slugignore", ".env.example", ".gitignore", ".gitattributes", "requirements.in"),
     *("requirements-test.in", "README.md", "DEPLOY.md", "MOVING-ON.md", "LICENSE", "Makefile"),
-    ".github/workflows/test.yml",
+    *(".github/workflows/test.yml", ".github/workflows/audit.yml", ".github/dependabot.yml"),
 }
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from conftest import ROOT, TEMPLATE
 
@@ -57,3 +58,28 @@ def test_the_slug_has_nothing_that_only_a_laptop_needs():
 
 def test_laptop_and_platform_have_the_same_versions():
     assert pins("requirements.txt").items() <= pins("requirements-test.txt").items()
+
+
+WORKFLOWS = [*(ROOT / ".github" / "workflows").glob("*.yml"), *(TEMPLATE / ".github" / "workflows").glob("*.yml")]
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: f"{path.parents[2].name[:4]}-{path.stem}")
+def test_workflows_are_pinned_and_may_only_read(workflow):
+    text = workflow.read_text(encoding="utf-8")
+    assert re.findall(r"uses: (\S+)", text)
+    for action in re.findall(r"uses: (\S+)", text):
+        assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action), action
+    content = yaml.safe_load(text)
+    assert content["permissions"] == {"contents": "read"}
+    for job in content["jobs"].values():
+        assert "permissions" not in job
+        assert job["timeout-minutes"] <= 20
+
+
+@pytest.mark.parametrize("folder", [ROOT, TEMPLATE], ids=["template", "project"])
+def test_updates_are_proposed_weekly_in_groups(folder):
+    updates = yaml.safe_load((folder / ".github" / "dependabot.yml").read_text(encoding="utf-8"))["updates"]
+    assert {update["package-ecosystem"] for update in updates} == {"pip", "github-actions"}
+    for update in updates:
+        assert update["schedule"]["interval"] == "weekly"
+        assert update["groups"]
