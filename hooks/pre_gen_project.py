@@ -8,9 +8,11 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import unicodedata
+from pathlib import Path
 
 ANSWERS = json.loads(r"""
 {{ cookiecutter | tojson }}
@@ -34,6 +36,7 @@ markupsafe packaging pip platformdirs pluggy psutil psycopg py pygments pytest s
 tzdata werkzeug wtforms
 """
 MODULES = {name.lower() for name in (*PROJECT_MODULES.split(), *PACKAGES.split(), *sys.stdlib_module_names)}
+MEGABYTES = 5  # that the project and its repository take, with room to spare
 DEVICES = {"con", "prn", "aux", "nul", "com", "lpt"}  # also with a number behind
 
 MESSAGES = {
@@ -48,6 +51,7 @@ MESSAGES = {
         "line_break": "it has a line break or another invisible control character",
         "owner": "{value!r} is not a GitHub user name (letters, digits and single dashes, 39 at most)",
         "choice": "{value!r} is not one of {choices}",
+        "disk": "The disk has room for {free} MB only, the project needs {needed}. Nothing was written.",
         "refused": "{question}: {reason}.",
         "again": "Nothing was written. Run this to try again with your other answers kept:",
     },
@@ -62,6 +66,7 @@ MESSAGES = {
         "line_break": "в ответе есть перенос строки или другой невидимый управляющий символ",
         "owner": "{value!r} – не имя пользователя GitHub (буквы, цифры и одиночные дефисы, не больше 39)",
         "choice": "{value!r} – не один из вариантов {choices}",
+        "disk": "На диске осталось {free} МБ, а проекту нужно {needed}. Ничего не записано.",
         "refused": "{question}: {reason}.",
         "again": "Ничего не записано. Эта команда повторит вопросы и сохранит остальные ответы:",
     },
@@ -143,9 +148,16 @@ def typed(answers, question):
 
 def main():
     refused = faults(ANSWERS)
+    words = MESSAGES.get(ANSWERS["language"], MESSAGES["en"])
+    # A console that cannot show a letter gets a stand-in for it, not a traceback.
+    sys.stderr.reconfigure(errors="backslashreplace")
+    free = shutil.disk_usage(Path.cwd()).free // 10**6
+    if free < MEGABYTES:
+        # cookiecutter itself would stop in the middle and leave what is there by then.
+        print("", words["disk"].format(free=free, needed=MEGABYTES), "", sep="\n", file=sys.stderr)
+        return 1
     if not refused:
         return 0
-    words = MESSAGES.get(ANSWERS["language"], MESSAGES["en"])
     lines = []
     for question, fault in refused.items():
         value = typed(ANSWERS, question)
@@ -153,8 +165,6 @@ def main():
         reason = words[fault].format(value=value, length=len(value), choices=choices)
         lines.append(words["refused"].format(question=question, reason=reason))
     lines += [words["again"], "", "    " + command_again(ANSWERS, refused), ""]
-    # A console that cannot show a letter gets a stand-in for it, not a traceback.
-    sys.stderr.reconfigure(errors="backslashreplace")
     print("", *lines, sep="\n", file=sys.stderr)
     return 1
 
