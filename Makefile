@@ -1,5 +1,5 @@
 # make demo: bake a project and serve it.   make test: the whole suite.   Both set up what they need.
-.PHONY: demo test lint readme pictures faults
+.PHONY: demo test lint readme pictures faults bench
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -23,6 +23,10 @@ lint: $(READY)
 readme: $(READY)
 	@echo "Writing the table of checks into README.md ..."
 	@$(BIN)/python tests/checks_table.py
+
+bench: $(READY)
+	@echo "Measuring a baked project; about eight minutes, leave the machine alone ..." >&2
+	@$(BIN)/python bench/bench.py $(OPTIONS)
 
 faults: $(READY)
 	@echo "Breaking the app in every way, under load, and writing the table into README.md; about three minutes ..."

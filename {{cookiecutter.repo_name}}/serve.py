@@ -4,6 +4,7 @@
 Procfile starts it on the dyno; `python serve.py` does the same on a laptop.
 """
 
+import gc
 import importlib
 import logging
 import multiprocessing
@@ -54,6 +55,7 @@ def share_memory():
     if sys.platform == "linux":
         multiprocessing.set_start_method("fork")
         importlib.import_module("main")
+        gc.freeze()  # what is loaded by now stays: looking through it would copy it
 
 
 def main():
@@ -76,6 +78,10 @@ def main():
         # Heroku's router keeps idle connections for 90 s and must be the first to close.
         http1_settings=HTTP1Settings(header_read_timeout=95_000),  # milliseconds
         websockets=False,
+        # The server hands out static files by itself, without waking Python for each.
+        static_path_route=["/static"],
+        static_path_mount=[config.ROOT / "static"],
+        static_path_expires=600,  # seconds that a browser keeps them without asking
         workers=workers,
         blocking_threads=config.THREADS,
         blocking_threads_idle_timeout=10,  # seconds; then their memory is given back

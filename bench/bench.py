@@ -1,0 +1,725 @@
+"""Measure a baked project: size, start, memory, speed, slow visitors, a million notes; all side by side in one run.
+
+`make bench` prints a table and writes it into README.md, with the plot beside it; `make bench OPTIONS=--json` prints
+the figures only. Every figure is the median of its rounds; the rounds of what is compared are interleaved. The
+server runs on one core, the visitors and the database on the other.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TEMPLATE = ROOT / "{{cookiecutter.repo_name}}"
+ROUNDS = 5
+KEY = "of this run only, and long enough for a dyno"
+
+# What is compared, and the command that starts it; {port} is filled in.
+SERVERS = {
+    "serve.py": "python serve.py",
+    "flask run": "flask run -h 0.0.0.0 -p {port}",
+    "gunicorn": "gunicorn main:init_app() --bind 0.0.0.0:{port} --preload --workers 2 --threads 5 --reuse-port"
+    " --keep-alive 95",
+    "waitress": "waitress-serve --port {port} --threads 8 --call main:init_app",
+}
+
+
+# What the start page costs without any server: all of it, a page without the database, the query, the HTML.
+PROFILE = """
+import json, logging, time, main, views
+from database import db
+from flask import render_template
+from models import Note
+app = main.init_app()
+logging.disable(logging.CRITICAL)
+visitor = app.test_client()
+query = db.select(Note).order_by(Note.id.desc()).limit(21)
+
+def ask():
+    db.session.scalars(query).all()
+    db.session.close()
+
+def best(function, times=60):
+    function()
+    rounds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        for _ in range(times):
+            function()
+        rounds.append((time.perf_counter() - started) / times * 1000)
+    return min(rounds)
+
+with app.test_request_context("/"):
+    notes = db.session.scalars(query).all()[:20]
+    names = dict(form=views.NoteForm(), max_length=1000, notes=notes, words="", before=None, next_before=5)
+    figures = {"HTML": best(lambda: render_template("notes.html", **names)), "database": best(ask)}
+figures["Flask alone (a 404)"] = best(lambda: visitor.get("/nope"))
+figures["all"] = best(lambda: visitor.get("/"))
+print(json.dumps(figures))
+"""
+
+
+def median(values):
+    return statistics.median(values)
+
+
+def seconds(function, *arguments):
+    started = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - started
+
+
+def interleaved(functions, rounds=ROUNDS):
+    """Return {name: median seconds} of functions that are called in turn."""
+    times = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            times[name].append(seconds(function))
+    return {name: median(values) for name, values in times.items()}
+
+
+def call(*command, **options):
+    return subprocess.run([str(word) for word in command], check=True, capture_output=True, encoding="utf-8", **options)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def processes(pid):
+    """Return the ids of a process and of all that it has started."""
+    found = [pid]
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        found += processes(int(child))
+    return found
+
+
+def memory(pid):
+    """Return the MB of a process and its children; what they share counts once (PSS)."""
+    total = 0
+    for process in processes(pid):
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text()
+        total += int(lines.partition("\nPss:")[2].split()[0])
+    return total / 1024
+
+
+class Bench:
+    """A baked project, its database, and the figures that were measured."""
+
+    def __init__(self, work, programs):
+        self.work, self.programs = work, programs
+        self.figures = {}
+        self.environ = {
+            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(work),
+            "LOCAL_POSTGRES_DIR": str(work),
+            "PYTHONUNBUFFERED": "1",
+            "FLASK_APP": "main.py:init_app()",
+        }
+
+    # --- the project and its servers ---
+
+    def bake(self, template=ROOT, *options, name="bench"):
+        folder = Path(tempfile.mkdtemp(dir=self.work))
+        command = [sys.executable, "-m", "cookiecutter", template, "--no-input", "--default-config", "-o", folder]
+        call(*command, *options, f"repo_name={name}")
+        return folder / name
+
+    def prepare(self):
+        self.project = self.bake()
+        config = self.project / "config.py"
+        text = config.read_text(encoding="utf-8")
+        config.write_text(re.sub(r"(?m)^(NOTES_PER_MINUTE) = \d+", r"\1 = 10**9", text), encoding="utf-8")
+        self.url = self.python("import local_postgres; print(local_postgres.start())").strip()
+        self.environ |= {"DATABASE_URL": f"{self.url.replace('+psycopg', '')}?sslmode=disable", "SECRET_KEY": KEY}
+        call("flask", "db", "upgrade", cwd=self.project, env=self.environ)
+
+    def python(self, code, **environ):
+        return call("python", "-c", code, cwd=self.project, env=self.environ | environ).stdout
+
+    def sql(self, *statements):
+        """Run statements; return the rows of the last one."""
+        code = (
+            "import psycopg, json\n"
+            f"with psycopg.connect({self.environ['DATABASE_URL']!r}, autocommit=True) as connection:\n"
+            f"    for statement in {statements!r}:\n"
+            "        cursor = connection.execute(statement)\n"
+            "    print(json.dumps(cursor.fetchall() if cursor.description else []))\n"
+        )
+        return json.loads(self.python(code))
+
+    def fill(self, notes):
+        self.sql(
+            "TRUNCATE notes RESTART IDENTITY",
+            "INSERT INTO notes (body) SELECT 'note ' || n || ' ' || (ARRAY['alpha', 'beta', 'gamma'])[1 + n % 3]"
+            f" || ' word' || n % 99991 || repeat(' lorem ipsum', 3) FROM generate_series(1, {notes}) AS n",
+            "VACUUM ANALYZE notes",
+        )
+
+    @contextmanager
+    def server(self, command="python serve.py", pinned=True, **environ):
+        """Start a server; yield (its port, its process id)."""
+        port = free_port()
+        words = ["taskset", "-c", "0"] if pinned else []
+        words += command.format(port=port).split()
+        log = (self.work / f"{port}.log").open("w")
+        process = subprocess.Popen(
+            words,
+            cwd=self.project,
+            env=self.environ | {"PORT": str(port)} | environ,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            while get(port, "/healthz") != 200:
+                assert process.poll() is None, (command, Path(log.name).read_text())
+                time.sleep(0.05)
+            yield port, process.pid
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            log.close()
+
+    # --- the measurements ---
+
+    def bake_time(self):
+        empty = self.work / "empty"
+        (empty / "{{cookiecutter.repo_name}}").mkdir(parents=True)
+        (empty / "cookiecutter.json").write_text('{"repo_name": "empty"}')
+        (empty / "{{cookiecutter.repo_name}}" / "README.md").write_text("empty\n")
+        project = self.bake()
+        shutil.rmtree(project / ".git")
+        known = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+
+        def git():
+            call("git", "init", "--quiet", cwd=project)
+            call("git", "add", "--all", cwd=project)
+            call("git", *known, "commit", "--quiet", "--message", "x", cwd=project)
+            shutil.rmtree(project / ".git")
+
+        times = interleaved(
+            {
+                "empty": lambda: self.bake(empty),
+                "hooks": self.bake,
+                "no hooks": lambda: self.bake(ROOT, "--accept-hooks=no"),
+                "git": git,
+            }
+        )
+        floor = times["empty"] * 1.5 + times["git"]
+        self.add(
+            "bake, hooks on",
+            f"{times['hooks']:.2f} s",
+            f"1.5 × empty template + git = {floor:.2f} s",
+            times["hooks"] <= floor,
+        )
+        self.add("bake, hooks off", f"{times['no hooks']:.2f} s", f"empty template {times['empty']:.2f} s")
+        self.figures["bake"] = times
+
+    def dyno(self):
+        self.python("import subprocess; subprocess.run(['git', 'checkout', '-q', 'config.py'])")
+        environ = {key: value for key, value in self.environ.items() if key not in ("DATABASE_URL", "SECRET_KEY")}
+        started = time.perf_counter()
+        result = subprocess.run(
+            ["python", "-m", "doctor", "--dyno", "--json"],
+            cwd=self.project,
+            env=environ,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        elapsed = time.perf_counter() - started
+        report = json.loads(result.stdout)
+        figures = report["dyno"] if "dyno" in report else report["figures"]
+        self.figures["dyno"] = figures
+        slug = figures["slug_mb"]
+        self.add("slug, packed, without Python", f"{slug:.1f} MB", "25 MB", slug <= 25)
+        parts = figures.get("largest") or figures.get("parts") or {}
+        parts = parts.items() if isinstance(parts, dict) else parts
+        self.add(
+            "slug, largest parts unpacked", ", ".join(f"{name} {size:.0f} MB" for name, size in list(parts)[:4]), ""
+        )
+        self.add("doctor --dyno, all of it", f"{elapsed:.0f} s", "")
+        static = median(
+            [seconds(lambda: call("python", "-m", "doctor", cwd=self.project, env=environ)) for _ in range(ROUNDS)]
+        )
+        self.add("doctor, static", f"{static:.2f} s", "1 s", static <= 1)
+        suite = seconds(lambda: call("python", "-m", "pytest", "-q", cwd=self.project, env=environ))
+        self.add("the project's own tests", f"{suite:.1f} s", "")
+        file = ROOT / ".cache" / "suite-seconds"
+        if file.exists():
+            self.add(
+                "the template's tests",
+                f"{float(file.read_text()) / 60:.1f} min",
+                "15 min",
+                float(file.read_text()) < 900,
+            )
+
+    def boot(self):
+        baseline = (
+            "import socket, flask, sqlalchemy, sqlalchemy.orm\n"
+            "server = socket.create_server(('127.0.0.1', {port}))\n"
+            "connection, _ = server.accept(); connection.recv(1000)\n"
+            "connection.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n')\n"
+        )
+
+        def start(command):
+            port = free_port()
+            words = [word.format(port=port) for word in command]
+            process = subprocess.Popen(
+                words,
+                cwd=self.project,
+                env=self.environ | {"PORT": str(port)},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            while get(port, "/") is None:
+                assert process.poll() is None, command
+                time.sleep(0.005)
+            spent = time.perf_counter()
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return spent
+
+        commands = {
+            "floor": ["python", "-c", baseline],
+            "serve.py": ["python", "serve.py"],
+            "flask run": ["flask", "run", "-p", "{port}"],
+        }
+        times = {name: [] for name in commands}
+        for _ in range(ROUNDS):
+            for name, command in commands.items():
+                started = time.perf_counter()
+                times[name].append(start(command) - started)
+        times = {name: median(values) for name, values in times.items()}
+        self.figures["boot"] = times
+        ratio = times["serve.py"] / times["floor"]
+        self.add(
+            "boot to the first page",
+            f"{times['serve.py']:.2f} s ({ratio:.2f} ×)",
+            f"1.2 × Flask + SQLAlchemy + port, {times['floor']:.2f} s",
+            ratio <= 1.2,
+        )
+        self.add("the same with flask run", f"{times['flask run']:.2f} s", "")
+        lines = subprocess.run(
+            ["python", "-X", "importtime", "-c", "import main"],
+            cwd=self.project,
+            env=self.environ,
+            capture_output=True,
+            encoding="utf-8",
+            check=True,
+        ).stderr.splitlines()
+        costs = {}
+        for line in lines[1:]:
+            own, _, name = line.removeprefix("import time:").split("|")
+            package = name.strip().partition(".")[0]
+            costs[package] = costs.get(package, 0) + int(own) / 1000
+        top = sorted(costs.items(), key=lambda item: -item[1])[:6]
+        self.figures["imports_ms"] = costs
+        self.add("the costliest imports", ", ".join(f"{name} {cost:.0f} ms" for name, cost in top), "")
+
+    def memory_use(self):
+        self.fill(1000)
+        for workers, limit in (("1", 75), ("2", 115)):
+            with self.server(pinned=False, WEB_CONCURRENCY=workers) as (port, pid):
+                time.sleep(1)
+                rest = memory(pid)
+                wrk(port, "/", seconds=3, connections=16)
+                loaded = memory(pid)
+                title = f"memory, {workers} worker{'s' if workers == '2' else ''}"
+                self.add(f"{title}, at rest", f"{rest:.0f} MB", f"{limit} MB", rest <= limit)
+                self.add(f"{title}, after load", f"{loaded:.0f} MB", f"{limit} MB", loaded <= limit)
+                self.figures[f"memory_{workers}"] = [rest, loaded]
+                if workers == "2":
+                    sent = 0
+                    while sent < 10_000:
+                        sent += wrk(port, "/healthz", seconds=5, connections=16)["requests"]
+                    before = memory(pid)
+                    while sent < 110_000:
+                        sent += wrk(port, "/healthz", seconds=10, connections=16)["requests"]
+                    after = memory(pid)
+                    growth = after / before - 1
+                    self.add(
+                        "memory over 100,000 requests",
+                        f"{before:.0f} → {after:.0f} MB ({growth:+.1%})",
+                        "± 5 %",
+                        abs(growth) <= 0.05,
+                    )
+
+    def speed(self):
+        self.fill(1000)
+        pages = {"start page": "/", "database page": "/healthz", "static file": "/static/style.css"}
+        rates = {(server, page): [] for server in SERVERS for page in pages}
+        latencies = {key: [] for key in rates}
+        with contextmanagers(self.server(command) for command in SERVERS.values()) as ports:
+            for _ in range(ROUNDS):
+                for page, path in pages.items():
+                    for server, (port, _) in zip(SERVERS, ports, strict=True):
+                        result = wrk(port, path, seconds=1, connections=8)
+                        assert result["failed"] == 0, (server, page)
+                        rates[server, page].append(result["rate"])
+                        latencies[server, page].append((result["p50"], result["p99"]))
+        self.figures["requests_per_second"] = {
+            f"{server}, {page}": median(values) for (server, page), values in rates.items()
+        }
+        for page in pages:
+            ours = median(rates["serve.py", page])
+            parts = [f"{ours:.0f} req/s"]
+            ratios = {server: ours / median(rates[server, page]) for server in SERVERS if server != "serve.py"}
+            parts += [f"{ratio:.2f} × {server}" for server, ratio in ratios.items()]
+            middle, worst = (median(values) for values in zip(*latencies["serve.py", page], strict=True))
+            parts.append(f"p50 {middle:.1f} ms, p99 {worst:.1f} ms")
+            if page == "static file":
+                target, met = "3 × flask run", ratios["flask run"] >= 3
+            else:
+                target = "2 × flask run, 1.3 × gunicorn"
+                met = ratios["flask run"] >= 2 and ratios["gunicorn"] >= 1.3
+            self.add(f"{page}, one core", ", ".join(parts), target, met)
+
+        profile = json.loads(self.python(PROFILE))
+        self.figures["start_page_ms"] = profile
+        parts = ", ".join(f"{name} {value:.1f}" for name, value in profile.items())
+        self.add("where its milliseconds go", parts, "")
+
+    def slow_visitors(self):
+        self.fill(200_000)
+        with self.server(WEB_CONCURRENCY="2") as (port, pid):
+            wrk(port, "/", seconds=2, connections=8)
+            calm = [wrk(port, "/", seconds=2, connections=8) for _ in range(3)]
+            calm_p99 = median([result["p99"] for result in calm])
+            self.figures["calm_p99_ms"] = calm_p99
+            for kind, count in (("headers", 64), ("bodies", 64), ("downloads", 40), ("idle", 200)):
+                process = subprocess.Popen([sys.executable, __file__, "--slow", kind, str(count), str(port)])
+                time.sleep(1.5)
+                results = [wrk(port, "/", seconds=2, connections=8) for _ in range(3)]
+                used = memory(pid)
+                process.kill()
+                process.wait()
+                p99 = median([result["p99"] for result in results])
+                failed = sum(result["failed"] for result in results)
+                ratio = p99 / calm_p99
+                self.figures[f"slow_{kind}"] = {"p99_ms": p99, "failed": failed, "memory_mb": used}
+                title = {
+                    "headers": "64 slow headers",
+                    "bodies": "64 slow bodies",
+                    "downloads": "40 slow downloads",
+                    "idle": "200 open connections",
+                }[kind]
+                self.add(
+                    title,
+                    f"p99 {p99:.0f} ms ({ratio:.1f} ×), {failed} lost, {used:.0f} MB",
+                    "3 × calm, none lost, 400 MB",
+                    ratio <= 3 and not failed and used <= 400,
+                )
+
+    def million(self):
+        rows = {}
+        search = (
+            "SELECT id FROM notes WHERE words @@ websearch_to_tsquery('english', 'word77777') ORDER BY id DESC LIMIT 21"
+        )
+        for notes in (1_000, 10_000, 100_000, 1_000_000):
+            self.fill(notes)
+            with self.server() as (port, pid):
+                get(port, "/")
+                rows[notes] = {
+                    "page": median([seconds(get, port, f"/?before={notes // 2}") for _ in range(9)]) * 1000,
+                    "search": median([seconds(get, port, "/?q=word777") for _ in range(9)]) * 1000,
+                }
+                if notes == 1_000_000:
+                    self.download(port, pid)
+        self.figures["growth_ms"] = rows
+        small, large = rows[1_000], rows[1_000_000]
+        for what in ("page", "search"):
+            values = " → ".join(f"{rows[notes][what]:.1f}" for notes in rows)
+            ratio = large[what] / small[what]
+            self.add(f"{what}, 1,000 → 1,000,000 notes", f"{values} ms ({ratio:.1f} ×)", "stays flat (2 ×)", ratio <= 2)
+        plan = " / ".join(row[0].strip() for row in self.sql(f"EXPLAIN (COSTS OFF) {search}"))
+        self.figures["plan"] = plan
+        self.add("plan of the search", plan, "an index", "ix_notes_words" in plan)
+
+    def download(self, port, pid):
+        rest = memory(pid)
+        peak, done = [rest], threading.Event()
+
+        def watch():
+            while not done.is_set():
+                peak.append(memory(pid))
+                time.sleep(0.1)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        times, firsts = [], []
+        for _ in range(3):
+            first, total, lines = read_csv(port)
+            assert lines == 1_000_001, lines
+            firsts.append(first)
+            times.append(total)
+        done.set()
+        watcher.join()
+        # While another download runs, notes are added and deleted.
+        writer = subprocess.Popen(["curl", "-s", "-o", os.devnull, f"http://127.0.0.1:{port}/notes.csv"])
+        writes = []
+        while writer.poll() is None:
+            writes.append(
+                seconds(
+                    self.sql,
+                    "INSERT INTO notes (body) VALUES ('meanwhile')",
+                    "DELETE FROM notes WHERE body = 'meanwhile' AND id > 1000000",
+                )
+            )
+        orm = float(
+            self.python(
+                "import time, csv, io, main\n"
+                "from models import Note; from database import db\n"
+                "app = main.init_app()\n"
+                "with app.app_context():\n"
+                "    db.session.execute(db.text('SET statement_timeout = 0'))\n"
+                "    started = time.perf_counter(); out = io.StringIO(); writer = csv.writer(out)\n"
+                "    writer.writerows((n.id, n.created_at, n.body) for n in db.session.scalars(db.select(Note)).all())\n"
+                "    print(time.perf_counter() - started)\n"
+            )
+        )
+        ours, first, grown = median(times), median(firsts) * 1000, max(peak) - rest
+        self.figures["csv"] = {
+            "seconds": ours,
+            "first_byte_ms": first,
+            "grown_mb": grown,
+            "orm_seconds": orm,
+            "writes": len(writes),
+        }
+        self.add(
+            "CSV of a million notes", f"{ours:.1f} s, {orm / ours:.1f} × faster than the ORM", "5 ×", orm / ours >= 5
+        )
+        self.add("its first byte", f"{first:.0f} ms", "50 ms", first <= 50)
+        self.add("its memory over rest", f"{grown:.0f} MB", "10 MB", grown <= 10)
+        self.add(
+            "added and deleted meanwhile",
+            f"{len(writes)} times, {median(writes) * 1000:.0f} ms each with a process of its own",
+            "",
+        )
+
+    # --- the table ---
+
+    def add(self, title, measured, target, met=None):
+        row = (title, measured, target, {True: "yes", False: "**no**", None: ""}[met])
+        self.figures.setdefault("rows", []).append(row)
+        print(f"{title:36} {measured:70} {target:40} {row[3]}", file=sys.stderr, flush=True)
+
+    def table(self):
+        lines = ["| | Measured | At most / at least | Met |", "| --- | --- | --- | --- |"]
+        return "\n".join(lines + [f"| {' | '.join(row)} |" for row in self.figures["rows"]])
+
+
+@contextmanager
+def contextmanagers(managers):
+    """Enter several context managers; yield the list of what they give."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        yield [stack.enter_context(manager) for manager in managers]
+
+
+def get(port, path):
+    """Return the status of an answer, None where nobody answers."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            answer = b""
+            while data := connection.recv(65536):
+                answer += data
+            return int(answer.split()[1]) if answer else None
+    except (OSError, IndexError):
+        return None
+
+
+def read_csv(port):
+    """Return (seconds to the first byte of the body, seconds to the last, lines)."""
+    started = time.perf_counter()
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET /notes.csv HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        first, lines, head = None, 0, b""
+        while data := connection.recv(1 << 20):
+            if first is None:
+                head += data
+                if b"\r\n\r\n" not in head:
+                    continue
+                data = head.partition(b"\r\n\r\n")[2]
+                if data:
+                    first = time.perf_counter() - started
+            lines += data.count(b"\n")
+    return first, time.perf_counter() - started, lines
+
+
+def wrk(port, path, seconds, connections):
+    """Let wrk send requests from the second core; return what it says."""
+    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "--latency"]
+    text = call(*command, f"http://127.0.0.1:{port}{path}").stdout
+
+    def number(pattern, default="0"):
+        match = re.search(pattern, text)
+        return match.group(1) if match else default
+
+    def milliseconds(percentile):
+        value, unit = re.search(rf"{percentile}%\s+([\d.]+)(us|ms|s|m)", text).groups()
+        return float(value) * {"us": 0.001, "ms": 1, "s": 1000, "m": 60000}[unit]
+
+    socket_errors = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
+    failed = int(number(r"Non-2xx or 3xx responses: (\d+)")) + sum(
+        map(int, socket_errors.groups() if socket_errors else ())
+    )
+    return {
+        "rate": float(number(r"Requests/sec:\s+([\d.]+)")),
+        "requests": int(number(r"(\d+) requests in")),
+        "p50": milliseconds(50),
+        "p99": milliseconds(99),
+        "failed": failed,
+    }
+
+
+async def slow(kind, count, port):
+    """Be many visitors with a bad line: that send a byte now and then, or read one."""
+
+    async def visitor():
+        raw = socket.socket()
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        raw.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection(sock=raw, limit=8192)
+        heads = {
+            "headers": b"GET / HTTP/1.1\r\nHost: localhost\r\n",
+            "bodies": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+            b"Content-Length: 1000\r\n\r\n",
+            "downloads": b"GET /notes.csv HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "idle": b"",
+        }
+        writer.write(heads[kind])
+        while True:
+            if kind == "headers":
+                writer.write(b"X-More: x\r\n")
+            elif kind == "bodies":
+                writer.write(b"a")
+            elif kind == "downloads":
+                await reader.read(1024)
+            await asyncio.sleep(0.2)
+
+    await asyncio.gather(*(visitor() for _ in range(count)))
+
+
+def draw(figures, file):
+    """Draw the requests per second of the servers side by side; return the same as text."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    rates = figures["requests_per_second"]
+    pages = ("start page", "database page", "static file")
+    picture, axes = pyplot.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
+    lines = []
+    for axis, page in zip(axes, pages, strict=True):
+        values = [rates[f"{server}, {page}"] for server in SERVERS]
+        axis.barh(list(SERVERS), values, color=["#0d47a1", *["#90a4ae"] * 3])
+        axis.invert_yaxis()
+        axis.set_title(f"{page}, requests per second", fontsize=9)
+        axis.tick_params(labelsize=8)
+        lines.append(f"{page}, requests per second")
+        for server, value in zip(SERVERS, values, strict=True):
+            lines.append(f"  {server:10} {'█' * max(1, round(40 * value / max(values))):40} {value:6.0f}")
+    picture.savefig(file, dpi=120)
+    return "\n".join(lines)
+
+
+def make_programs():
+    """Return the folder of programs of an environment with the project's packages and what they are compared with."""
+    venv = ROOT / ".cache" / "venv-bench"
+    lists = [TEMPLATE / "requirements-test.txt", ROOT / "requirements-bench.txt"]
+    state = "".join(file.read_text(encoding="utf-8") for file in lists)
+    ready = venv / "ready"
+    if not ready.exists() or ready.read_text(encoding="utf-8") != state:
+        call(sys.executable, "-m", "venv", "--clear", venv)
+        options = [word for file in lists for word in ("--requirement", file)]
+        call(venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *options)
+        ready.write_text(state, encoding="utf-8")
+    return venv / "bin"
+
+
+def machine():
+    model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    versions = json.loads(
+        call(
+            make_programs() / "python",
+            "-c",
+            "import json, importlib.metadata as m;"
+            "print(json.dumps({n: m.version(n) for n in ('flask', 'granian', 'sqlalchemy', 'psycopg', 'gunicorn', 'waitress')}))",
+        ).stdout
+    )
+    names = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return (
+        f"{time.strftime('%Y-%m-%d')}, {model.group(1) if model else platform.machine()}, {os.cpu_count()} cores,"
+        f" {platform.system()} {platform.release().partition('-')[0]}, Python {platform.python_version()}, {names}"
+    )
+
+
+PARTS = ("bake_time", "boot", "memory_use", "speed", "slow_visitors", "million", "dyno")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON; README.md stays as it is")
+    parser.add_argument("--only", choices=PARTS, nargs="+", help="measure these parts; README.md stays as it is")
+    parser.add_argument("--slow", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.slow:
+        kind, count, port = options.slow
+        asyncio.run(slow(kind, int(count), int(port)))
+        return
+    if platform.system() != "Linux" or not (shutil.which("wrk") and shutil.which("taskset") and shutil.which("curl")):
+        sys.exit("The bench needs Linux with wrk, curl and taskset (Debian: apt install wrk curl util-linux).")
+    work = Path(tempfile.mkdtemp(prefix="bench-"))
+    work.chmod(0o755)  # as root the database runs as a user who has to get in
+    bench = Bench(work, make_programs())
+    try:
+        bench.prepare()
+        for part in options.only or PARTS:
+            getattr(bench, part)()
+    finally:
+        if hasattr(bench, "url"):
+            call("python", "local_postgres.py", "delete", cwd=bench.project, env=bench.environ)
+        shutil.rmtree(work)
+    bench.figures["machine"] = machine()
+    if options.json:
+        print(json.dumps(bench.figures, indent=2))
+    if options.json or options.only:
+        return
+    text = draw(bench.figures, ROOT / "docs" / "bench.png")
+    print(bench.table(), bench.figures["machine"], text, sep="\n\n")
+    readme = ROOT / "README.md"
+    start, end = "<!-- bench: written by `make bench` -->\n", "<!-- end of bench -->"
+    before, _, rest = readme.read_text(encoding="utf-8").partition(start)
+    body = f"{bench.table()}\n\n{bench.figures['machine']}\n\n![Requests per second](docs/bench.png)\n\n```text\n{text}\n```\n"
+    readme.write_text(before + start + body + end + rest.partition(end)[2], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
