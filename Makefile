@@ -14,7 +14,8 @@ demo: $(READY)
 
 test: $(READY) lint
 	@echo "Baking projects and running them; about ten minutes ..."
-	@$(BIN)/python -m pytest
+	@cd tests && ../$(BIN)/python -c "import conftest; conftest.make_packages()"
+	@start=$$(date +%s); $(BIN)/python -m pytest --numprocesses auto --dist loadfile && echo $$(($$(date +%s) - start)) > .cache/suite-seconds
 
 lint: $(READY)
 	@$(BIN)/ruff check .

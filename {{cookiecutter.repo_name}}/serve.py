@@ -55,6 +55,7 @@ def share_memory():
     if sys.platform == "linux":
         multiprocessing.set_start_method("fork")
         importlib.import_module("main")
+        gc.collect()
         gc.freeze()  # what is loaded by now stays: looking through it would copy it
 
 

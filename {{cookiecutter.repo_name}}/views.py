@@ -36,6 +36,7 @@ bp = Blueprint("notes", __name__)
 
 PAGE_SIZE = 20
 CSV_ROWS = 2000  # in one piece of the download
+RARE = 1000  # words that fewer notes hold are looked up in the index of words
 MAX_ID = 2**63 - 1  # PostgreSQL's bigint
 
 
@@ -116,9 +117,14 @@ def notes_page(form):
     before = request.args.get("before", type=int)
     query = select(Note).order_by(Note.id.desc())
     if words:
-        query = query.where(
-            Note.words.op("@@")(func.websearch_to_tsquery(SEARCH_LANGUAGE, words))
+        has_words = Note.words.op("@@")(
+            func.websearch_to_tsquery(SEARCH_LANGUAGE, words)
         )
+        ids = db.session.scalars(select(Note.id).where(has_words).limit(RARE)).all()
+        # Rare words: the index of the words has named all their notes. Frequent ones:
+        # going back from the newest note soon meets enough of them. Left to choose by
+        # itself, PostgreSQL takes 240 ms for a rare word in a million notes, not 1.
+        query = query.where(Note.id.in_(ids) if len(ids) < RARE else has_words)
     if before is not None:
         # Going on from an id stays fast on any page; OFFSET would read all before it.
         query = query.where(Note.id < max(0, min(before, MAX_ID)))
