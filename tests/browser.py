@@ -21,7 +21,7 @@ AXE = "axe-core@4.14.1"
 # As on a phone of 2010, on phones and tablets of today, on a laptop and on a desk.
 WIDTHS = (320, 375, 768, 1024, 1440)
 # What the platform's router tells the dyno about a visitor.
-ROUTER = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7"}
+ROUTER = b"\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 203.0.113.7\r\nHost: "
 
 
 def chromium():
@@ -47,7 +47,7 @@ def browser():
 
 def visitor(browser, **options):
     """Return the page of a new visitor, who comes through the platform's router."""
-    return browser.new_page(extra_http_headers=ROUTER, ignore_https_errors=True, **options)
+    return browser.new_page(ignore_https_errors=True, **options)
 
 
 def axe():
@@ -83,12 +83,12 @@ class Router:
     async def connect(self, reader, writer):
         app_reader, app_writer = await asyncio.open_connection("127.0.0.1", self.to)
         with suppress(asyncio.CancelledError):  # the end of the test
-            await asyncio.gather(self.copy(reader, app_writer), self.copy(app_reader, writer))
+            await asyncio.gather(self.copy(reader, app_writer, told=ROUTER), self.copy(app_reader, writer))
 
-    async def copy(self, reader, writer):
+    async def copy(self, reader, writer, told=b"\r\nHost: "):
         with suppress(OSError, ssl.SSLError):  # one of the two has gone
             while data := await reader.read(65536):
-                writer.write(data)
+                writer.write(data.replace(b"\r\nHost: ", told, 1))
                 await writer.drain()
         writer.close()
 

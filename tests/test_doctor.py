@@ -223,6 +223,8 @@ def baked(tmp_path_factory, environ):
         command = [sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input", "--default-config", "-o", str(output)]
         subprocess.run([*command, f"language={language}", "repo_name=app"], check=True, capture_output=True)
         projects[language] = Project(output / "app", environ)
+        # A commit here takes everything; that this file is committed is a mistake to be made on purpose.
+        (output / "app" / ".env").unlink()
     return projects
 
 
