@@ -223,8 +223,6 @@ def baked(tmp_path_factory, environ):
         command = [sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input", "--default-config", "-o", str(output)]
         subprocess.run([*command, f"language={language}", "repo_name=app"], check=True, capture_output=True)
         projects[language] = Project(output / "app", environ)
-        # A commit here takes everything; that this file is committed is a mistake to be made on purpose.
-        (output / "app" / ".env").unlink()
     return projects
 
 
@@ -239,9 +237,15 @@ def commit(project):
     # What a new .gitignore names goes, as it would be missing in a fresh commit.
     project.run("git", "rm", "-r", "-q", "--cached", ".")
     for name in (".env", "venv"):
-        if (project.path / name).exists():
+        if (project.path / name).exists() and not (name == ".env" and is_as_baked(project)):
             project.run("git", "add", "--force", name)
     commit_new(project, project.path)
+
+
+def is_as_baked(project):
+    """Tell whether .env is still the copy of .env.example that it was at first."""
+    example = project.run("git", "show", "HEAD:.env.example").stdout
+    return project.read(".env") == example
 
 
 def commit_new(project, folder):

@@ -53,7 +53,7 @@ assert "49" not in page.text
 """
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=5, deadline=None, suppress_health_check=QUIET)
 @given(answers=st.sampled_from(list(ANSWERS)).flatmap(lambda name: st.fixed_dictionaries({name: ANSWERS[name]})))
 @pytest.mark.parametrize("language", ["en", "ru"])
 def test_an_answer_gives_a_project_that_works_or_nothing(environ, language, answers):
@@ -76,6 +76,8 @@ def test_an_answer_gives_a_project_that_works_or_nothing(environ, language, answ
             elif file.suffix == ".toml":
                 tomllib.loads(file.read_text(encoding="utf-8"))
         project.run("python", "-c", BOOT)
+        project.run("pytest", "-q")
+        project.run("python", "local_postgres.py", "delete")
 
 
 def escaped(answers):
