@@ -84,6 +84,12 @@ def slow_page(project):
     project.replace("views.py", "def index():", "def index():\n    import time\n\n    time.sleep(4)")
 
 
+def too_much_memory(project):
+    project.append("logs.py", "\nBALLAST = b'x' * 600_000_000\n")
+    # The server would replace such processes again and again, and cut requests off by that.
+    project.replace("serve.py", "400 // workers", "4000")
+
+
 BREAK = {
     "H971": (lambda p: p.append("requirements.txt", "no-such-package-anywhere==1\n"), {}),
     "H972": (
@@ -93,7 +99,7 @@ BREAK = {
     "H973": (lambda p: p.replace("serve.py", "def main():", "def main():\n    raise SystemExit('no fuel')"), {}),
     "H974": (lambda p: p.replace("views.py", "def index():", "def index():\n    1 / 0"), {}),
     "H975": (lambda p: None, {"SLUG_LIMIT": 10, "SLUG_SOFT_LIMIT": 5}),
-    "H976": (lambda p: p.append("logs.py", "\nBALLAST = b'x' * 600_000_000\n"), {}),
+    "H976": (too_much_memory, {}),
     "H977": (slow_page, {"STOP_LIMIT": 1, "REQUESTS": 8}),
 }
 
