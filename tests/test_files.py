@@ -128,6 +128,16 @@ def test_names_can_be_written_on_windows():
             assert not part.endswith((".", " ")), name
 
 
+def test_repository_stays_small():
+    """Whoever bakes from GitHub downloads all of it: no packages, and only the pictures that README.md shows."""
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
+    readmes = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.ru.md"))
+    for name in filter(None, files.stdout.split("\0")):
+        assert (ROOT / name).stat().st_size < 200_000, name
+        assert not name.endswith((".whl", ".gz", ".zip")), name
+        assert not name.endswith(".png") or name in readmes, name
+
+
 def test_template_folder_holds_no_stray_files():
     """cookiecutter bakes whatever lies there, also caches that git does not know."""
     command = ["git", "ls-files", "--others", "--ignored", "--exclude-standard", str(TEMPLATE)]
