@@ -14,7 +14,7 @@ from pathlib import Path
 import trustme
 from playwright.sync_api import sync_playwright
 
-from conftest import ROOT, Project, make_packages, merged, start_server, stop_server
+from conftest import ROOT, bake_into, make_packages, merged, start_server, stop_server
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 AXE = "axe-core@4.14.1"
@@ -226,11 +226,7 @@ def take_pictures():
         path = f"{make_packages()}{os.pathsep}{os.environ['PATH']}"
         environ = merged(os.environ, {"PATH": path, "LOCAL_POSTGRES_DIR": str(work), "DATABASE_URL": None})
         for lang in ("en", "ru"):
-            project = Project(work / f"notes-{lang}", environ)
-            command = [sys.executable, "-m", "cookiecutter", ROOT, "--no-input", "--default-config", "-o", work]
-            answers = [f"language={lang}", f"repo_name={project.path.name}"]
-            subprocess.run([*command, *answers], check=True, capture_output=True)
-            site = Site(project, work / f"{lang}.log")
+            site = Site(bake_into(work, environ, f"notes-{lang}", language=lang), work / f"{lang}.log")
             try:
                 for theme in ("light", "dark"):
                     page = visitor(driver, color_scheme=theme, viewport={"width": 900, "height": 900})

@@ -140,6 +140,14 @@ def bake(cookies, environ):
     return bake
 
 
+def bake_into(folder, environ, name, **answers):
+    """Bake a project into folder/name, for fixtures that many tests share; return the Project."""
+    command = [sys.executable, "-m", "cookiecutter", ROOT, "--no-input", "--default-config", "--output-dir", folder]
+    words = [f"{question}={answer}" for question, answer in answers.items()]
+    subprocess.run([*command, f"repo_name={name}", *words], check=True, capture_output=True)
+    return Project(folder / name, environ)
+
+
 @pytest.fixture
 def cookiecutter(tmp_path):
     """A function that runs the cookiecutter command as a person does, in an empty folder."""

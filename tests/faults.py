@@ -10,7 +10,6 @@ import re
 import secrets
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
-from conftest import ROOT, Project, make_packages, merged, start_server, stop_server, wait_until
+from conftest import ROOT, bake_into, make_packages, merged, start_server, stop_server, wait_until
 
 # Visitors who write and read at the same time, all the while.
 VISITORS = 6
@@ -378,9 +377,7 @@ def suffer(app, name):
 
 
 def bake_app(folder, environ, **options):
-    command = [sys.executable, "-m", "cookiecutter", ROOT, "--no-input", "--default-config", "-o", folder]
-    subprocess.run([*command, "repo_name=faults"], check=True, capture_output=True)
-    return App(Project(folder / "faults", environ), folder, **options)
+    return App(bake_into(folder, environ, "faults"), folder, **options)
 
 
 def report():

@@ -2,13 +2,11 @@
 
 import csv
 import shutil
-import subprocess
-import sys
 
 import pytest
 
 import browser
-from conftest import ROOT, Project
+from conftest import bake_into
 
 pytestmark = [
     pytest.mark.skipif(browser.chromium() is None, reason=f"none of {', '.join(browser.PROGRAMS)} is installed"),
@@ -29,9 +27,7 @@ def driver():
 @pytest.fixture(scope="module", params=["en", "ru"])
 def site(request, tmp_path_factory, environ):
     folder = tmp_path_factory.mktemp(request.param)
-    command = [sys.executable, "-m", "cookiecutter", ROOT, "--no-input", "--default-config", "-o", folder]
-    subprocess.run([*command, f"language={request.param}", "repo_name=app"], check=True, capture_output=True)
-    site = browser.Site(Project(folder / "app", environ), folder / "server.log")
+    site = browser.Site(bake_into(folder, environ, "app", language=request.param), folder / "server.log")
     site.language = request.param
     yield site
     site.stop()

@@ -11,7 +11,7 @@ import tomllib
 import pytest
 
 from checks_table import README, with_table
-from conftest import ROOT, TEMPLATE, Project
+from conftest import ROOT, TEMPLATE, Project, bake_into
 
 DOCTOR = TEMPLATE / "doctor"
 
@@ -220,9 +220,7 @@ def baked(tmp_path_factory, environ):
     projects = {}
     for language in ("en", "ru"):
         output = tmp_path_factory.mktemp(language)
-        command = [sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input", "--default-config", "-o", str(output)]
-        subprocess.run([*command, f"language={language}", "repo_name=app"], check=True, capture_output=True)
-        projects[language] = Project(output / "app", environ)
+        projects[language] = bake_into(output, environ, "app", language=language)
     return projects
 
 

@@ -2,8 +2,6 @@
 
 import ast
 import json
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +12,7 @@ from cookiecutter.main import cookiecutter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import ROOT, Project
+from conftest import ROOT, Project, bake_into
 
 QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 # What people are called, in any script; and what means something to a program that reads it.
@@ -108,9 +106,7 @@ PIECES = {
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, environ):
     folder = tmp_path_factory.mktemp("fuzz")
-    command = [sys.executable, "-m", "cookiecutter", ROOT, "--no-input", "--default-config", "-o", folder]
-    subprocess.run([*command, "repo_name=fuzz"], check=True, capture_output=True)
-    return Project(folder / "fuzz", environ)
+    return bake_into(folder, environ, "fuzz")
 
 
 def mangled(pieces):

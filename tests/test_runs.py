@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 from justhtml import JustHTML
 
-from conftest import ROOT, Project, free_port, wait_until
+from conftest import Project, bake_into, free_port, wait_until
 
 PASSWORD = "p@s/s:w#r%d&=+?'\"\\ ё{}"
 
@@ -57,9 +57,7 @@ class Database:
 def tcp_server(tmp_path_factory, environ):
     """A PostgreSQL with a user whose password holds every awkward character."""
     output = tmp_path_factory.mktemp("tcp")
-    command = [sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input", "--default-config", "-o", str(output)]
-    subprocess.run([*command, "repo_name=server"], check=True, capture_output=True)
-    project = Project(output / "server", environ)
+    project = bake_into(output, environ, "server")
     code = (
         "import local_postgres, psycopg\n"
         "from psycopg import sql\n"
