@@ -6,15 +6,12 @@ server runs on one core, the visitors and the database on the other.
 """
 
 import argparse
-import asyncio
 import json
 import os
 import platform
 import re
 import shutil
 import signal
-import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,9 +20,11 @@ import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import choices
+from tools import ROUNDS, call, free_port, get, interleaved, median, memory, read_csv, seconds, slow_visitors, wrk
+
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "{{cookiecutter.repo_name}}"
-ROUNDS = 5
 KEY = "of this run only, and long enough for a dyno"
 
 # What is compared, and the command that starts it; {port} is filled in.
@@ -37,6 +36,13 @@ SERVERS = {
     "waitress": "waitress-serve --port {port} --threads 8 --call main:init_app",
 }
 
+
+SLOW = {
+    ("headers", 64): "64 slow headers",
+    ("bodies", 64): "64 slow bodies",
+    ("downloads", 40): "40 slow downloads",
+    ("idle", 200): "200 open connections",
+}
 
 # What the start page costs without any server: all of it, a page without the database, the query, the HTML.
 PROFILE = """
@@ -73,50 +79,21 @@ print(json.dumps(figures))
 """
 
 
-def median(values):
-    return statistics.median(values)
+# What each package adds to the memory of a process, with all that it imports and nobody before it has.
+WEIGHTS = """
+import importlib, json, re
 
+def used():
+    with open("/proc/self/smaps_rollup") as file:
+        return int(re.search(r"Pss:\\s+(\\d+)", file.read()).group(1)) / 1024
 
-def seconds(function, *arguments):
-    started = time.perf_counter()
-    function(*arguments)
-    return time.perf_counter() - started
-
-
-def interleaved(functions, rounds=ROUNDS):
-    """Return {name: median seconds} of functions that are called in turn."""
-    times = {name: [] for name in functions}
-    for _ in range(rounds):
-        for name, function in functions.items():
-            times[name].append(seconds(function))
-    return {name: median(values) for name, values in times.items()}
-
-
-def call(*command, **options):
-    return subprocess.run([str(word) for word in command], check=True, capture_output=True, encoding="utf-8", **options)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def processes(pid):
-    """Return the ids of a process and of all that it has started."""
-    found = [pid]
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        found += processes(int(child))
-    return found
-
-
-def memory(pid):
-    """Return the MB of a process and its children; what they share counts once (PSS)."""
-    total = 0
-    for process in processes(pid):
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text()
-        total += int(lines.partition("\nPss:")[2].split()[0])
-    return total / 1024
+before = used()
+figures = {"Python": before}
+for name in "flask", "sqlalchemy.orm", "psycopg", "flask_sqlalchemy", "flask_wtf", "granian", "main":
+    importlib.import_module(name)
+    figures[name], before = used() - before, used()
+print(json.dumps(figures))
+"""
 
 
 class Bench:
@@ -150,8 +127,8 @@ class Bench:
         self.environ |= {"DATABASE_URL": f"{self.url.replace('+psycopg', '')}?sslmode=disable", "SECRET_KEY": KEY}
         call("flask", "db", "upgrade", cwd=self.project, env=self.environ)
 
-    def python(self, code, **environ):
-        return call("python", "-c", code, cwd=self.project, env=self.environ | environ).stdout
+    def python(self, code, project=None):
+        return call("python", "-c", code, cwd=project or self.project, env=self.environ).stdout
 
     def sql(self, *statements):
         """Run statements; return the rows of the last one."""
@@ -172,8 +149,19 @@ class Bench:
             "VACUUM ANALYZE notes",
         )
 
+    def variant(self, *changes):
+        """Return a copy of the project; changes: (file, regular expression, what takes the place of its one match)."""
+        project = Path(tempfile.mkdtemp(dir=self.work)) / "bench"
+        shutil.copytree(self.project, project)
+        for name, pattern, replacement in changes:
+            file = project / name
+            text, count = re.subn(pattern, replacement, file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert count == 1, (name, pattern, count)
+            file.write_text(text, encoding="utf-8")
+        return project
+
     @contextmanager
-    def server(self, command="python serve.py", pinned=True, **environ):
+    def server(self, command="python serve.py", pinned=True, project=None, **environ):
         """Start a server; yield (its port, its process id)."""
         port = free_port()
         words = ["taskset", "-c", "0"] if pinned else []
@@ -181,7 +169,7 @@ class Bench:
         log = (self.work / f"{port}.log").open("w")
         process = subprocess.Popen(
             words,
-            cwd=self.project,
+            cwd=project or self.project,
             env=self.environ | {"PORT": str(port)} | environ,
             stdout=log,
             stderr=log,
@@ -193,12 +181,8 @@ class Bench:
                 time.sleep(0.05)
             yield port, process.pid
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            os.killpg(process.pid, signal.SIGKILL)  # some take half a minute to heed SIGTERM
+            process.wait()
             log.close()
 
     # --- the measurements ---
@@ -250,13 +234,18 @@ class Bench:
         )
         elapsed = time.perf_counter() - started
         report = json.loads(result.stdout)
-        figures = report["dyno"] if "dyno" in report else report["figures"]
+        figures = report["dyno"]
         self.figures["dyno"] = figures
         slug = figures["slug_mb"]
         self.add("slug, packed, without Python", f"{slug:.1f} MB", "25 MB", slug <= 25)
-        parts = figures["largest_parts_mb"].items()
+        parts = figures["largest_parts_mb"]
+        rest = figures["unpacked_mb"] - sum(parts.values())
         self.add(
-            "slug, largest parts unpacked", ", ".join(f"{name} {size:.0f} MB" for name, size in list(parts)[:4]), ""
+            "slug, unpacked, by part",
+            f"{figures['unpacked_mb']:.0f} MB: "
+            + ", ".join(f"{name} {size:.1f}" for name, size in parts.items())
+            + f", all else {rest:.1f}",
+            "",
         )
         self.add("doctor --dyno, all of it", f"{elapsed:.0f} s", "")
         static = median(
@@ -303,6 +292,7 @@ class Bench:
 
         commands = {
             "floor": ["python", "-c", baseline],
+            "import main": ["python", "-c", f"import main\n{baseline}"],
             "serve.py": ["python", "serve.py"],
             "flask run": ["flask", "run", "-p", "{port}"],
         }
@@ -321,6 +311,11 @@ class Bench:
             ratio <= 1.2,
         )
         self.add("the same with flask run", f"{times['flask run']:.2f} s", "")
+        self.add(
+            "import main + port, no server",
+            f"{times['import main']:.2f} s ({times['import main'] / times['floor']:.2f} ×)",
+            "",
+        )
         lines = subprocess.run(
             ["python", "-X", "importtime", "-c", "import main"],
             cwd=self.project,
@@ -336,10 +331,13 @@ class Bench:
             costs[package] = costs.get(package, 0) + int(own) / 1000
         top = sorted(costs.items(), key=lambda item: -item[1])[:6]
         self.figures["imports_ms"] = costs
-        self.add("the costliest imports", ", ".join(f"{name} {cost:.0f} ms" for name, cost in top), "")
+        self.add("the slowest imports", ", ".join(f"{name} {cost:.0f} ms" for name, cost in top), "")
 
     def memory_use(self):
         self.fill(1000)
+        weights = json.loads(self.python(WEIGHTS))
+        self.figures["imports_mb"] = weights
+        self.add("memory of one process by import", ", ".join(f"{k} {v:.0f} MB" for k, v in weights.items()), "")
         for workers, limit in (("1", 75), ("2", 115)):
             with self.server(pinned=False, WEB_CONCURRENCY=workers) as (port, pid):
                 time.sleep(1)
@@ -368,7 +366,12 @@ class Bench:
 
     def speed(self):
         self.fill(1000)
-        pages = {"start page": "/", "database page": "/healthz", "static file": "/static/style.css"}
+        pages = {
+            "start page": "/",
+            "database page": "/healthz",
+            "error page": "/nope",
+            "static file": "/static/style.css",
+        }
         rates = {(server, page): [] for server in SERVERS for page in pages}
         latencies = {key: [] for key in rates}
         with contextmanagers(self.server(command) for command in SERVERS.values()) as ports:
@@ -376,7 +379,7 @@ class Bench:
                 for page, path in pages.items():
                     for server, (port, _) in zip(SERVERS, ports, strict=True):
                         result = wrk(port, path, seconds=1, connections=8)
-                        assert result["failed"] == 0, (server, page)
+                        assert page == "error page" or result["failed"] == 0, (server, page)
                         rates[server, page].append(result["rate"])
                         latencies[server, page].append((result["p50"], result["p99"]))
         self.figures["requests_per_second"] = {
@@ -391,6 +394,9 @@ class Bench:
             parts.append(f"p50 {middle:.1f} ms, p99 {worst:.1f} ms")
             if page == "static file":
                 target, met = "3 × flask run", ratios["flask run"] >= 3
+            elif page == "error page":
+                # Nothing but Flask and a template: no page of Flask's can come out better beside the others.
+                target, met = "", None
             else:
                 target = "2 × flask run, 1.3 × gunicorn"
                 met = ratios["flask run"] >= 2 and ratios["gunicorn"] >= 1.3
@@ -403,34 +409,30 @@ class Bench:
 
     def slow_visitors(self):
         self.fill(200_000)
-        with self.server(WEB_CONCURRENCY="2") as (port, pid):
-            wrk(port, "/", seconds=2, connections=8)
-            calm = [wrk(port, "/", seconds=2, connections=8) for _ in range(3)]
-            calm_p99 = median([result["p99"] for result in calm])
-            self.figures["calm_p99_ms"] = calm_p99
-            for kind, count in (("headers", 64), ("bodies", 64), ("downloads", 40), ("idle", 200)):
-                process = subprocess.Popen([sys.executable, __file__, "--slow", kind, str(count), str(port)])
-                time.sleep(1.5)
-                results = [wrk(port, "/", seconds=2, connections=8) for _ in range(3)]
-                used = memory(pid)
-                process.kill()
-                process.wait()
+        two = {"WEB_CONCURRENCY": "2"}
+        for (kind, count), title in SLOW.items():
+            parts = []
+            for name, command in SERVERS.items():
+                with self.server(command, **two if name == "serve.py" else {}) as (port, pid):
+                    rounds = 3 if name == "serve.py" else 1
+                    wrk(port, "/", seconds=1, connections=8)
+                    calm = median([wrk(port, "/", seconds=2, connections=8)["p99"] for _ in range(rounds)])
+                    with slow_visitors(kind, count, port):
+                        results = [wrk(port, "/", seconds=2, connections=8) for _ in range(rounds)]
+                        used = memory(pid)
                 p99 = median([result["p99"] for result in results])
-                failed = sum(result["failed"] for result in results)
-                ratio = p99 / calm_p99
-                self.figures[f"slow_{kind}"] = {"p99_ms": p99, "failed": failed, "memory_mb": used}
-                title = {
-                    "headers": "64 slow headers",
-                    "bodies": "64 slow bodies",
-                    "downloads": "40 slow downloads",
-                    "idle": "200 open connections",
-                }[kind]
-                self.add(
-                    title,
-                    f"p99 {p99:.0f} ms ({ratio:.1f} ×), {failed} lost, {used:.0f} MB",
-                    "3 × calm, none lost, 400 MB",
-                    ratio <= 3 and not failed and used <= 400,
-                )
+                lost = sum(result["failed"] for result in results)
+                answered = sum(result["requests"] for result in results)
+                figures = {"p99_ms": p99, "calm_p99_ms": calm, "answered": answered, "lost": lost, "memory_mb": used}
+                self.figures.setdefault(f"slow_{kind}", {})[name] = figures
+                if name == "serve.py":
+                    met = p99 <= 3 * calm and not lost and used <= 400
+                    parts.append(f"p99 {p99:.0f} ms ({p99 / calm:.1f} ×), {lost} lost, {used:.0f} MB")
+                elif answered:
+                    parts.append(f"{name} {p99 / calm:.1f} ×, {lost} lost")
+                else:
+                    parts.append(f"{name} answers nobody")
+            self.add(title, "; ".join(parts), "3 × calm, none lost, 400 MB", met)
 
     def million(self):
         rows = {}
@@ -516,12 +518,24 @@ class Bench:
             "",
         )
 
-    # --- the table ---
+    def choices(self):
+        choices.measure_all(self)
+
+    # --- the tables ---
 
     def add(self, title, measured, target, met=None):
         row = (title, measured, target, {True: "yes", False: "**no**", None: ""}[met])
         self.figures.setdefault("rows", []).append(row)
         print(f"{title:36} {measured:70} {target:40} {row[3]}", file=sys.stderr, flush=True)
+
+    def choose(self, title, measured, taken, figures):
+        """Keep what was measured of one choice, and what the project does because of it."""
+        self.figures.setdefault("choices", []).append((title, measured, taken, figures))
+        print(f"{title:36} {measured:70} {taken}", file=sys.stderr, flush=True)
+
+    def choices_table(self):
+        lines = ["| Choice | Measured side by side | Taken |", "| --- | --- | --- |"]
+        return "\n".join(lines + [f"| {' | '.join(row[:3])} |" for row in self.figures["choices"]])
 
     def table(self):
         lines = ["| | Measured | At most / at least | Met |", "| --- | --- | --- | --- |"]
@@ -533,92 +547,6 @@ def contextmanagers(managers):
     """Enter several context managers; yield the list of what they give."""
     with ExitStack() as stack:
         yield [stack.enter_context(manager) for manager in managers]
-
-
-def get(port, path):
-    """Return the status of an answer, None where nobody answers."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-            answer = b""
-            while data := connection.recv(65536):
-                answer += data
-            return int(answer.split()[1]) if answer else None
-    except (OSError, IndexError):
-        return None
-
-
-def read_csv(port):
-    """Return (seconds to the first byte of the body, seconds to the last, lines)."""
-    started = time.perf_counter()
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(b"GET /notes.csv HTTP/1.0\r\nHost: localhost\r\n\r\n")
-        first, lines, head = None, 0, b""
-        while data := connection.recv(1 << 20):
-            if first is None:
-                head += data
-                if b"\r\n\r\n" not in head:
-                    continue
-                data = head.partition(b"\r\n\r\n")[2]
-                if data:
-                    first = time.perf_counter() - started
-            lines += data.count(b"\n")
-    return first, time.perf_counter() - started, lines
-
-
-def wrk(port, path, seconds, connections):
-    """Let wrk send requests from the second core; return what it says."""
-    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "--latency"]
-    text = call(*command, f"http://127.0.0.1:{port}{path}").stdout
-
-    def number(pattern, default="0"):
-        match = re.search(pattern, text)
-        return match.group(1) if match else default
-
-    def milliseconds(percentile):
-        value, unit = re.search(rf"{percentile}%\s+([\d.]+)(us|ms|s|m)", text).groups()
-        return float(value) * {"us": 0.001, "ms": 1, "s": 1000, "m": 60000}[unit]
-
-    socket_errors = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
-    failed = int(number(r"Non-2xx or 3xx responses: (\d+)")) + sum(
-        map(int, socket_errors.groups() if socket_errors else ())
-    )
-    return {
-        "rate": float(number(r"Requests/sec:\s+([\d.]+)")),
-        "requests": int(number(r"(\d+) requests in")),
-        "p50": milliseconds(50),
-        "p99": milliseconds(99),
-        "failed": failed,
-    }
-
-
-async def slow(kind, count, port):
-    """Be many visitors with a bad line: that send a byte now and then, or read one."""
-
-    async def visitor():
-        raw = socket.socket()
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-        raw.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", port))
-        reader, writer = await asyncio.open_connection(sock=raw, limit=8192)
-        heads = {
-            "headers": b"GET / HTTP/1.1\r\nHost: localhost\r\n",
-            "bodies": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-            b"Content-Length: 1000\r\n\r\n",
-            "downloads": b"GET /notes.csv HTTP/1.1\r\nHost: localhost\r\n\r\n",
-            "idle": b"",
-        }
-        writer.write(heads[kind])
-        while True:
-            if kind == "headers":
-                writer.write(b"X-More: x\r\n")
-            elif kind == "bodies":
-                writer.write(b"a")
-            elif kind == "downloads":
-                await reader.read(1024)
-            await asyncio.sleep(0.2)
-
-    await asyncio.gather(*(visitor() for _ in range(count)))
 
 
 def draw(figures, file):
@@ -676,20 +604,15 @@ def machine():
     )
 
 
-PARTS = ("bake_time", "boot", "memory_use", "speed", "slow_visitors", "million", "dyno")
+PARTS = ("bake_time", "boot", "memory_use", "speed", "slow_visitors", "choices", "million", "dyno")
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", action="store_true", help="print the figures as JSON; README.md stays as it is")
     parser.add_argument("--only", choices=PARTS, nargs="+", help="measure these parts; README.md stays as it is")
-    parser.add_argument("--slow", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--draw", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.slow:
-        kind, count, port = options.slow
-        asyncio.run(slow(kind, int(count), int(port)))
-        return
     if options.draw:
         draw(json.load(sys.stdin), options.draw)
         return
@@ -715,11 +638,14 @@ def main():
     command = [str(make_programs() / "python"), __file__, "--draw", str(ROOT / "docs" / "bench.png")]
     figures = json.dumps(bench.figures)
     text = subprocess.run(command, input=figures, stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout.rstrip()
-    print(bench.table(), bench.figures["machine"], text, sep="\n\n")
+    print(bench.table(), bench.choices_table(), bench.figures["machine"], text, sep="\n\n")
     readme = ROOT / "README.md"
     start, end = "<!-- bench: written by `make bench` -->\n", "<!-- end of bench -->"
     before, _, rest = readme.read_text(encoding="utf-8").partition(start)
-    body = f"{bench.table()}\n\n{bench.figures['machine']}\n\n![Requests per second](docs/bench.png)\n\n```text\n{text}\n```\n"
+    body = (
+        f"{bench.table()}\n\n{bench.figures['machine']}\n\n![Requests per second](docs/bench.png)\n\n"
+        f"```text\n{text}\n```\n\n{bench.choices_table()}\n"
+    )
     readme.write_text(before + start + body + end + rest.partition(end)[2], encoding="utf-8")
 
 

@@ -1,5 +1,7 @@
 """Nothing that was acknowledged is lost, and the app comes back by itself: every fault of faults.py, under load."""
 
+import socket
+
 import pytest
 
 import faults
@@ -61,6 +63,28 @@ def test_without_a_database_the_app_starts_and_waits_for_it(app):
     assert 'id="reason"' in page.text
     app.start_database()
     wait_until(lambda: server.get("/healthz").status == 200, seconds=faults.RECOVERY)
+
+
+def test_a_download_that_the_database_interrupts_says_so(app):
+    server = app.server if app.server.process.poll() is None else app.start()
+    # More than fits into all buffers between the app and a reader who has stopped reading.
+    app.sql("INSERT INTO notes (body) SELECT repeat('x', 1000) FROM generate_series(1, 30000)", database="app")
+    with socket.socket() as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        reader.connect(("127.0.0.1", server.port))
+        reader.sendall(b"GET /notes.csv HTTP/1.0\r\nHost: localhost\r\nX-Forwarded-Proto: https\r\n\r\n")
+        received = [reader.recv(4096)]
+        app.stop_database()
+        while piece := reader.recv(1 << 20):
+            received.append(piece)
+    assert server.get("/notes.csv").status == 503  # nothing was sent yet: a page, not an empty file
+    app.start_database()
+    wait_until(lambda: server.get("/healthz").status == 200, seconds=faults.RECOVERY)
+    app.sql("TRUNCATE notes", database="app")
+    lines = b"".join(received).decode().splitlines()
+    assert len(lines) < 30_000
+    assert lines[-1] == ',,"Incomplete: the database went away. Download it once more."'
+    assert "database: a download was cut short: " in server.log_file.read_text(encoding="utf-8")
 
 
 def test_a_release_without_a_database_says_so_in_one_sentence(app):

@@ -2,6 +2,7 @@
 """The pages: list, search, add and delete notes, download them all, and the errors."""
 
 from datetime import timedelta
+from itertools import chain
 
 from flask import (
     Blueprint,
@@ -14,6 +15,7 @@ from flask import (
     url_for,
 )
 from flask_wtf.csrf import CSRFError
+from psycopg import Error, OperationalError
 from psycopg.errors import (
     DiskFull,
     InsufficientPrivilege,
@@ -22,13 +24,13 @@ from psycopg.errors import (
 )
 from psycopg.sql import SQL
 from sqlalchemy import func, select, text
-from sqlalchemy.exc import DBAPIError, OperationalError, TimeoutError
+from sqlalchemy.exc import DBAPIError, TimeoutError
 from werkzeug.exceptions import HTTPException
 
 import config
 import status
 from config import NOTES_PER_MINUTE
-from database import db
+from database import db, read_only
 from forms import MAX_LENGTH, NoteForm
 from models import SEARCH_LANGUAGE, Note
 
@@ -36,6 +38,8 @@ bp = Blueprint("notes", __name__)
 
 PAGE_SIZE = 20
 CSV_ROWS = 2000  # in one piece of the download
+# The last line of a download that the database has interrupted.
+CSV_CUT = ',,"{{ 'Файл неполный: база перестала отвечать. Скачайте его ещё раз.' if ru else 'Incomplete: the database went away. Download it once more.' }}"\n'
 RARE = 1000  # words that fewer notes hold are looked up in the index of words
 MAX_ID = 2**63 - 1  # PostgreSQL's bigint
 
@@ -51,6 +55,7 @@ def names_for_all_pages():
 
 @bp.get("/")
 def index():
+    read_only()
     return notes_page(NoteForm())
 
 
@@ -82,16 +87,19 @@ def delete(note_id):
 @bp.get("/notes.csv")
 def download():
     """All notes as a file, sent in pieces: a million of them fit into any memory."""
+    pieces = csv_pieces(db.engine, current_app.logger)
+    first = next(pieces)  # fails here, as a page does, where there is no database
     headers = {"Content-Disposition": "attachment; filename=notes.csv"}
-    return Response(csv_pieces(db.engine), mimetype="text/csv", headers=headers)
+    return Response(chain([first], pieces), mimetype="text/csv", headers=headers)
 
 
 @bp.get("/healthz")
 def healthz():
     """For monitoring: 200 while the database answers, 503 while it does not."""
     try:
+        read_only()
         db.session.execute(text("SELECT 1"))
-    except (OperationalError, TimeoutError) as error:
+    except (DBAPIError, TimeoutError) as error:
         current_app.logger.error("database: %s", one_line(error))
         return {"database": "unreachable"}, 503
     return {"database": "ok"}
@@ -141,18 +149,24 @@ def notes_page(form):
     )
 
 
-def csv_pieces(engine):
+def csv_pieces(engine, log):
     """Yield all notes as CSV, newest first, a piece at a time.
 
     PostgreSQL writes the CSV itself (COPY), which is several times faster than Python.
     Each piece is a query of its own: while a visitor's slow line takes it in, nobody
     else waits for the database connection.
     """
+    rows = csv_rows(engine, MAX_ID)
     yield "\ufeffid,created_at,body\n".encode()  # \ufeff tells Excel: this is UTF-8
-    before = MAX_ID
-    while rows := csv_rows(engine, before):
+    while rows:
         yield b"".join(rows)
-        before = int(rows[-1].partition(b",")[0])
+        try:
+            rows = csv_rows(engine, before=int(rows[-1].partition(b",")[0]))
+        except (Error, DBAPIError, TimeoutError) as error:
+            # It began with "200 OK" long ago, so the file itself has to tell the reader.
+            log.error("database: a download was cut short: %s", one_line(error))
+            yield CSV_CUT.encode()
+            return
 
 
 def csv_rows(engine, before):
@@ -190,6 +204,7 @@ def form_expired(error):
     return notes_page(form), 400
 
 
+@bp.app_errorhandler(Error)
 @bp.app_errorhandler(DBAPIError)
 @bp.app_errorhandler(TimeoutError)  # all connections are in use
 def database_error(error):
@@ -202,7 +217,7 @@ def database_error(error):
         # Heroku takes the right to write away from a database that is over its size.
         reason = "full"
         current_app.logger.error("database: takes no more data: %s", one_line(cause))
-    elif isinstance(error, (OperationalError, TimeoutError)):
+    elif isinstance(cause, (OperationalError, TimeoutError)):
         reason = "database"
         current_app.logger.error("database: %s", one_line(cause))
     else:

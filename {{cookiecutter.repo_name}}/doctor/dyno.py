@@ -174,6 +174,7 @@ class Dyno:
         parts = [*packages.iterdir(), *self.app.iterdir()]
         sizes = sorted(((size(path), path.name) for path in parts), reverse=True)[:10]
         self.figures["slug_mb"] = packed = round(slug.stat().st_size / MB, 1)
+        self.figures["unpacked_mb"] = round(sum(map(size, parts)) / MB, 1)
         self.figures["largest_parts_mb"] = {
             name: round(bytes / MB, 1) for bytes, name in sizes
         }

@@ -67,11 +67,11 @@ def test_a_page_loads_only_the_notes_that_it_shows(visitor):
     assert 0 < len(loaded) <= PAGE_SIZE + 1
 
 
-def test_the_download_takes_the_same_memory_for_any_number(visitor):
-    for _ in csv_pieces(db.engine):
+def test_the_download_takes_the_same_memory_for_any_number(app, visitor):
+    for _ in csv_pieces(db.engine, app.logger):
         pass  # what is loaded only once
     tracemalloc.start()
-    size = sum(len(piece) for piece in csv_pieces(db.engine))
+    size = sum(len(piece) for piece in csv_pieces(db.engine, app.logger))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size > 800_000
@@ -91,8 +91,8 @@ def test_the_web_process_imports_only_what_it_needs(root):
     assert not (for_others | {"pytest", "platformdirs"}) & set(output.split())
 
 
-def test_the_download_begins_before_the_last_note_is_read(visitor):
-    pieces = csv_pieces(db.engine)
+def test_the_download_begins_before_the_last_note_is_read(app, visitor):
+    pieces = csv_pieces(db.engine, app.logger)
     next(pieces)  # the names of the columns
     assert next(pieces).count(b"\n") < MANY
     db.session.execute(db.delete(Note))

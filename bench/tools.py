@@ -1,0 +1,161 @@
+"""What bench.py and choices.py measure with: requests, slow visitors, memory, time."""
+
+import asyncio
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+ROUNDS = 5
+
+
+def median(values):
+    return statistics.median(values)
+
+
+def seconds(function, *arguments):
+    started = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - started
+
+
+def interleaved(functions, rounds=ROUNDS):
+    """Return {name: median seconds} of functions that are called in turn."""
+    times = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            times[name].append(seconds(function))
+    return {name: median(values) for name, values in times.items()}
+
+
+def call(*command, **options):
+    return subprocess.run([str(word) for word in command], check=True, capture_output=True, encoding="utf-8", **options)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def processes(pid):
+    """Return the ids of a process and of all that it has started."""
+    found = [pid]
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        found += processes(int(child))
+    return found
+
+
+def memory(pid):
+    """Return the MB of a process and its children; what they share counts once (PSS)."""
+    total = 0
+    for process in processes(pid):
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text()
+        total += int(lines.partition("\nPss:")[2].split()[0])
+    return total / 1024
+
+
+def get(port, path):
+    """Return the status of an answer, None where nobody answers."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            answer = b""
+            while data := connection.recv(65536):
+                answer += data
+            return int(answer.split()[1]) if answer else None
+    except (OSError, IndexError):
+        return None
+
+
+def read_csv(port):
+    """Return (seconds to the first byte of the body, seconds to the last, lines)."""
+    started = time.perf_counter()
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET /notes.csv HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        first, lines, head = None, 0, b""
+        while data := connection.recv(1 << 20):
+            if first is None:
+                head += data
+                if b"\r\n\r\n" not in head:
+                    continue
+                data = head.partition(b"\r\n\r\n")[2]
+                if data:
+                    first = time.perf_counter() - started
+            lines += data.count(b"\n")
+    return first, time.perf_counter() - started, lines
+
+
+def wrk(port, path, seconds, connections):
+    """Let wrk send requests from the second core; return what it says."""
+    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "--latency"]
+    text = call(*command, f"http://127.0.0.1:{port}{path}").stdout
+
+    def number(pattern, default="0"):
+        match = re.search(pattern, text)
+        return match.group(1) if match else default
+
+    def milliseconds(percentile):
+        value, unit = re.search(rf"{percentile}%\s+([\d.]+)(us|ms|s|m)", text).groups()
+        return float(value) * {"us": 0.001, "ms": 1, "s": 1000, "m": 60000}[unit]
+
+    socket_errors = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
+    failed = int(number(r"Non-2xx or 3xx responses: (\d+)")) + sum(
+        map(int, socket_errors.groups() if socket_errors else ())
+    )
+    return {
+        "rate": float(number(r"Requests/sec:\s+([\d.]+)")),
+        "requests": int(number(r"(\d+) requests in")),
+        "p50": milliseconds(50),
+        "p99": milliseconds(99),
+        "failed": failed,
+    }
+
+
+@contextmanager
+def slow_visitors(kind, count, port):
+    """Have visitors with a bad line meanwhile."""
+    process = subprocess.Popen([sys.executable, __file__, kind, str(count), str(port)])
+    time.sleep(1.5)  # until all are there
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def slow(kind, count, port):
+    """Be many visitors with a bad line: that send a byte now and then, or read one."""
+
+    async def visitor():
+        raw = socket.socket()
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        raw.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection(sock=raw, limit=8192)
+        heads = {
+            "headers": b"GET / HTTP/1.1\r\nHost: localhost\r\n",
+            "bodies": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+            b"Content-Length: 1000\r\n\r\n",
+            "downloads": b"GET /notes.csv HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "idle": b"",
+        }
+        writer.write(heads[kind])
+        while True:
+            if kind == "headers":
+                writer.write(b"X-More: x\r\n")
+            elif kind == "bodies":
+                writer.write(b"a")
+            elif kind == "downloads":
+                await reader.read(1024)
+            await asyncio.sleep(0.2)
+
+    await asyncio.gather(*(visitor() for _ in range(count)))
+
+
+if __name__ == "__main__":
+    asyncio.run(slow(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
