@@ -57,7 +57,8 @@ def read_only():
     BEGIN and ROLLBACK are two of four trips to the database; a short page such as
     /healthz is answered 1.3 times as often without them.
     """
-    db.session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+    if not db.session().in_transaction():
+        db.session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
 
 
 def add_migrations(app):
