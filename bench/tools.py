@@ -120,7 +120,8 @@ def wrk(port, path, seconds, connections):
 def slow_visitors(kind, count, port):
     """Have visitors with a bad line meanwhile."""
     process = subprocess.Popen([sys.executable, __file__, kind, str(count), str(port)])
-    time.sleep(1.5)  # until all are there
+    # Until all are there; a download is a quick one until the buffers on its way are full.
+    time.sleep(5 if kind == "downloads" else 1.5)
     try:
         yield
     finally:

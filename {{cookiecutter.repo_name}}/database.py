@@ -54,8 +54,7 @@ def end_session(error):
 def read_only():
     """Let this request read without a transaction, as there is nothing to take back.
 
-    BEGIN and ROLLBACK are two of four trips to the database; a short page such as
-    /healthz is answered 1.3 times as often without them.
+    BEGIN and ROLLBACK are two of the four trips to the database that a page takes.
     """
     if not db.session().in_transaction():
         db.session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
