@@ -1,13 +1,19 @@
 """Would a push deploy? `python -m doctor` tells before the push.
 
 A check is a function that looks at the Project and yields where something is wrong.
-Its words, in the project's language, are in words.toml under its id. This package
-needs nothing but Python, and imports nothing of the app: it also works on a broken one.
+Its words, in the project's language, are in words.toml under its id; the names and
+patterns that it looks for are in facts.toml. This package needs nothing but Python, and
+imports nothing of the app: it also works on a broken one.
 """
 
+import tomllib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 CHECKS = {}
+
+with Path(__file__).with_name("facts.toml").open("rb") as file:
+    FACTS = tomllib.load(file)
 
 
 @dataclass(frozen=True)

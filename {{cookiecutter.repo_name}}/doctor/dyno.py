@@ -24,7 +24,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from doctor import Finding
+from doctor import FACTS, Finding
 from doctor.project import CannotCheck
 from doctor.report import say
 from doctor.settings import hits
@@ -37,16 +37,13 @@ BOOT_LIMIT, STOP_LIMIT = 60, 30  # seconds
 MB = 1_000_000
 REQUESTS, VISITORS = 200, 8  # the short load: so many requests, so many at once
 
-# What can be found here, with the step of the guide that it belongs to.
-STEPS = {
-    "H971": 11,
-    "H972": 10,
-    "H973": 10,
-    "H974": 12,
-    "H975": 13,
-    "H976": 13,
-    "H977": 10,
-    "H978": 10,
+# What the figures for people are held against.
+LIMITS = {
+    "slug_mb": SLUG_LIMIT,
+    "boot_seconds": BOOT_LIMIT,
+    "memory_rest_mb": MEMORY_LIMIT,
+    "memory_load_mb": MEMORY_LIMIT,
+    "stop_seconds": STOP_LIMIT,
 }
 
 # Prints how much memory each package takes, without what it imports in turn.
@@ -91,10 +88,7 @@ class Dyno:
         """Leave nothing running and nothing behind, also after Ctrl-C."""
         self.end_process()
         if self.database_environ:
-            command = [sys.executable, "local_postgres.py", "delete"]
-            subprocess.run(
-                command, cwd=self.project.root, env=self.database_environ, check=False
-            )
+            self.call_here("local_postgres.py", "delete")
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self):
@@ -109,7 +103,7 @@ class Dyno:
                 self.weigh_imports()
 
     def found(self, id, level="error", **details):
-        self.findings.append(Finding(id, level, STEPS[id], "", 0, details))
+        self.findings.append(Finding(id, level, FACTS["dyno"][id], "", 0, details))
         return False
 
     def unpack(self):
@@ -134,7 +128,7 @@ class Dyno:
         pip = [sys.executable, "-m", "pip", "--python", self.python, "install"]
         options = ["--quiet", "--disable-pip-version-check", "-r", "requirements.txt"]
         # pip needs to know how to reach its index from here, so it sees this environment.
-        result = self.call([*pip, *options], os.environ | self.temporary)
+        result = call([*pip, *options], self.app, os.environ | self.temporary)
         if result.returncode != 0:
             return self.found("H971", output=last_lines(result.stderr))
         return True
@@ -150,19 +144,6 @@ class Dyno:
     def python(self):
         return self.venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
-    def call(self, command, environ, seconds=900):
-        return subprocess.run(
-            command,
-            cwd=self.app,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
-
     def weigh_slug(self):
         """Pack the app and its packages; name the largest parts. Python itself adds 10 MB."""
         self.progress(say("weighing"))
@@ -172,37 +153,32 @@ class Dyno:
             archive.add(self.app, "app")
             archive.add(packages, "site-packages")
         parts = [*packages.iterdir(), *self.app.iterdir()]
-        sizes = sorted(((size(path), path.name) for path in parts), reverse=True)[:10]
-        self.figures["slug_mb"] = packed = round(slug.stat().st_size / MB, 1)
-        self.figures["unpacked_mb"] = round(sum(map(size, parts)) / MB, 1)
-        self.figures["largest_parts_mb"] = {
-            name: round(bytes / MB, 1) for bytes, name in sizes
-        }
-        largest = ", ".join(name for _, name in sizes[:3])
+        sizes = {path.name: round(size(path) / MB, 1) for path in parts}
+        largest = sorted(sizes, key=sizes.get, reverse=True)[:10]
+        self.figures["slug_mb"] = packed = round(size(slug) / MB, 1)
+        self.figures["unpacked_mb"] = round(sum(sizes.values()), 1)
+        self.figures["largest_parts_mb"] = {name: sizes[name] for name in largest}
         if packed > SLUG_SOFT_LIMIT:
             level = "error" if packed > SLUG_LIMIT else "warning"
-            self.found("H975", level, size=packed, limit=SLUG_LIMIT, largest=largest)
+            names = ", ".join(largest[:3])
+            self.found("H975", level, size=packed, limit=SLUG_LIMIT, largest=names)
 
     def start_database(self):
         """Start a PostgreSQL of its own, if the project still has its local one."""
         if (self.project.root / "local_postgres.py").exists():
-            environ = os.environ | {"LOCAL_POSTGRES_DIR": str(self.folder / "postgres")}
-            command = [sys.executable, "local_postgres.py"]
-            self.database_environ = environ
-            result = subprocess.run(
-                command,
-                cwd=self.project.root,
-                env=environ,
-                capture_output=True,
-                encoding="utf-8",
-                check=False,
-            )
+            folder = str(self.folder / "postgres")
+            self.database_environ = os.environ | {"LOCAL_POSTGRES_DIR": folder}
+            result = self.call_here("local_postgres.py")
             if result.returncode != 0:
                 raise CannotCheck(result.stderr.strip())
-            url = "postgres://" + result.stdout.strip().partition("://")[2]
-            self.database_url = (
-                f"{url}?sslmode=disable"  # it has no TLS, unlike the platform's
-            )
+            # It has no TLS, unlike the platform's.
+            address = result.stdout.strip().partition("://")[2]
+            self.database_url = f"postgres://{address}?sslmode=disable"
+
+    def call_here(self, *arguments):
+        """Run Python in the project's own folder, with a database of this run's."""
+        command = [sys.executable, *arguments]
+        return call(command, self.project.root, self.database_environ)
 
     def environ(self, type, port):
         """Return what a process sees on the platform, and nothing else."""
@@ -224,9 +200,9 @@ class Dyno:
             # No socket opens without it.
             environ["SYSTEMROOT"] = os.environ["SYSTEMROOT"]
         for name, entry in self.project.app_env.items():
-            value = entry.get("value") if isinstance(entry, dict) else entry
-            if value or (isinstance(entry, dict) and "generator" in entry):
-                environ[name] = str(value or secrets.token_hex())
+            entry = entry if isinstance(entry, dict) else {"value": entry}
+            if entry.get("value") or "generator" in entry:
+                environ[name] = str(entry.get("value") or secrets.token_hex())
         if self.database_environ:
             environ["DATABASE_URL"] = self.database_url
         return environ
@@ -243,7 +219,7 @@ class Dyno:
             return True
         self.progress(say("releasing"))
         environ = self.environ("release", 0)
-        result = self.call(self.command("release", environ), environ)
+        result = call(self.command("release", environ), self.app, environ)
         if result.returncode != 0:
             return self.found("H972", output=last_lines(result.stderr or result.stdout))
         return True
@@ -258,7 +234,6 @@ class Dyno:
             self.port = probe.getsockname()[1]
         environ = self.environ("web", self.port)
         self.log = self.folder / "web.log"
-        group = {"start_new_session": True} if os.name == "posix" else {}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 self.command("web", environ),
@@ -267,16 +242,14 @@ class Dyno:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                **group,
+                start_new_session=os.name == "posix",
             )
         started = time.monotonic()
         while time.monotonic() - started < BOOT_LIMIT:
             if self.process.poll() is not None:
                 return self.found("H973", reason=self.last_log())
-            with (
-                contextlib.suppress(OSError),
-                socket.create_connection(("127.0.0.1", self.port), 1),
-            ):
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
                 self.figures["boot_seconds"] = round(time.monotonic() - started, 1)
                 return True
             time.sleep(0.1)
@@ -292,15 +265,12 @@ class Dyno:
             self.found("H974", status=status or "–", output=self.last_log())
         self.figures["memory_rest_mb"] = self.memory()
         self.progress(say("loading", requests=REQUESTS))
-        visitors = [
-            threading.Thread(
-                target=lambda: [self.get() for _ in range(REQUESTS // VISITORS)]
-            )
-            for _ in range(VISITORS)
-        ]
-        for visitor in visitors:
-            visitor.start()
-        for visitor in visitors:
+
+        def visit():
+            for _ in range(REQUESTS // VISITORS):
+                self.get()
+
+        for visitor in visitors(visit):
             visitor.join()
         self.figures["memory_load_mb"] = used = self.memory()
         if used and used > MEMORY_LIMIT:
@@ -318,10 +288,8 @@ class Dyno:
         except HTTPError as error:
             return error.code
         except (URLError, OSError) as error:
-            refused = isinstance(
-                getattr(error, "reason", error), ConnectionRefusedError
-            )
-            return 0 if refused else None
+            cause = getattr(error, "reason", error)
+            return 0 if isinstance(cause, ConnectionRefusedError) else None
 
     def memory(self):
         """Return the MB of all processes of web (PSS: what is shared counts once).
@@ -333,12 +301,8 @@ class Dyno:
             with contextlib.suppress(OSError):
                 group = (folder / "stat").read_text().rpartition(")")[2].split()[2]
                 if int(group) == self.process.pid:
-                    for line in (folder / "smaps_rollup").read_text().splitlines():
-                        total += (
-                            int(line.split()[1]) * 1024
-                            if line.startswith("Pss:")
-                            else 0
-                        )
+                    text = (folder / "smaps_rollup").read_text()
+                    total += int(text.partition("\nPss:")[2].split()[0]) * 1024
         return round(total / MB) or None
 
     def stop(self):
@@ -354,9 +318,7 @@ class Dyno:
                 if status is None:
                     return
 
-        visitors = [threading.Thread(target=visit) for _ in range(VISITORS)]
-        for visitor in visitors:
-            visitor.start()
+        running = visitors(visit)
         time.sleep(0.5)
         started = time.monotonic()
         os.killpg(self.process.pid, signal.SIGTERM)
@@ -367,7 +329,7 @@ class Dyno:
             heeded = self.found("H977", seconds=STOP_LIMIT)
             self.end_process()
         self.figures["stop_seconds"] = round(time.monotonic() - started, 1)
-        for visitor in visitors:
+        for visitor in running:
             visitor.join()
         self.figures["cut_off"] = cut_off = answers.count(None)
         if cut_off and heeded:
@@ -387,19 +349,40 @@ class Dyno:
         if target and Path("/proc/self/statm").exists():
             module = target[2].partition(":")[0].removesuffix(".py")
             command = [self.python, "-c", WEIGH_IMPORTS, module]
-            result = self.call(command, self.environ("web", 0))
+            result = call(command, self.app, self.environ("web", 0))
             if result.returncode == 0:
                 heaviest = json.loads(result.stdout.splitlines()[-1])
-                self.figures["imports_mb"] = {
-                    name: round(bytes / MB, 1) for name, bytes in heaviest
-                }
+                sizes = {name: round(bytes / MB, 1) for name, bytes in heaviest}
+                self.figures["imports_mb"] = sizes
+
+
+def call(command, folder, environ):
+    """Run a command to its end; return its CompletedProcess with what it printed."""
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=900,
+        check=False,
+    )
+
+
+def visitors(visit):
+    """Return threads that have begun to call a function, all at once."""
+    threads = [threading.Thread(target=visit) for _ in range(VISITORS)]
+    for thread in threads:
+        thread.start()
+    return threads
 
 
 def size(path):
     """Return the bytes of a file, or of all files below a folder."""
-    return sum(
-        file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file()
-    )
+    files = (path, *path.rglob("*"))
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def last_lines(text, count=3):
@@ -407,27 +390,16 @@ def last_lines(text, count=3):
     return " | ".join(line.strip() for line in text.strip().splitlines()[-count:])
 
 
-def bar(value, limit, width=20):
-    """Return value against its limit as a small bar."""
-    filled = min(width, round(width * value / limit))
-    return "█" * filled + "·" * (width - filled)
-
-
 def text(figures):
-    """Return the figures for people, each against its limit."""
+    """Return the figures for people, each as a small bar against its limit."""
     lines = []
-    for key, limit in (
-        ("slug_mb", SLUG_LIMIT),
-        ("boot_seconds", BOOT_LIMIT),
-        ("memory_rest_mb", MEMORY_LIMIT),
-        ("memory_load_mb", MEMORY_LIMIT),
-        ("stop_seconds", STOP_LIMIT),
-    ):
-        if key in figures:
-            value = figures[key]
-            drawn = bar(value, limit) if value is not None else say("unknown_here")
-            shown = "" if value is None else f"{value} / {limit}"
-            lines.append(f"{say(key):<32} {drawn} {shown}")
+    for key, limit in LIMITS.items():
+        value = figures.get(key)
+        if value is not None:
+            drawn = "█" * min(20, round(20 * value / limit))
+            lines.append(f"{say(key):<32} {drawn:·<20} {value} / {limit}")
+        elif key in figures:
+            lines.append(f"{say(key):<32} {say('unknown_here')} ")
     if "cut_off" in figures:
         lines.append(f"{say('cut_off'):<32} {figures['cut_off']}")
     for key in ("largest_parts_mb", "imports_mb"):

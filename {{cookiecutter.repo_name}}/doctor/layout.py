@@ -4,33 +4,16 @@ import ast
 import os
 import re
 
-from doctor import check
+from doctor import FACTS, check
 from doctor.project import modules
 
-NEEDED = (
-    "Procfile",
-    "requirements.txt",
-    ".python-version",
-    "main.py",
-    "app.json",
-    ".slugignore",
-)
-# Heroku tries these languages before Python.
-OTHER_LANGUAGES = {
-    "package.json": "Node.js",
-    "Gemfile": "Ruby",
-    "project.clj": "Clojure",
-}
-
-
-def on_the_platform():
-    """Heroku's own CI runs the project's tests, this one included, on files without git."""
-    return "CI" in os.environ or "DYNO" in os.environ
+LAYOUT = FACTS["layout"]
 
 
 @check("H101", step=6)
 def no_commit(project):
-    if not project.in_git and not on_the_platform():
+    # Heroku's own CI runs the project's tests, this one too, on files without git.
+    if not project.in_git and not {"CI", "DYNO"} & set(os.environ):
         yield "", 0, {}
 
 
@@ -38,7 +21,7 @@ def no_commit(project):
 def app_in_a_subfolder(project):
     if project.above:
         yield project.above, 0, {"folder": project.above.rstrip("/")}
-    elif not any("." in name or name == "Procfile" for name in visible(project)):
+    elif not any(looks_like_an_app(name) for name in project.in_root()):
         for path in sorted(project.sizes):
             folder, _, name = path.rpartition("/")
             if name in ("Procfile", "requirements.txt", "main.py", "app.py"):
@@ -46,43 +29,32 @@ def app_in_a_subfolder(project):
                 return
 
 
-def visible(project):
-    """Return what the root holds that could be an app's."""
-    aside = {"README.md", "LICENSE", "README.txt", "README.rst", "LICENSE.txt"}
-    return {name for name in project.in_root() if name not in aside and name[0] != "."}
+def looks_like_an_app(name):
+    aside = re.match(r"\.|(README|LICENSE)(\.\w+)?$", name)
+    return not aside and ("." in name or name == "Procfile")
 
 
 @check("H103", step=1)
 def file_not_pushed(project):
     if project.in_git and not project.above:
-        imported = {f"{name}.py" for name in imported_names(project)}
-        for name in [*NEEDED, *sorted(imported - set(NEEDED))]:
+        nodes = project.nodes(ast.Import, ast.ImportFrom)
+        imported = {f"{name}.py" for _, node in nodes for name in modules(node)}
+        for name in dict.fromkeys([*LAYOUT["needed"], *sorted(imported)]):
             if name not in project and project.in_folder(name):
                 yield name, 0, {"name": name}
 
 
-def imported_names(project):
-    """Return the first names of all modules that the app's code imports."""
-    nodes = project.nodes(ast.Import, ast.ImportFrom)
-    return {name for _, node in nodes for name in modules(node)}
-
-
 @check("H104", step=1)
 def folder_in_other_letters(project):
-    folders = {path.rpartition("/")[0] for path in project.sizes}
-    for folder in sorted(folders):
+    for folder in sorted({path.rpartition("/")[0] for path in project.sizes}):
         name = folder.rpartition("/")[2]
-        if name != name.lower() and name.lower() in (
-            "templates",
-            "static",
-            "migrations",
-        ):
+        if name != name.lower() and name.lower() in LAYOUT["folders"]:
             yield folder, 0, {"name": name, "right": name.lower()}
 
 
 @check("H105", step=1)
 def another_language(project):
-    for name, language in OTHER_LANGUAGES.items():
+    for name, language in LAYOUT["languages"].items():
         if name in project:
             yield name, 0, {"name": name, "language": language}
 

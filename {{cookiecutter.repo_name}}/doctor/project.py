@@ -10,11 +10,12 @@ from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
 
+from doctor import FACTS
+
 MAX_BYTES = 1_000_000  # larger files are listed, but not read
 NOT_PUSHED = {".git", ".venv", "venv", "instance", "__pycache__", "node_modules"}
 # Code in these folders does not run in the web process.
 NOT_THE_APP = ("doctor/", "test/", "tests/", "migrations/")
-LOCK_FILES = ("Pipfile.lock", "poetry.lock", "uv.lock")
 
 
 class CannotCheck(Exception):
@@ -44,15 +45,9 @@ class Project:
         # git's own variables may name another repository.
         environ = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
         command = ["git", "-c", f"safe.directory={self.root}", *arguments]
+        options = {"cwd": self.root, "env": environ, "capture_output": True}
         try:
-            result = subprocess.run(
-                command,
-                cwd=self.root,
-                env=environ,
-                input=given,
-                capture_output=True,
-                check=False,
-            )
+            result = subprocess.run(command, input=given, check=False, **options)
         except OSError:
             return None
         return result.stdout if result.returncode == 0 else None
@@ -60,9 +55,8 @@ class Project:
     def _read_commit(self):
         self.above = self._git("rev-parse", "--show-prefix").decode().strip()
         hashes = {}
-        for entry in self._git("ls-tree", "-r", "-z", "--long", "HEAD").split(b"\0")[
-            :-1
-        ]:
+        listing = self._git("ls-tree", "-r", "-z", "--long", "HEAD")
+        for entry in listing.split(b"\0")[:-1]:
             facts, _, path = entry.partition(b"\t")
             mode, kind, hash, size = facts.split()
             if kind == b"blob":
@@ -71,9 +65,8 @@ class Project:
                 if int(size) <= MAX_BYTES and mode != b"120000":  # a symbolic link
                     hashes[path] = hash
         # One git for all files: starting it 200 times would take seconds.
-        answer = self._git(
-            "cat-file", "--batch", given=b"\n".join(hashes.values()) + b"\n"
-        )
+        wanted = b"".join(hash + b"\n" for hash in hashes.values())
+        answer = self._git("cat-file", "--batch", given=wanted)
         if answer is None:
             raise CannotCheck("git cat-file")
         position = 0
@@ -82,14 +75,11 @@ class Project:
             size = int(answer[position:end].split()[2])
             self.contents[path] = answer[end + 1 : end + 1 + size]
             position = end + 1 + size + 1
-        status = self._git(
-            "status", "--porcelain", "-z", "--untracked-files=all", "--", "."
-        )
-        self.unpushed = [
-            entry[3:].decode("utf-8", "replace").removeprefix(self.above)
-            for entry in (status or b"").split(b"\0")
-            if entry[2:3] == b" "
-        ]
+        status = self._git("status", "--porcelain", "-z", "--untracked-files=all", ".")
+        for entry in (status or b"").split(b"\0"):
+            if entry[2:3] == b" ":
+                path = entry[3:].decode("utf-8", "replace")
+                self.unpushed.append(path.removeprefix(self.above))
 
     def _read_folder(self):
         for folder, folders, files in os.walk(self.root):
@@ -150,9 +140,8 @@ class Project:
     @cached_property
     def app_trees(self):
         """Return the same of the code that runs on the dyno."""
-        return {
-            p: tree for p, tree in self.trees.items() if not p.startswith(NOT_THE_APP)
-        }
+        trees = self.trees.items()
+        return {path: tree for path, tree in trees if not path.startswith(NOT_THE_APP)}
 
     @cached_property
     def _nodes(self):
@@ -177,7 +166,7 @@ class Project:
     def calls(self, *names):
         """Yield (path, node) of the app's calls whose last name is one of these."""
         for path, node in self.nodes(ast.Call):
-            if getattr(node.func, "attr", getattr(node.func, "id", "")) in names:
+            if last_name(node.func) in names:
                 yield path, node
 
     @cached_property
@@ -199,10 +188,9 @@ class Project:
     def json(self):
         """Return app.json as a dict, empty where it is missing or is none."""
         try:
-            value = json.loads(self.text("app.json"))
+            return as_dict(json.loads(self.text("app.json")))
         except (ValueError, RecursionError):
             return {}
-        return value if isinstance(value, dict) else {}
 
     def app_json_line(self, key):
         """Return the number of the line of app.json that names a key or a value, or 0."""
@@ -212,8 +200,7 @@ class Project:
     @cached_property
     def app_env(self):
         """Return the config vars of app.json: {name: what it says of it}."""
-        env = self.json.get("env", {})
-        return env if isinstance(env, dict) else {}
+        return as_dict(self.json.get("env"))
 
     @cached_property
     def requirements(self):
@@ -223,7 +210,7 @@ class Project:
         """
         found = {}
         self._read_requirements("requirements.txt", found)
-        for file in LOCK_FILES:
+        for file in FACTS["packages"]["lists"][1:]:
             for name in filter(None, map(str, self._locked(file))):
                 found.setdefault(normal(name), (file, 0, name))
         return found
@@ -253,6 +240,21 @@ class Project:
             return [package["name"] for package in packages]
         except (ValueError, AttributeError, KeyError, TypeError):
             return []  # what is wrong with such a file is for its own tool to say
+
+
+def as_dict(value):
+    return value if isinstance(value, dict) else {}
+
+
+def last_name(node):
+    """Return the name at the end of an expression: "c" for a.b.c, "" for other things."""
+    return getattr(node, "attr", getattr(node, "id", ""))
+
+
+def strings(tree):
+    """Return all texts in a syntax tree."""
+    values = (getattr(node, "value", None) for node in ast.walk(tree))
+    return [value for value in values if isinstance(value, str)]
 
 
 def modules(node):

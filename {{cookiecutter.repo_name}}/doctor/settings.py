@@ -4,49 +4,17 @@ import ast
 import json
 import re
 
-from doctor import check
+from doctor import FACTS, check
 from doctor.packages import available
+from doctor.project import as_dict, last_name, strings
 from doctor.startup import web, words
 
-# What the platform or a tool sets or reads by itself; no code needs to name it.
-KNOWN = re.compile(
-    r"(FLASK|GUNICORN|PYTHON|PIP|PG|GRANIAN|SENTRY|WEB_CONCURRENCY|PORT$|DYNO$|CI$|DATABASE_URL$|HEROKU_|HOME$|PATH$|TZ$)"
-)
-HARMLESS = re.compile(
-    r"(password|passwd|pass|secret|user|name|host|changeme|example|localhost|127\.0\.0\.1|dev|test|x+|\.+|<.*>|\$.*|\{.*|%.*)",
-    re.IGNORECASE,
-)
-SECRETS = {
-    "postgres": re.compile(
-        r"postgres(?:ql)?(?:\+\w+)?://[^:/\s\"']+:([^@\s\"']+)@([^:/\s\"']+)"
-    ),
-    "AWS": re.compile(r"\b(AKIA[0-9A-Z]{16})\b()"),
-    "GitHub": re.compile(r"\b(gh[pousr]_[A-Za-z0-9]{36,})\b()"),
-    "Telegram": re.compile(r"\b(\d{8,10}:AA[A-Za-z0-9_-]{33})\b()"),
-    "private key": re.compile(r"-----BEGIN [A-Z ]*(PRIVATE KEY)-----()"),
-    "SECRET_KEY": re.compile(r"SECRET_KEY['\"]?\]?\s*[=:]\s*['\"]([^'\"]{8,})['\"]()"),
-}
-DEAD_PLANS = re.compile(
-    r"heroku-postgresql:(hobby-dev|hobby-basic|mini|basic|dev)$|heroku-redis:hobby-dev$"
-)
-DEAD_STACKS = {"cedar", "cedar-14", "heroku-16", "heroku-18", "heroku-20"}
-DEAD_SIZES = {"free", "hobby"}
-SHAPES = {
-    **dict.fromkeys(
-        (
-            "name",
-            "description",
-            "repository",
-            "stack",
-            "website",
-            "logo",
-            "success_url",
-        ),
-        str,
-    ),
-    **dict.fromkeys(("env", "formation", "scripts", "environments"), dict),
-    **dict.fromkeys(("addons", "buildpacks", "keywords"), list),
-}
+APP_JSON = FACTS["app_json"]
+KNOWN = re.compile(FACTS["config_vars"]["known"])
+HARMLESS = re.compile(FACTS["config_vars"]["harmless"])
+SECRETS = {kind: re.compile(pattern) for kind, pattern in FACTS["secrets"].items()}
+# What JSON's types are here, and how they look.
+SHAPES = {"texts": (str, '"…"'), "objects": (dict, "{…}"), "lists": (list, "[…]")}
 
 
 @check("H601", step=9)
@@ -58,42 +26,29 @@ def env_file_pushed(project):
 
 @check("H602", step=9)
 def secret_in_file(project):
+    aside = re.compile(r"(test|tests|doctor)/.*|(.*/)?\.env(\.(?!example)\w+)?")
     for path in sorted(project.contents):
-        if (
-            path.startswith(("test/", "tests/", "doctor/"))
-            or re.fullmatch(r"(.*/)?\.env(\.\w+)?", path)
-            and "example" not in path
-        ):
-            continue
-        for number, line in project.lines(path):
+        for number, line in () if aside.fullmatch(path) else project.lines(path):
             for kind, pattern in SECRETS.items():
                 match = pattern.search(line)
-                if (
-                    match
-                    and not HARMLESS.fullmatch(match[1])
-                    and not HARMLESS.fullmatch(match[2] or "-")
-                ):
+                if match and not any(map(HARMLESS.fullmatch, match.groups())):
                     yield path, number, {"kind": kind}
 
 
 def environment_reads(project):
     """Yield (path, node, name) of all places where code reads a config var by its name."""
-    for path, node in project.nodes(ast.Subscript, ast.Call):
-        key = None
-        if isinstance(node, ast.Call) and node.args:
-            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            owner = getattr(node.func, "value", None)
-            if called == "getenv" or (called == "get" and named_environ(owner)):
-                key = node.args[0]
-        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
-            key = node.slice if named_environ(node.value) else None
+    reads = [
+        (path, node, node.slice)
+        for path, node in project.nodes(ast.Subscript)
+        if isinstance(node.ctx, ast.Load) and "environ" in last_name(node.value)
+    ]
+    for path, node in project.calls("get", "getenv"):
+        owner = "environ" in last_name(getattr(node.func, "value", None))
+        if node.args and (owner or last_name(node.func) == "getenv"):
+            reads.append((path, node, node.args[0]))
+    for path, node, key in reads:
         if isinstance(key, ast.Constant) and isinstance(key.value, str):
             yield path, node, key.value
-
-
-def named_environ(node):
-    """Tell whether an expression is os.environ, or a variable called like it."""
-    return "environ" in getattr(node, "attr", getattr(node, "id", ""))
 
 
 def names_listed(project):
@@ -111,11 +66,8 @@ def names_listed(project):
 def variable_nobody_reads(project):
     commands = " ".join(command for _, command in project.procfile.values())
     for name, (file, line) in names_listed(project).items():
-        if (
-            not KNOWN.match(name)
-            and name not in project.constants
-            and f"${name}" not in commands
-        ):
+        read = name in project.constants or f"${name}" in commands
+        if not read and not KNOWN.match(name):
             yield file, line, {"name": name}
 
 
@@ -157,83 +109,56 @@ def app_json_no_json(project):
 
 @check("H702", step=7)
 def app_json_shape(project):
-    forms = {str: '"…"', dict: "{…}", list: "[…]"}
-    for key, shape in SHAPES.items():
-        if key in project.json and not isinstance(project.json[key], shape):
-            yield (
-                "app.json",
-                project.app_json_line(key),
-                {"key": key, "right": forms[shape]},
-            )
+    wrong = {
+        key: right
+        for kind, (shape, right) in SHAPES.items()
+        for key in APP_JSON[kind]
+        if key in project.json and not isinstance(project.json[key], shape)
+    }
     for type, value in as_dict(project.json.get("formation")).items():
         if not isinstance(value, dict):
-            details = {"key": f"formation.{type}", "right": forms[dict]}
-            yield "app.json", project.app_json_line(type), details
+            wrong[f"formation.{type}"] = "{…}"
+    for key, right in wrong.items():
+        line = project.app_json_line(key.removeprefix("formation."))
+        yield "app.json", line, {"key": key, "right": right}
 
 
 @check("H703", step=7)
 def plan_that_is_gone(project):
-    addons = project.json.get("addons")
-    plans = [as_dict(addon).get("plan", addon) for addon in as_list(addons)]
-    gone = [plan for plan in map(str, plans) if DEAD_PLANS.match(plan)]
-    stack = str(project.json.get("stack"))
-    gone += [stack] if stack in DEAD_STACKS else []
+    addons, stack = project.json.get("addons"), str(project.json.get("stack"))
+    addons = addons if isinstance(addons, list) else []
+    plans = [str(as_dict(addon).get("plan", addon)) for addon in addons]
     types = as_dict(project.json.get("formation")).values()
     sizes = [str(as_dict(value).get("size")) for value in types]
-    gone += [size for size in sizes if size.lower() in DEAD_SIZES]
+    gone = [plan for plan in plans if re.match(APP_JSON["gone"], plan)]
+    gone += {stack}.intersection(APP_JSON["stacks"])
+    gone += [size for size in sizes if size.lower() in APP_JSON["sizes"]]
     for name in gone:
         yield "app.json", project.app_json_line(name), {"name": name}
 
 
-def as_dict(value):
-    return value if isinstance(value, dict) else {}
-
-
-def as_list(value):
-    return value if isinstance(value, list) else []
-
-
 @check("H704", step=4)
 def name_too_long(project):
-    name = project.json.get("name", "")
+    name = project.json.get("name")
     if isinstance(name, str) and len(name) > 30:
-        yield (
-            "app.json",
-            project.app_json_line("name"),
-            {"name": name, "length": len(name)},
-        )
+        details = {"name": name, "length": len(name)}
+        yield "app.json", project.app_json_line("name"), details
 
 
 @check("H705", step=9, level="warning")
 def variable_without_value(project):
     for name, entry in project.app_env.items():
-        if (
-            isinstance(entry, dict)
-            and entry.get("required", True)
-            and not entry.get("value")
-            and "generator" not in entry
-        ):
+        required = isinstance(entry, dict) and entry.get("required", True)
+        if required and not entry.get("value") and "generator" not in entry:
             yield "app.json", project.app_json_line(name), {"name": name}
 
 
 def needed(project):
     """Return the pushed files that the platform reads or the web process cannot do without."""
-    found = {
-        "Procfile",
-        "requirements.txt",
-        "Pipfile.lock",
-        "poetry.lock",
-        "uv.lock",
-        ".python-version",
-        "runtime.txt",
-    }
-    found |= set(project.app_trees)
-    found |= {
-        path
-        for path in project.sizes
-        if re.match(r"(.*/)?(templates|static|migrations)/", path)
-    }
-    return found & set(project.sizes)
+    files = {"Procfile", ".python-version", "runtime.txt"}
+    files |= {*FACTS["packages"]["lists"], *project.app_trees}
+    folders = re.compile(rf"(.*/)?({'|'.join(FACTS['layout']['folders'])})/")
+    return {path for path in project.sizes if path in files or folders.match(path)}
 
 
 def hits(pattern, paths):
@@ -286,22 +211,12 @@ def data_on_the_dyno(project):
             yield path, node.lineno, {"what": code[:60]}
 
 
-def numbers(project, *names):
+def numbers(project, names):
     """Return {name: int} of the arguments, keys and variables with these names."""
-    found = {}
-    for _, node in project.nodes(ast.keyword, ast.Dict, ast.Assign):
-        if isinstance(node, ast.keyword):
-            pairs = [(node.arg, node.value)]
-        elif isinstance(node, ast.Dict):
-            keys = [getattr(key, "value", None) for key in node.keys]
-            pairs = list(zip(keys, node.values, strict=True))
-        else:
-            pairs = [(getattr(node.targets[0], "id", None), node.value)]
-        for name, value in pairs:
-            number = getattr(value, "value", None)
-            if name in names and isinstance(number, int):
-                found[name] = number
-    return found
+    pattern = rf"\b({'|'.join(names)})\b[\"']?\s*[:=]\s*(\d+)\s*(?=[,)}}#]|$)"
+    texts = [project.text(path) for path in project.app_trees]
+    found = [pair for text in texts for pair in re.findall(pattern, text, re.MULTILINE)]
+    return {name: int(number) for name, number in found}
 
 
 @check("H902", step=7)
@@ -315,7 +230,7 @@ def too_many_connections(project):
     if words(command)[:1] != ["gunicorn"] or not uses:
         return
     known = {"workers": 2, "threads": 1, "pool_size": 5, "max_overflow": 10}
-    known |= numbers(project, *known)
+    known |= numbers(project, known)
     for name, option in (("workers", "--workers|-w"), ("threads", "--threads")):
         if match := re.search(rf"(?:{option})[ =]?\s*(\d+)", command):
             known[name] = int(match[1])
@@ -332,19 +247,13 @@ def revisions(project):
     """Return {path: (revision, the revisions before it)} of the migrations."""
     found = {}
     for path, tree in project.trees.items():
-        values = {"down_revision": []}
+        values = {}
         for node in tree.body if "versions/" in path else ():
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                parts = [
-                    part
-                    for part in ast.walk(node.value)
-                    if isinstance(part, ast.Constant)
-                ]
-                values[node.targets[0].id] = [
-                    part.value for part in parts if part.value
-                ]
+            if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value:
+                target = getattr(node, "target", None) or node.targets[0]
+                values[last_name(target)] = strings(node.value)
         if values.get("revision"):
-            found[path] = (str(values["revision"][0]), values["down_revision"])
+            found[path] = (values["revision"][0], values.get("down_revision", []))
     return found
 
 
@@ -353,16 +262,11 @@ def table_without_migration(project):
     if not revisions(project) and "flask-migrate" not in project.requirements:
         return  # the tables are made in another way
     migrations = [tree for path, tree in project.trees.items() if "versions/" in path]
-    written = {
-        node.value
-        for tree in migrations
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant)
-    }
+    written = {text for tree in migrations for text in strings(tree)}
     for path, node in project.nodes(ast.Assign):
-        name = getattr(node.targets[0], "id", "")
         table = getattr(node.value, "value", None)
-        if name == "__tablename__" and isinstance(table, str) and table not in written:
+        named = last_name(node.targets[0]) == "__tablename__" and isinstance(table, str)
+        if named and table not in written:
             yield path, node.lineno, {"table": table}
 
 
@@ -370,10 +274,6 @@ def table_without_migration(project):
 def two_heads(project):
     found = revisions(project)
     before = {name for _, down in found.values() for name in down}
-    heads = {
-        path: revision
-        for path, (revision, _) in found.items()
-        if revision not in before
-    }
+    heads = {name: path for path, (name, _) in found.items() if name not in before}
     if len(heads) > 1:
-        yield max(heads), 0, {"heads": ", ".join(sorted(heads.values()))}
+        yield max(heads.values()), 0, {"heads": ", ".join(sorted(heads))}

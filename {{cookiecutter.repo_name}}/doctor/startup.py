@@ -4,33 +4,21 @@ import ast
 import re
 import shlex
 
-from doctor import check
+from doctor import FACTS, check
 from doctor.packages import available
-from doctor.project import plain_utf8, utf16
+from doctor.project import last_name, plain_utf8, utf16
 
-SERVERS = (
-    "gunicorn",
-    "granian",
-    "waitress",
-    "waitress-serve",
-    "uwsgi",
-    "uvicorn",
-    "hypercorn",
-)
-# Other programs of a Procfile, and the package each comes from.
-PROGRAMS = {"flask": "flask", "alembic": "alembic", "celery": "celery", "rq": "rq"}
+SERVERS = FACTS["programs"]["servers"]
+PYTHON = ("python", "python3")
 
 
 @check("H401", step=10)
 def no_procfile(project):
-    if "Procfile" not in project and not project.above and not in_folder_only(project):
+    # One that is there but not pushed is for H103 to tell.
+    not_pushed = project.in_git and project.in_folder("Procfile")
+    if "Procfile" not in project and not project.above and not not_pushed:
         nearly = [n for n in project.in_root() if n.lower().startswith("procfile")]
         yield "".join(nearly[:1]), 0, {"name": "".join(nearly[:1]) or "–"}
-
-
-def in_folder_only(project):
-    """A Procfile that is there but not pushed is for H103 to tell."""
-    return project.in_git and project.in_folder("Procfile")
 
 
 @check("H402", step=10)
@@ -53,11 +41,8 @@ def no_space_after_colon(project):
 
 @check("H404", step=10)
 def no_web_process(project):
-    if (
-        readable(project)
-        and "web" not in project.procfile
-        and not list(no_space_after_colon(project))
-    ):
+    unspaced = list(no_space_after_colon(project))
+    if readable(project) and "web" not in project.procfile and not unspaced:
         yield "Procfile", 0, {"types": ", ".join(project.procfile) or "(none)"}
 
 
@@ -87,16 +72,12 @@ def words(command):
 
 def run_call(project, command):
     """Return (path, node) of the app.run() that `python FILE` in a command leads to, or None."""
-    found = words(command)
-    if len(found) > 1 and found[0] in ("python", "python3"):
-        calls = [call for call in project.calls("run") if call[0] == found[1]]
-        for path, node in calls:
-            owner = getattr(getattr(node.func, "value", None), "id", "")
-            names = {getattr(getattr(node.func, "value", None), "func", None)}
-            if owner in ("app", "application") or any(
-                isinstance(name, ast.Name) for name in names
-            ):
-                return path, node
+    program, file = [*words(command), "", ""][:2]
+    for path, node in project.calls("run") if program in PYTHON else ():
+        owner = getattr(node.func, "value", None)  # app, or a factory's call
+        factory = isinstance(getattr(owner, "func", None), ast.Name)
+        if path == file and (factory or last_name(owner) in ("app", "application")):
+            return path, node
     return None
 
 
@@ -104,11 +85,8 @@ def run_call(project, command):
 def development_server(project):
     line, command = web(project)
     found = words(command)
-    if (
-        found[:1] == ["flask"]
-        or found[:3] == ["python", "-m", "flask"]
-        or run_call(project, command)
-    ):
+    flask = found[:1] == ["flask"] or found[:3] == ["python", "-m", "flask"]
+    if flask or run_call(project, command):
         yield "Procfile", line, {"command": " ".join(found[:2])}
 
 
@@ -117,35 +95,24 @@ def port_of_its_own(project):
     """The router sends requests to $PORT, on all addresses."""
     line, command = web(project)
     found = words(command)
-    text = " ".join(found)
-    port = re.search(
-        r"(?:--port|-p|--listen|--bind|-b)[ =]?\s*\S*?(?<![\d.])(\d{2,5})\b", text
-    )
-    local = re.search(r"127\.0\.0\.1|localhost", text)
-    if port or local:
-        yield "Procfile", line, {"what": (port or local)[0]}
+    option = r"(?:--port|-p|--listen|--bind|-b)[ =]?\s*\S*?(?<![\d.])(\d{2,5})\b"
+    fixed = re.search(f"{option}|127\\.0\\.0\\.1|localhost", " ".join(found))
+    if fixed:
+        yield "Procfile", line, {"what": fixed[0]}
     elif "run" in found and "flask" in found[:3]:
-        for option, names in (
-            ("-h 0.0.0.0", ("-h", "--host")),
-            ("-p $PORT", ("-p", "--port")),
-        ):
-            if not any(word.startswith(names) for word in found):
-                yield "Procfile", line, {"what": option}
-                return
+        if not any(word.startswith(("-h", "--host")) for word in found):
+            yield "Procfile", line, {"what": "-h 0.0.0.0"}
+        elif not any(word.startswith(("-p", "--port")) for word in found):
+            yield "Procfile", line, {"what": "-p $PORT"}
     elif found[:1] == ["waitress-serve"] and "$PORT" not in command:
         yield "Procfile", line, {"what": "--port=$PORT"}
     elif call := run_call(project, command):
         path, node = call
-        keywords = {word.arg: ast.unparse(word.value) for word in node.keywords}
-        if (
-            "0.0.0.0" not in keywords.get("host", "")
-            or keywords.get("port", "5000").isdecimal()
-        ):
-            yield (
-                path,
-                node.lineno,
-                {"what": 'host="0.0.0.0", port=int(os.environ["PORT"])'},
-            )
+        given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+        own_port = given.get("port", "5000").isdecimal()
+        if own_port or "0.0.0.0" not in given.get("host", ""):
+            right = 'host="0.0.0.0", port=int(os.environ["PORT"])'
+            yield path, node.lineno, {"what": right}
 
 
 @check("H206", step=10)
@@ -162,62 +129,53 @@ def server_not_installed(project):
 def program_not_installed(project):
     for type, (line, command) in project.procfile.items():
         program = "".join(words(command)[:1])
-        package = PROGRAMS.get(program) or (
-            program if program in SERVERS and type != "web" else None
-        )
-        if package and project.requirements and package not in available(project):
+        package = program.removesuffix("-serve")
+        known = program in FACTS["programs"]["others"]
+        known |= program in SERVERS and type != "web"
+        if known and project.requirements and package not in available(project):
             yield "Procfile", line, {"program": program, "package": package}
 
 
 @check("H409", step=10)
 def command_needs_what_is_not_there(project):
     for line, command in project.procfile.values():
-        found = words(command)
-        if found[:2] == ["flask", "db"]:
-            if "flask-migrate" not in project.requirements and project.requirements:
-                yield "Procfile", line, {"missing": "flask-migrate (requirements.txt)"}
-            elif not any(path.startswith("migrations/") for path in project.sizes):
-                yield "Procfile", line, {"missing": "migrations/"}
-        elif found[:1] == ["alembic"] and "alembic.ini" not in project:
-            yield "Procfile", line, {"missing": "alembic.ini"}
-        elif (
-            found[:1] in (["python"], ["python3"])
-            and found[1:2]
-            and found[1].endswith(".py")
-        ):
-            if found[1].removeprefix("./") not in project:
-                yield "Procfile", line, {"missing": found[1]}
-        elif (
-            found[:1] in (["bash"], ["sh"])
-            and found[1:2]
-            and found[1].endswith(".sh")
-            and found[1] not in project
-        ):
-            yield "Procfile", line, {"missing": found[1]}
+        if missing := missing_file(project, words(command)):
+            yield "Procfile", line, {"missing": missing}
+
+
+def missing_file(project, found):
+    """Return what a command needs and the project lacks, "" where nothing is known of it."""
+    program, file = [*found, "", ""][:2]
+    if (program, file) == ("flask", "db"):
+        if project.requirements and "flask-migrate" not in project.requirements:
+            return "flask-migrate (requirements.txt)"
+        there = any(path.startswith("migrations/") for path in project.sizes)
+        return "" if there else "migrations/"
+    if program == "alembic":
+        file = "alembic.ini"
+    elif program not in (*PYTHON, "bash", "sh") or not file.endswith((".py", ".sh")):
+        return ""
+    return "" if file.removeprefix("./") in project else file
 
 
 def targets(project):
     """Yield (file, line, "module:name") of all places that say where the app is."""
-    value = project.app_env.get("FLASK_APP", {})
-    value = value.get("value", "") if isinstance(value, dict) else value
+    value = project.app_env.get("FLASK_APP")
+    value = value.get("value") if isinstance(value, dict) else value
     if value:
         yield "app.json", project.app_json_line("FLASK_APP"), str(value)
     for file in (".flaskenv", ".env.example"):
         for number, line in project.lines(file):
             if match := re.match(r"\s*(?:export\s+)?FLASK_APP\s*=\s*(.+)", line):
                 yield file, number, match[1].strip().strip("\"'")
+    option = re.compile(r"(?:\bFLASK_APP=|--app[ =])[\"']?([\w./]+(?::\w+)?)")
     for line, command in project.procfile.values():
-        found = words(command)
-        if match := re.search(
-            r"(?:\bFLASK_APP=|--app[ =])[\"']?([\w./]+(?::\w+)?)", command
-        ):
+        program, *arguments = words(command) or [""]
+        if match := option.search(command):
             yield "Procfile", line, match[1]
-        if found[:1] and found[0] in SERVERS:
-            for word in found[1:]:
-                if re.fullmatch(r"[\w.]+:\w+(\(.*\))?", word) and not re.match(
-                    r"[\d.]+:", word
-                ):
-                    yield "Procfile", line, word
+        for word in arguments if program in SERVERS else ():
+            if re.fullmatch(r"(?![\d.]+:)[\w.]+:\w+(\(.*\))?", word):
+                yield "Procfile", line, word
 
 
 @check("H501", step=9)
@@ -225,17 +183,12 @@ def no_such_app(project):
     for file, line, target in targets(project):
         module, _, name = target.partition(":")
         path = module.removesuffix(".py").replace(".", "/")
-        found = next(
-            (p for p in (f"{path}.py", f"{path}/__init__.py") if p in project), None
-        )
-        if found is None:
+        nearby = [p for p in (f"{path}.py", f"{path}/__init__.py") if p in project]
+        tree = project.trees.get(nearby[0]) if nearby else None
+        if not nearby:
             yield file, line, {"target": target, "missing": f"{path}.py"}
-        elif (
-            name
-            and found in project.trees
-            and not defines(project.trees[found], name.partition("(")[0])
-        ):
-            yield file, line, {"target": target, "missing": f"{name} ({found})"}
+        elif name and tree and not defines(tree, name.partition("(")[0]):
+            yield file, line, {"target": target, "missing": f"{name} ({nearby[0]})"}
 
 
 def defines(tree, name):
