@@ -35,7 +35,7 @@ GZIP = (
 )
 SLOW_QUERY = ("views.py", r'text\("SELECT 1"\)', 'text("SELECT pg_sleep(0.05)")')
 TRANSACTION = ("database.py", r"if not db.session\(\).in_transaction\(\)", "if False")
-NO_FORK = ("serve.py", r"^    if workers > 1:$", "    if False:")
+NO_FORK = ("serve.py", r"^    if workers > 1 and .*:$", "    if False:")
 EAGER = ("database.py", r"^import config$", "import flask_migrate\n\nimport config")
 
 
