@@ -652,7 +652,8 @@ def main():
     before, _, rest = readme.read_text(encoding="utf-8").partition(start)
     body = (
         f"{bench.table()}\n\n{bench.figures['machine']}\n\n![Requests per second](docs/bench.png)\n\n"
-        f"```text\n{text}\n```\n\n{bench.choices_table()}\n"
+        f"```text\n{text}\n```\n\nWhat the project does, beside what it could have done; from the same run:\n\n"
+        f"{bench.choices_table()}\n"
     )
     readme.write_text(before + start + body + end + rest.partition(end)[2], encoding="utf-8")
 

@@ -157,7 +157,7 @@ def ssl_mode(environ, on_dyno):
 def worker_count(environ):
     """Return how many web processes to start; Heroku sets WEB_CONCURRENCY.
 
-    On two cores a second process doubles the pages per second for 40 MB of memory; a
+    On two cores a second process doubles the pages per second for 20 MB of memory; a
     third adds little but its memory.
     """
     value = environ.get("WEB_CONCURRENCY") or "1"

@@ -51,15 +51,6 @@ def end_session(error):
         db.session().invalidate()
 
 
-def read_only():
-    """Let this request read without a transaction, as there is nothing to take back.
-
-    BEGIN and ROLLBACK are two of the four trips to the database that a page takes.
-    """
-    if not db.session().in_transaction():
-        db.session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
-
-
 def add_migrations(app):
     """Give the app the commands `flask db …`."""
     # Imported here, as the web process never needs it: 9 MB of memory.
