@@ -49,6 +49,7 @@ PROFILE = """
 import json, logging, time, main, views
 from database import db
 from flask import render_template
+from flask_wtf.csrf import generate_csrf
 from models import Note
 app = main.init_app()
 logging.disable(logging.CRITICAL)
@@ -58,6 +59,15 @@ query = db.select(Note).order_by(Note.id.desc()).limit(21)
 def ask():
     db.session.scalars(query).all()
     db.session.close()
+
+def nothing():
+    with app.test_request_context("/"):
+        pass
+
+def token():
+    with app.test_request_context("/"):
+        views.NoteForm()
+        generate_csrf()
 
 def best(function, times=60):
     function()
@@ -73,6 +83,7 @@ with app.test_request_context("/"):
     notes = db.session.scalars(query).all()[:20]
     names = dict(form=views.NoteForm(), max_length=1000, notes=notes, words="", before=None, next_before=5)
     figures = {"HTML": best(lambda: render_template("notes.html", **names)), "database": best(ask)}
+figures["form and its token"] = best(token) - best(nothing)
 figures["Flask alone (a 404)"] = best(lambda: visitor.get("/nope"))
 figures["all"] = best(lambda: visitor.get("/"))
 print(json.dumps(figures))
@@ -415,12 +426,11 @@ class Bench:
             parts = []
             for name, command in SERVERS.items():
                 with self.server(command, **two if name == "serve.py" else {}) as (port, pid):
-                    rounds = 3 if name == "serve.py" else 1
                     if name not in calm:
                         wrk(port, "/", seconds=1, connections=8)
-                        calm[name] = median([wrk(port, "/", seconds=2, connections=8)["p99"] for _ in range(rounds)])
+                        calm[name] = median([wrk(port, "/", seconds=1, connections=8)["p99"] for _ in range(ROUNDS)])
                     with slow_visitors(kind, count, port):
-                        results = [wrk(port, "/", seconds=2, connections=8) for _ in range(rounds)]
+                        results = [wrk(port, "/", seconds=1, connections=8) for _ in range(ROUNDS)]
                         used = memory(pid)
                 p99 = median([result["p99"] for result in results])
                 lost = sum(result["failed"] for result in results)
@@ -477,7 +487,7 @@ class Bench:
         watcher = threading.Thread(target=watch)
         watcher.start()
         times, firsts = [], []
-        for _ in range(3):
+        for _ in range(ROUNDS):
             first, total, lines = read_csv(port)
             assert lines == 1_000_001, lines
             firsts.append(first)
