@@ -15,7 +15,7 @@ DESCRIPTION = {{ cookiecutter.__description_python }}
 # The smallest Heroku Postgres plan allows 20 connections. The web processes together
 # use at most 15: the rest is for `heroku run` and for the overlap of two deploys.
 # Fewer make visitors wait for each other: of pages whose query takes 50 ms, 15
-# connections answer 260 in a second, 5 answer 90.
+# connections answer 250 in a second, 5 answer 90.
 MAX_CONNECTIONS = 15
 # Requests that one web process works on at the same time. A visitor with a slow phone
 # holds a thread without using it: 64 of them would block 8 threads for everybody, and
