@@ -24,6 +24,8 @@ def init_app(app):
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     # The development server would write its own line for every request as well.
     logging.getLogger("werkzeug").addFilter(is_no_request_line)
+    # Alembic names its plugins at every start; the migrations that it runs are news.
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     app.before_request(start_request)
     app.after_request(finish_request)
 
