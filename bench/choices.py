@@ -120,7 +120,7 @@ def measure_all(bench):
     )
     compare(
         "static files",
-        "the server",
+        "the server: as fast as WhiteNoise, one package fewer",
         {
             "the server": (own, {}),
             "WhiteNoise": (bench.variant(NO_STATIC_PATH, WHITENOISE), {}),
