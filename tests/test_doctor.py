@@ -204,6 +204,11 @@ BREAK = {
             p.write("migrations/versions/0002_a.py", 'revision = "0002"\ndown_revision = "0001"\n')
             or p.write("migrations/versions/0003_b.py", 'revision = "0003"\ndown_revision = "0001"\n')
         ),
+        # A copy that has kept its number.
+        lambda p: (
+            p.write("migrations/versions/0002_a.py", 'revision = "0002"\ndown_revision = "0001"\n')
+            or p.write("migrations/versions/0003_b.py", 'revision = "0002"\ndown_revision = "0001"\n')
+        ),
         # As newer versions of Alembic write it.
         lambda p: (
             p.write("migrations/versions/0002_a.py", 'revision: str = "0002"\ndown_revision: str | None = "0001"\n')
@@ -553,7 +558,7 @@ SAMPLES = {
     },
     "gunicorn with a configuration file": {
         "app.py": ONE_FILE,
-        "gunicorn.conf.py": 'import os\n\nworkers = int(os.environ.get("WEB_CONCURRENCY", 2))\nthreads = 5\nbind = f"0.0.0.0:{os.environ.get(\'PORT\', 5006)}"\n',
+        "gunicorn.conf.py": 'import os\n\n# workers = 40\nworkers = int(os.environ.get("WEB_CONCURRENCY", 2))\nthreads = 5\nbind = f"0.0.0.0:{os.environ.get(\'PORT\', 5006)}"\n',
         "Procfile": "web: gunicorn --config gunicorn.conf.py app:app\n",
         "requirements.txt": "flask\ngunicorn\n",
         ".python-version": "3.14\n",

@@ -88,7 +88,7 @@ class Dyno:
         """Leave nothing running and nothing behind, also after Ctrl-C."""
         self.end_process()
         if self.database_environ:
-            self.call_here("local_postgres.py", "delete")
+            sys.stderr.write(self.call_here("local_postgres.py", "delete").stderr)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self):
@@ -153,14 +153,14 @@ class Dyno:
             archive.add(self.app, "app")
             archive.add(packages, "site-packages")
         parts = [*packages.iterdir(), *self.app.iterdir()]
-        sizes = {path.name: round(size(path) / MB, 1) for path in parts}
-        largest = sorted(sizes, key=sizes.get, reverse=True)[:10]
+        sizes = sorted(((size(path) / MB, path.name) for path in parts), reverse=True)
+        largest = {name: round(mb, 1) for mb, name in sizes[:10]}
         self.figures["slug_mb"] = packed = round(size(slug) / MB, 1)
-        self.figures["unpacked_mb"] = round(sum(sizes.values()), 1)
-        self.figures["largest_parts_mb"] = {name: sizes[name] for name in largest}
+        self.figures["unpacked_mb"] = round(sum(mb for mb, _ in sizes), 1)
+        self.figures["largest_parts_mb"] = largest
         if packed > SLUG_SOFT_LIMIT:
             level = "error" if packed > SLUG_LIMIT else "warning"
-            names = ", ".join(largest[:3])
+            names = ", ".join(list(largest)[:3])
             self.found("H975", level, size=packed, limit=SLUG_LIMIT, largest=names)
 
     def start_database(self):
@@ -298,7 +298,7 @@ class Dyno:
         """
         total = 0
         for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, IndexError):  # it has just ended
                 group = (folder / "stat").read_text().rpartition(")")[2].split()[2]
                 if int(group) == self.process.pid:
                     text = (folder / "smaps_rollup").read_text()

@@ -213,10 +213,14 @@ def data_on_the_dyno(project):
 
 def numbers(project, names):
     """Return {name: int} of the arguments, keys and variables with these names."""
-    pattern = rf"\b({'|'.join(names)})\b[\"']?\s*[:=]\s*(\d+)\s*(?=[,)}}#]|$)"
-    texts = [project.text(path) for path in project.app_trees]
-    found = [pair for text in texts for pair in re.findall(pattern, text, re.MULTILINE)]
-    return {name: int(number) for name, number in found}
+    pairs = [(node.arg, node.value) for _, node in project.nodes(ast.keyword)]
+    for _, node in project.nodes(ast.Dict):
+        keys = [getattr(key, "value", None) for key in node.keys]
+        pairs += zip(keys, node.values, strict=True)
+    for _, node in project.nodes(ast.Assign):
+        pairs.append((getattr(node.targets[0], "id", None), node.value))
+    found = [(name, getattr(value, "value", None)) for name, value in pairs]
+    return {name: n for name, n in found if name in names and isinstance(n, int)}
 
 
 @check("H902", step=7)
@@ -274,6 +278,6 @@ def table_without_migration(project):
 def two_heads(project):
     found = revisions(project)
     before = {name for _, down in found.values() for name in down}
-    heads = {name: path for path, (name, _) in found.items() if name not in before}
+    heads = {path: name for path, (name, _) in found.items() if name not in before}
     if len(heads) > 1:
-        yield max(heads.values()), 0, {"heads": ", ".join(sorted(heads))}
+        yield max(heads), 0, {"heads": ", ".join(sorted(heads.values()))}

@@ -6,7 +6,7 @@ import shlex
 
 from doctor import FACTS, check
 from doctor.packages import available
-from doctor.project import last_name, plain_utf8, utf16
+from doctor.project import plain_utf8, utf16
 
 SERVERS = FACTS["programs"]["servers"]
 PYTHON = ("python", "python3")
@@ -76,7 +76,8 @@ def run_call(project, command):
     for path, node in project.calls("run") if program in PYTHON else ():
         owner = getattr(node.func, "value", None)  # app, or a factory's call
         factory = isinstance(getattr(owner, "func", None), ast.Name)
-        if path == file and (factory or last_name(owner) in ("app", "application")):
+        named = getattr(owner, "id", "") in ("app", "application")
+        if path == file and (factory or named):
             return path, node
     return None
 
@@ -96,8 +97,8 @@ def port_of_its_own(project):
     line, command = web(project)
     found = words(command)
     option = r"(?:--port|-p|--listen|--bind|-b)[ =]?\s*\S*?(?<![\d.])(\d{2,5})\b"
-    fixed = re.search(f"{option}|127\\.0\\.0\\.1|localhost", " ".join(found))
-    if fixed:
+    port = re.search(option, " ".join(found))
+    if fixed := port or re.search(r"127\.0\.0\.1|localhost", " ".join(found)):
         yield "Procfile", line, {"what": fixed[0]}
     elif "run" in found and "flask" in found[:3]:
         if not any(word.startswith(("-h", "--host")) for word in found):
