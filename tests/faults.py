@@ -26,6 +26,8 @@ VISITORS = 6
 PATIENCE = 5  # seconds
 # After it is back, the app has to be back as well.
 RECOVERY = 10  # seconds
+# The platform's router sends requests for a moment to a dyno that has been told to stop.
+ROUTER_LAG = 0.5  # seconds
 
 
 @dataclass
@@ -44,10 +46,13 @@ class Measured:
 
 
 class Load:
-    """Visitors who add notes and read pages until they are told to stop."""
+    """Visitors who add notes and read pages until they are told to stop.
 
-    def __init__(self, server):
-        self.server = server
+    router: an Event; while it is not set, the platform's router holds requests back.
+    """
+
+    def __init__(self, server, router):
+        self.server, self.router = server, router
         self.measured = Measured()
         self.lock = threading.Lock()
         self.end = threading.Event()
@@ -84,6 +89,7 @@ class Load:
                     self.measured.acknowledged.append((time.monotonic(), body))
 
     def send(self, visitor, path, data=None):
+        self.router.wait()
         started = time.monotonic()
         answer = None
         try:
@@ -114,6 +120,8 @@ class App:
         config.write_text(re.sub(r"(?m)^(NOTES_PER_MINUTE) = \d+", r"\1 = 10**9", text), encoding="utf-8")
         self.servers = itertools.count()
         self.server = None
+        self.router = threading.Event()
+        self.router.set()
         self.start_database()
         self.password = secrets.token_hex(8)
         self.sql(f"CREATE ROLE app LOGIN PASSWORD '{self.password}'", "CREATE DATABASE app OWNER app")
@@ -186,6 +194,15 @@ class App:
             port=environ.get("PORT") and int(environ["PORT"]),
         )
         return self.server
+
+    def restart(self):
+        """Stop and start as the platform does: all processes get SIGTERM, the router hears of it later."""
+        os.killpg(self.server.process.pid, signal.SIGTERM)
+        time.sleep(ROUTER_LAG)
+        self.router.clear()
+        self.server.process.wait(timeout=30)
+        self.start(PORT=str(self.server.port))
+        self.router.set()
 
     def workers(self):
         pid = self.server.process.pid
@@ -265,9 +282,7 @@ def credentials_rotated(app):
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'",
     )
     time.sleep(2)
-    # The platform starts the dyno anew with the new DATABASE_URL.
-    stop_server(app.server)
-    app.start(PORT=str(app.server.port))
+    app.restart()  # as the platform does, with the new DATABASE_URL
 
 
 @fault("a worker killed (SIGKILL)", "replaced within seconds")
@@ -285,11 +300,9 @@ def restart_loop(app):
         app.start(PORT=str(app.server.port))
 
 
-@fault("SIGTERM under load, and a new start", "requests in flight are finished")
+@fault("SIGTERM under load, and a new start", "all requests that the router still sends are answered")
 def terminated(app):
-    app.server.process.terminate()
-    app.server.process.wait(timeout=30)
-    app.start(PORT=str(app.server.port))
+    app.restart()
 
 
 # A limit that every worker passes at once, looked at every second.
@@ -352,7 +365,7 @@ def suffer(app, name):
     if app.server is None or app.server.process.poll() is not None:
         app.start()
     first_log = app.server.log_file
-    with Load(app.server) as load:
+    with Load(app.server, app.router) as load:
         happen(app)
         mended = time.monotonic()
 

@@ -263,6 +263,23 @@ def test_a_request_in_flight_is_finished_at_sigterm(bake, serve, dyno, database)
     assert server.process.wait(timeout=30) == 0
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_requests_are_answered_for_a_moment_after_sigterm(bake, serve, dyno, workers):
+    """Heroku tells all processes to stop, some of them twice; its router hears of it later."""
+    project = bake()
+    project.run("flask", "db", "upgrade", **dyno)
+    file = project.path / "serve.py"
+    text = project.read("serve.py")
+    assert "time.sleep(1)" in text
+    file.write_text(text.replace("time.sleep(1)", "time.sleep(5)"), encoding="utf-8")  # this machine may be busy
+    server = serve(project, "python", "serve.py", environ=dyno | {"WEB_CONCURRENCY": workers})
+    os.killpg(server.process.pid, signal.SIGTERM)
+    wait_until(lambda: "Shutting down" in server.log(), seconds=10)
+    os.killpg(server.process.pid, signal.SIGTERM)
+    assert [server.get("/").status for _ in range(5)] == [200] * 5
+    assert server.process.wait(timeout=20) == 0  # a process that did not hear it is killed after 25 s
+
+
 def test_all_processes_together_stay_within_15_connections(bake, serve, dyno, database):
     project = bake()
     project.run("flask", "db", "upgrade", **dyno)

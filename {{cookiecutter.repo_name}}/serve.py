@@ -9,8 +9,11 @@ import importlib
 import logging
 import multiprocessing
 import os
+import signal
 import socket
 import sys
+import threading
+import time
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
@@ -50,9 +53,7 @@ def loaded_app():
     """Return the app, made before the web processes start as copies of this one.
 
     What none of them changes is in memory once: two take 110 MB under load, not 130.
-    Only Linux copies a process safely; elsewhere each one makes its own app.
     """
-    multiprocessing.set_start_method("fork")
     main = importlib.import_module("main")
     app = main.init_app()
     # A visit loads what all later ones need. Without a database it gets an error page.
@@ -62,6 +63,25 @@ def loaded_app():
     gc.collect()
     gc.freeze()  # what is loaded by now stays: looking through it would copy it
     return app
+
+
+def stop_late():
+    """Let this web process work on for a second after SIGTERM.
+
+    Heroku's router goes on sending requests for a moment after it, and a server that
+    stops at once loses some. From 8 visitors on a busy computer, it lost one in 7 of 15
+    stops; with this second, in none.
+    https://www.schneems.com/2019/07/12/puma-4-hammering-out-h13sa-debugging-story/
+    """
+
+    def wait():
+        signal.sigwait([signal.SIGTERM])
+        time.sleep(1)
+        os.kill(os.getpid(), signal.SIGINT)  # stops Granian as SIGTERM would
+
+    # Blocked, the signal stays for wait() to take; no other thread is told of it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def main():
@@ -108,11 +128,20 @@ def main():
             }
         },
     )
-    if workers > 1 and sys.platform == "linux":
-        app = loaded_app()
-        server.serve(target_loader=lambda target: app)
-    else:
+    if sys.platform != "linux":
         server.serve()
+        return
+    # Only Linux copies a process safely; elsewhere each one makes its own app.
+    multiprocessing.set_start_method("fork")
+    app = loaded_app() if workers > 1 else None
+
+    def load(target):
+        """Return the app, in a web process that is about to serve it."""
+        if settings["ON_DYNO"]:
+            stop_late()
+        return app or importlib.import_module("main").init_app()
+
+    server.serve(target_loader=load)
 
 
 if __name__ == "__main__":
