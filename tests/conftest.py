@@ -66,6 +66,8 @@ def merged(environ, changes):
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment():
     """Tests must not depend on who runs them: no git settings, no database, no CI of theirs."""
+    # A job in the background ignores Ctrl-C, and so would all that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     patch = pytest.MonkeyPatch()
     for name in list(os.environ):
         if name.startswith(("GIT_", "PG", "DB_", "FLASK_")) or name in ("CI", "DYNO", "PORT", "DATABASE_URL"):
