@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -74,6 +75,14 @@ def test_workflows_are_pinned_and_may_only_read(workflow):
     for job in content["jobs"].values():
         assert "permissions" not in job
         assert job["timeout-minutes"] <= 20
+
+
+@pytest.mark.parametrize("folder", [ROOT, TEMPLATE], ids=["template", "project"])
+def test_zizmor_finds_nothing_in_the_workflows(folder):
+    command = [Path(sys.executable).with_name("zizmor"), "--offline", "--no-progress", folder / ".github"]
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "No findings to report" in result.stdout
 
 
 @pytest.mark.parametrize("folder", [ROOT, TEMPLATE], ids=["template", "project"])
