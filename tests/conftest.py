@@ -115,8 +115,8 @@ def database_folder():
     for pid_file in folder.glob("*/data/postmaster.pid"):
         pid = int(pid_file.read_text(encoding="utf-8").split()[0])
         with contextlib.suppress(ProcessLookupError):  # a test has killed it
-            os.kill(pid, signal.SIGINT)
-            wait_until(lambda file=pid_file: not file.exists(), seconds=10)
+            os.kill(pid, signal.SIGQUIT)  # at once: nobody needs its data any more
+            wait_until(lambda file=pid_file: not file.exists(), seconds=60)
     shutil.rmtree(folder)
 
 
@@ -211,8 +211,8 @@ class Server:
         return self.log_file.read_text(encoding="utf-8")
 
     def stop(self):
-        """Ask the process to end, as the platform does; return its exit status."""
-        self.process.terminate()
+        """Ask all its processes to end, as the platform does; return the first one's exit status."""
+        os.killpg(self.process.pid, signal.SIGTERM)
         return self.process.wait(timeout=30)
 
 

@@ -15,6 +15,7 @@ import pytest
 from justhtml import JustHTML
 
 from conftest import Project, bake_into, free_port, wait_until
+from test_doctor import Broken
 
 PASSWORD = "p@s/s:w#r%d&=+?'\"\\ ё{}"
 
@@ -217,6 +218,8 @@ def test_procfile_runs_as_on_a_dyno(bake, serve, dyno, language):
     again = project.run("sh", "-c", procfile(project)["release"], **dyno)
     assert "Running upgrade" not in again.stdout
     server = serve(project, "sh", "-c", "exec " + procfile(project)["web"], environ=dyno)
+    # The visit that loads the app before there are two of it is nobody's.
+    assert "request:" not in server.log().partition("Starting granian")[0]
     router = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https", "X-Request-Id": "the-router-s-id"}
     page = server.get("/", headers=router)
     cookie = page.headers["Set-Cookie"]
@@ -227,13 +230,14 @@ def test_procfile_runs_as_on_a_dyno(bake, serve, dyno, language):
     assert server.get("/healthz").text.strip() == '{"database":"ok"}'
     assert re.search(r"INFO \[the-router-s-id\] request: POST / 302 \d+ ms", server.log())
     JustHTML(answer.text, strict=True)  # raises where the page is not well-formed HTML
-    # A worker that is still starting does not hear SIGTERM; it is ended after 25 s instead.
-    wait_until(lambda: server.log().count("Started worker") == 2, seconds=20)
     assert server.stop() == 0
 
 
 def test_a_request_in_flight_is_finished_at_sigterm(bake, serve, dyno, database):
     project = bake()
+    Broken(project.path).replace(
+        "config.py", "statement_timeout=4s", "statement_timeout=60s"
+    )  # this machine may be busy
     project.run("flask", "db", "upgrade", **dyno)
     server = serve(project, "python", "serve.py", environ=dyno)
     # The page has to wait for this lock, so it is in flight for as long as the test wants.
@@ -257,8 +261,8 @@ def test_a_request_in_flight_is_finished_at_sigterm(bake, serve, dyno, database)
     wait_until(lambda: database.python(f"print(connection.execute({waiting!r}).fetchone()[0])").strip() != "0", 10)
     server.process.terminate()
     wait_until(lambda: "Shutting down" in server.log(), seconds=10)
-    holder.communicate("\n", timeout=10)
-    request.join(timeout=10)
+    holder.communicate("\n", timeout=30)
+    request.join(timeout=30)
     assert answers == [200]
     assert server.process.wait(timeout=30) == 0
 
@@ -268,10 +272,7 @@ def test_requests_are_answered_for_a_moment_after_sigterm(bake, serve, dyno, wor
     """Heroku tells all processes to stop, some of them twice; its router hears of it later."""
     project = bake()
     project.run("flask", "db", "upgrade", **dyno)
-    file = project.path / "serve.py"
-    text = project.read("serve.py")
-    assert "time.sleep(1)" in text
-    file.write_text(text.replace("time.sleep(1)", "time.sleep(5)"), encoding="utf-8")  # this machine may be busy
+    Broken(project.path).replace("serve.py", "time.sleep(1)", "time.sleep(5)")  # this machine may be busy
     server = serve(project, "python", "serve.py", environ=dyno | {"WEB_CONCURRENCY": workers})
     os.killpg(server.process.pid, signal.SIGTERM)
     wait_until(lambda: "Shutting down" in server.log(), seconds=10)
