@@ -235,9 +235,8 @@ def test_procfile_runs_as_on_a_dyno(bake, serve, dyno, language):
 
 def test_a_request_in_flight_is_finished_at_sigterm(bake, serve, dyno, database):
     project = bake()
-    Broken(project.path).replace(
-        "config.py", "statement_timeout=4s", "statement_timeout=60s"
-    )  # this machine may be busy
+    # This machine may be busy.
+    Broken(project.path).replace("config.py", "statement_timeout=4s", "statement_timeout=60s")
     project.run("flask", "db", "upgrade", **dyno)
     server = serve(project, "python", "serve.py", environ=dyno)
     # The page has to wait for this lock, so it is in flight for as long as the test wants.
