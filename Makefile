@@ -16,9 +16,7 @@ test: $(READY) lint
 	@echo "Baking projects and running them; about ten minutes ..."
 	@cd tests && ../$(BIN)/python -c "import conftest; conftest.make_packages()"
 	@start=$$(date +%s); \
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --ignore tests/test_dyno.py && \
-	echo "The dyno is measured alone, so that nothing else slows it down ..." && \
-	$(BIN)/python -m pytest tests/test_dyno.py && \
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder && \
 	echo $$(($$(date +%s) - start)) > .cache/suite-seconds
 
 lint: $(READY)
