@@ -1,6 +1,7 @@
 """The files of a baked project: complete, well-formed, free of what does not belong there."""
 
 import ast
+import importlib
 import json
 import re
 import subprocess
@@ -109,6 +110,15 @@ def test_slug_holds_no_leftovers(project):
         path.write_text("leftover", encoding="utf-8")
     project.run("git", "add", "--all")
     assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_what_the_bench_changes_is_there_once(project, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    choices = importlib.import_module("choices")
+    changes = [value for value in vars(choices).values() if isinstance(value, tuple) and len(value) == 3]
+    assert changes
+    for file, pattern, _ in changes:
+        assert len(re.findall(pattern, project.read(file), re.MULTILINE)) == 1, (file, pattern)
 
 
 def test_no_file_names_an_index_or_a_machine(project):
