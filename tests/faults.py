@@ -200,9 +200,11 @@ class App:
         os.killpg(self.server.process.pid, signal.SIGTERM)
         time.sleep(ROUTER_LAG)
         self.router.clear()
-        self.server.process.wait(timeout=30)
-        self.start(PORT=str(self.server.port))
-        self.router.set()
+        try:
+            self.server.process.wait(timeout=30)
+            self.start(PORT=str(self.server.port))
+        finally:
+            self.router.set()  # visitors who wait could not be told to stop
 
     def workers(self):
         pid = self.server.process.pid
