@@ -1,35 +1,30 @@
-{%- set ru = cookiecutter.language == "ru" -%}
-"""The forms: what a visitor may send, checked before anything else sees it."""
+{%- import cookiecutter.language ~ "/words.jinja" as t -%}
+"""{{ t.forms_purpose }}"""
+{%- if cookiecutter.example == "notes" %}
 
-from flask_wtf import CSRFProtect, FlaskForm
+from flask_wtf import FlaskForm
 from wtforms import TextAreaField
 from wtforms.validators import DataRequired, Length, ValidationError
 
-MAX_LENGTH = 1000  # characters in a note
-
-# Refuses every POST that does not carry the token of one of our own pages.
-csrf = CSRFProtect()
+MAX_LENGTH = 1000  # {{ t.notes_max_length }}
 
 
 def no_nul(form, field):
-    """PostgreSQL's text cannot hold the character NUL."""
+    """{{ t.notes_no_nul }}"""
     if "\0" in field.data:
-        raise ValidationError(
-            "{{ 'В тексте есть недопустимый символ.' if ru else 'The text holds a character that cannot be stored.' }}",
-        )
+        raise ValidationError("{{ t.notes_bad_character }}")
 
 
 class NoteForm(FlaskForm):
-    """A new note."""
+    """{{ t.notes_form }}"""
 
+    # {{ t.notes_why_validators }}
     body = TextAreaField(
-        "{{ 'Новая заметка' if ru else 'New note' }}",
+        "{{ t.notes_new }}",
         validators=[
-            DataRequired("{{ 'Напишите что-нибудь.' if ru else 'Write something first.' }}"),
-            Length(
-                max=MAX_LENGTH,
-                message="{{ 'Не длиннее %(max)d символов.' if ru else 'At most %(max)d characters.' }}",
-            ),
+            DataRequired("{{ t.notes_empty }}"),
+            Length(max=MAX_LENGTH, message="{{ t.notes_too_long }}"),
             no_nul,
         ],
     )
+{%- endif %}

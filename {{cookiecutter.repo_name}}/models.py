@@ -1,4 +1,6 @@
-"""The tables. After a change here: flask db migrate, read the new file, flask db upgrade."""
+{%- import cookiecutter.language ~ "/words.jinja" as t -%}
+"""{{ t.models_purpose }}"""
+{%- if cookiecutter.example == "notes" %}
 
 from datetime import datetime
 
@@ -8,12 +10,12 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from database import db
 
-# How words are cut to their stems, so that a search for one form finds the others.
-SEARCH_LANGUAGE = "{{ 'russian' if cookiecutter.language == 'ru' else 'english' }}"
+# {{ t.notes_search_language }}
+SEARCH_LANGUAGE = "{{ t.postgres_text_search }}"
 
 
 class Note(db.Model):
-    """One note. Newer notes have higher ids."""
+    """{{ t.notes_model }}"""
 
     __tablename__ = "notes"
 
@@ -22,7 +24,7 @@ class Note(db.Model):
     created_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.now()
     )
-    # The words of the body, kept by PostgreSQL itself; never loaded into the app.
+    # {{ t.notes_words_column }}
     words: Mapped[str] = mapped_column(
         TSVECTOR,
         Computed(f"to_tsvector('{SEARCH_LANGUAGE}'::regconfig, body)", persisted=True),
@@ -30,3 +32,4 @@ class Note(db.Model):
     )
 
     __table_args__ = (Index("ix_notes_words", "words", postgresql_using="gin"),)
+{%- endif %}

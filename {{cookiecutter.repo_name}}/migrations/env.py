@@ -5,7 +5,7 @@ from flask import current_app
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from config import ConfigError
+from deploy.environment import ConfigError
 
 migrate = current_app.extensions["migrate"]
 
@@ -13,9 +13,7 @@ try:
     connection = migrate.db.engine.connect()
 except OperationalError as error:
     cause = " ".join(str(error.orig).split())
-    raise ConfigError(
-        f"{{ 'База данных не отвечает ({cause}). Проверьте DATABASE_URL: на Heroku – в Settings, Config Vars, на своём компьютере – в файле .env.' if cookiecutter.language == 'ru' else 'The database does not answer ({cause}). Check DATABASE_URL: on Heroku under Settings, Config Vars, on a laptop in the file .env.' }}",
-    ) from error
+    raise ConfigError("database_does_not_answer", cause=cause) from error
 
 with connection:
     context.configure(

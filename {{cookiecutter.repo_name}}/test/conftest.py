@@ -1,4 +1,5 @@
-"""What all tests use: the app on a database of its own, and a visitor's client."""
+{%- import cookiecutter.language ~ "/words.jinja" as t -%}
+"""{{ t.conftest_purpose }}"""
 
 import os
 import secrets
@@ -6,13 +7,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from dotenv import dotenv_values
 
-import config
-import database
-import local_postgres
 from database import db
+from deploy import database, environment, postgres
 from main import init_app
-from models import Note
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
@@ -22,18 +23,23 @@ def database_url():
     CI may bring a database, as Heroku CI does. On a laptop DATABASE_URL may well be the
     real one, so there the tests make a new database on the local server and drop it.
     """
-    if "CI" in os.environ and os.environ.get("DATABASE_URL"):
-        yield os.environ["DATABASE_URL"]
+    given = os.environ.get("DATABASE_URL")
+    if "CI" in os.environ and given not in (None, from_env_file()):
+        yield given
         return
     try:
-        server = local_postgres.start()
-    except config.ConfigError as error:
+        server = postgres.start()
+    except environment.ConfigError as error:
         pytest.exit(str(error), returncode=1)
     name = f"test_{secrets.token_hex(4)}"
     with psycopg.connect(server.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
         yield server.rpartition("/")[0] + f"/{name}"
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def from_env_file():
+    return dotenv_values(ROOT / ".env").get("DATABASE_URL")
 
 
 @pytest.fixture(scope="session")
@@ -49,28 +55,9 @@ def app(database_url):
 
 @pytest.fixture
 def client(app):
-    """A visitor without cookies, and an empty table of notes."""
+    """A visitor without cookies, and empty tables."""
     with app.app_context():
-        db.session.execute(db.delete(Note))
+        for table in reversed(db.metadata.sorted_tables):
+            db.session.execute(table.delete())
         db.session.commit()
     return app.test_client()
-
-
-@pytest.fixture
-def add_notes(app):
-    """A function that puts notes straight into the database, oldest first."""
-
-    def add(*bodies):
-        with app.app_context():
-            for body in bodies:
-                db.session.add(Note(body=body))
-                db.session.flush()
-            db.session.commit()
-
-    return add
-
-
-@pytest.fixture
-def root():
-    """The project's folder."""
-    return Path(__file__).resolve().parent.parent

@@ -1,35 +1,46 @@
-"""What the pages say about the dyno they come from: its release and its memory.
-
-Only numbers, nothing secret. To leave it out, delete the lines with `dyno` from
-templates/notes.html and templates/error.html.
-"""
+"""Is it alive? The address /healthz, and what pages say about their dyno: only numbers."""
 
 import os
 import time
 from functools import lru_cache
 from pathlib import Path
 
-# MB of eco, basic and standard-1x dynos. Above it Heroku logs R14.
-# https://devcenter.heroku.com/articles/dyno-sizes
-QUOTA = 512
+from flask import Blueprint, current_app
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, TimeoutError
+
+from deploy.errors import one_line
+
+# Its templates are found where templates/ has none of that name.
+bp = Blueprint("deploy", __name__, template_folder="templates")
+QUOTA = 512  # MB: eco and basic, https://devcenter.heroku.com/articles/dyno-sizes
 # Where the platform says how much this dyno has, if it does (cgroup 2, then 1).
-QUOTA_FILES = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
+QUOTA_FILES = ("memory.max", "memory/memory.limit_in_bytes")
 # What Heroku, Dokku, Railway, Render and Fly call the version that runs.
-RELEASES = (
-    "HEROKU_RELEASE_VERSION",
-    "GIT_REV",
-    "RAILWAY_GIT_COMMIT_SHA",
-    "RENDER_GIT_COMMIT",
-    "FLY_MACHINE_VERSION",
-)
+RELEASES = """
+HEROKU_RELEASE_VERSION GIT_REV RAILWAY_GIT_COMMIT_SHA RENDER_GIT_COMMIT FLY_MACHINE_VERSION
+"""
+
+
+def init_app(app):
+    app.register_blueprint(bp)
+    app.context_processor(lambda: {"dyno": dyno if app.config["ON_DYNO"] else None})
+
+
+@bp.get("/healthz")
+def healthz():
+    """For monitoring: 200 while the database answers, 503 while it does not."""
+    try:
+        current_app.extensions["sqlalchemy"].session.execute(text("SELECT 1"))
+    except (DBAPIError, TimeoutError) as error:
+        current_app.logger.error("database: %s", one_line(error))
+        return {"database": "unreachable"}, 503
+    return {"database": "ok"}
 
 
 def dyno(environ=os.environ):
     """Return {"release": text, "memory": MB, "quota": MB}; None for what is unknown."""
-    releases = (environ[name] for name in RELEASES if environ.get(name))
+    releases = (environ[name] for name in RELEASES.split() if environ.get(name))
     release = next(releases, None)
     # Counting takes some milliseconds, so a count is good for ten seconds.
     memory = memory_in_use(time.monotonic() // 10)
@@ -58,7 +69,7 @@ def memory_in_use(moment):
 @lru_cache(maxsize=1)
 def quota():
     """Return the MB that the dyno may use."""
-    for file in QUOTA_FILES:
+    for file in map(Path("/sys/fs/cgroup").joinpath, QUOTA_FILES):
         if file.exists():
             limit = file.read_text(encoding="ascii").strip()
             # "max" and numbers beyond any machine mean that there is no limit.

@@ -1,10 +1,13 @@
-"""What protects visitors: https only on a dyno, and headers that tie the browser down.
-
-The headers are those that https://developer.mozilla.org/observatory scores.
-"""
+"""What protects visitors: https only on a dyno, headers that tie the browser down, CSRF."""
 
 from flask import current_app, redirect, request
+from flask_wtf import CSRFProtect
+from werkzeug.middleware.proxy_fix import ProxyFix
 
+# Refuses every POST that does not carry the token of one of our own pages.
+csrf = CSRFProtect()
+
+# What https://developer.mozilla.org/observatory scores.
 HEADERS = {
     # The browser loads styles and pictures from this app and nothing else: what a
     # visitor smuggles into a page cannot run, and forms are sent only back here.
@@ -27,8 +30,13 @@ HSTS = "max-age=31536000; includeSubDomains"
 
 
 def init_app(app):
+    if app.config["ON_DYNO"]:
+        # Heroku's router adds exactly one value to each of these headers. Anywhere
+        # else a visitor could write them, so there they are not believed.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_port=1)
     app.before_request(to_https)
     app.after_request(add_headers)
+    csrf.init_app(app)
 
 
 def to_https():
@@ -37,7 +45,6 @@ def to_https():
     # The platform itself may ask for /healthz from inside, where there is no https.
     if insecure and request.path != "/healthz":
         return redirect(request.url.replace("http://", "https://", 1), code=308)
-    return None
 
 
 def add_headers(response):

@@ -1,8 +1,4 @@
-"""Logs: one format for all lines, on stdout, where Heroku collects them.
-
-Every line of a request carries the request's id. Heroku's router writes the same id
-into its own line, so `heroku logs` can be searched for all that belongs together.
-"""
+"""Logs on stdout, each line with its request's id, which Heroku's router writes too."""
 
 import logging
 import re
@@ -23,7 +19,8 @@ def init_app(app):
     handler.addFilter(add_request_id)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     # The development server would write its own line for every request as well.
-    logging.getLogger("werkzeug").addFilter(is_no_request_line)
+    werkzeug = logging.getLogger("werkzeug")
+    werkzeug.addFilter(lambda line: " HTTP/1" not in line.getMessage())
     # Alembic names its plugins at every start; the migrations that it runs are news.
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     app.before_request(start_request)
@@ -34,10 +31,6 @@ def add_request_id(record):
     """Give the record the id of the request that it belongs to, if any."""
     record.request_id = g.get("request_id", "-") if has_request_context() else "-"
     return True
-
-
-def is_no_request_line(record):
-    return '" HTTP/' not in record.getMessage() and " HTTP/1" not in record.getMessage()
 
 
 def start_request():

@@ -1,9 +1,9 @@
-{%- set ru = cookiecutter.language == "ru" -%}
 """A PostgreSQL server for a laptop, from a wheel: nothing to install or configure.
 
-python local_postgres.py          start it, print its address
-python local_postgres.py stop     stop it; its data stays
-python local_postgres.py delete   stop it and delete its data
+python -m deploy.postgres          start it, print its address
+python -m deploy.postgres stop     stop it; its data stays
+python -m deploy.postgres delete   stop it and delete its data
+python -m deploy.postgres dump     write its data into a new file in instance/
 """
 
 import hashlib
@@ -11,43 +11,40 @@ import importlib.util
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 from dotenv import load_dotenv
 
-from config import ROOT, ConfigError
+from deploy.environment import ROOT, ConfigError, bind
 
 try:
     import fasteners
     import platformdirs
     import psutil
 except ImportError as error:
-    raise ConfigError(
-        "{{ 'База данных не настроена: для встроенного PostgreSQL выполните pip install -r requirements-test.txt, для своей базы задайте DATABASE_URL в файле .env.' if ru else 'No database is configured: for the built-in PostgreSQL run pip install -r requirements-test.txt, for one of your own set DATABASE_URL in the file .env.' }}",
-    ) from error
+    raise ConfigError("no_local_postgres") from error
 
 NAME = "{{ cookiecutter.repo_name }}"
+PATH_HASH = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
 # PostgreSQL refuses to run as root, which is who one is in many containers.
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 def start():
-    """Start the server if it is not running; return its URL.
+    """Start the server if it is not running; return its URL. Raises ConfigError.
 
-    The server goes on running in the background, for the next command to find. Takes a
-    second the first time, a tenth of one after that. Raises ConfigError.
+    It goes on running in the background, for the next command to find.
     """
     with lock():
         if not (data_folder() / "PG_VERSION").exists():
             create()
         if not is_running():
             # -w waits until the server takes connections.
-            options = f"-p {free_port()}"
-            log = data_folder() / "postgres.log"
-            pg("pg_ctl", "start", "-w", "-D", data_folder(), "-l", log, "-o", options)
+            options = ("-l", data_folder() / "postgres.log", "-o", f"-p {free_port()}")
+            pg("pg_ctl", "start", "-w", "-D", data_folder(), *options)
         return url()
 
 
@@ -65,21 +62,26 @@ def delete():
         shutil.rmtree(server_folder())
 
 
+def dump():
+    """Write all data as SQL into a new file, which git leaves alone; return its path."""
+    file = ROOT / "instance" / f"{datetime.now():dump-%Y-%m-%d-%H-%M-%S}.sql"
+    file.parent.mkdir(exist_ok=True)
+    address = start().replace("+psycopg", "")
+    subprocess.run([programs() / "pg_dump", "--file", file, address], check=True)
+    return file
+
+
 def url():
     """Return the running server's address, for SQLAlchemy."""
     password = (server_folder() / "password").read_text(encoding="utf-8")
-    # Line 4 of postmaster.pid is the port:
-    # https://www.postgresql.org/docs/current/storage-file-layout.html
     pid_file = (data_folder() / "postmaster.pid").read_text(encoding="utf-8")
+    # https://www.postgresql.org/docs/current/storage-file-layout.html
     port = pid_file.splitlines()[3]
     return f"postgresql+psycopg://postgres:{password}@127.0.0.1:{port}/postgres"
 
 
 def base_folder():
-    """Return where the servers of all projects live: the user's data folder.
-
-    Not in the project: folders that a cloud keeps in step would break a database.
-    """
+    """Return where all servers live: never in a folder that a cloud keeps in step."""
     if custom := os.environ.get("LOCAL_POSTGRES_DIR"):
         return Path(custom).absolute()
     if AS_ROOT:  # root's own data folder is closed to the user that the server runs as
@@ -89,8 +91,7 @@ def base_folder():
 
 def server_folder():
     """Return this project's own part of it; a copy of the project gets another."""
-    path_hash = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
-    return base_folder() / f"{NAME}-{path_hash}"
+    return base_folder() / f"{NAME}-{PATH_HASH}"
 
 
 def data_folder():
@@ -129,15 +130,13 @@ def create():
 
 
 def is_running():
-    """Tell whether the server runs; a file left behind by one that was killed goes.
-
-    PostgreSQL itself would refuse to start when another program has got that number.
-    """
+    """Tell whether the server runs; a file left behind by one that was killed goes."""
     pid_file = data_folder() / "postmaster.pid"
     if not pid_file.exists():
         return False
     try:
         process = psutil.Process(int(pid_file.read_text(encoding="utf-8").split()[0]))
+        # Another program may have got that number, and PostgreSQL refuses to start then.
         if data_folder() in map(Path, process.cmdline()):
             return True
     except psutil.NoSuchProcess:
@@ -148,17 +147,10 @@ def is_running():
 
 def free_port():
     """Return the project's usual port, or any free one where that is taken."""
-    usual = 20000 + int(hashlib.sha256(str(ROOT).encode()).hexdigest()[:8], 16) % 10000
-    for port in (usual, 0):
-        with socket.socket() as probe:
-            if os.name == "posix":
-                # A port that was in use a moment ago is free again.
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return probe.getsockname()[1]
+    try:
+        return bind("127.0.0.1", 20000 + int(PATH_HASH, 16) % 10000)
+    except OSError:
+        return bind("127.0.0.1", 0)
 
 
 def pg(program, *arguments):
@@ -184,9 +176,8 @@ def pg(program, *arguments):
         ).returncode
     if status != 0:
         words = " ".join(output.read_text(encoding="utf-8", errors="replace").split())
-        raise ConfigError(
-            f"{{ 'Встроенный PostgreSQL: {program} не справилась ({words or status}). Журналы – в {server_folder()}.' if ru else 'The built-in PostgreSQL: {program} failed ({words or status}). The logs are in {server_folder()}.' }}",
-        )
+        details = {"cause": words or status, "folder": server_folder()}
+        raise ConfigError("postgres_failed", program=program, **details)
 
 
 def nobody():
@@ -214,9 +205,10 @@ def programs():
 
 
 if __name__ == "__main__":
-    actions = {"start": lambda: print(start()), "stop": stop, "delete": delete}
+    actions = {"start": start, "stop": stop, "delete": delete, "dump": dump}
     action = sys.argv[1] if len(sys.argv) > 1 else "start"
     if action not in actions:
         sys.exit(__doc__)
     load_dotenv(ROOT / ".env")  # LOCAL_POSTGRES_DIR may be there
-    actions[action]()
+    if answer := actions[action]():
+        print(answer)

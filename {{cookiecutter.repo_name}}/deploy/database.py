@@ -1,0 +1,54 @@
+"""The connection to the database, and who applies the migrations."""
+
+import sys
+
+import click
+from flask import current_app
+from sqlalchemy.exc import DBAPIError
+
+from deploy.environment import ROOT, WORDS
+
+
+def init_app(app, db):
+    """Connect the app to its database; on a laptop without one, to a local server."""
+    if names := ", ".join(app.config["STALE_CREDENTIALS"]):
+        app.logger.warning(WORDS["stale_credentials"].format(names=names))
+    local = app.config["SQLALCHEMY_DATABASE_URI"] is None
+    if local:
+        from deploy import postgres  # here, because only a laptop has what it needs
+
+        app.config["SQLALCHEMY_DATABASE_URI"] = postgres.start()
+    db.init_app(app)
+    app.teardown_appcontext(end_session)
+    if local or click.get_current_context(silent=True):  # as in `flask db upgrade`
+        add_migrations(app)
+    # On Heroku the release phase does this. `flask db …` itself can mend a migration.
+    if local and "db" not in sys.argv:
+        upgrade(app)
+
+
+def end_session(error):
+    """Give the connection back after a request, also one that was cut meanwhile."""
+    session = current_app.extensions["sqlalchemy"].session
+    try:
+        session.close()
+    except DBAPIError:
+        # The answer was ready before that, so the visitor need not know.
+        current_app.logger.warning("database: a connection was cut after its last use")
+        session().invalidate()
+
+
+def add_migrations(app):
+    """Give the app the commands `flask db …`."""
+    # Imported here, as the web process never needs it: 9 MB of memory.
+    from flask_migrate import Migrate
+
+    Migrate(app, app.extensions["sqlalchemy"], directory=ROOT / "migrations")
+
+
+def upgrade(app):
+    """Bring the tables to the state that the migrations describe."""
+    import flask_migrate
+
+    with app.app_context():
+        flask_migrate.upgrade()

@@ -1,0 +1,161 @@
+"""What the environment says about the app, or one sentence about what is wrong."""
+
+import os
+import secrets
+import socket
+import tomllib
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from dotenv import load_dotenv
+
+import config
+
+ROOT = Path(__file__).resolve().parent.parent
+# Fewer make visitors wait for each other: of pages whose query takes 50 ms, 15
+# connections answer 250 in a second, 5 answer 90.
+MAX_CONNECTIONS = getattr(config, "MAX_CONNECTIONS", 15)
+# A query that waits longer, for a lock or because it reads too much, is given up: its
+# visitor has gone by then, and others wait behind it.
+STATEMENT_TIMEOUT = 4  # seconds
+# What the deployment guide has you copy from the database's credentials.
+GUIDE_VARIABLES = ("DB_HOST", "DB_USERNAME", "DB_PASSWORD", "DATA_BASE")
+# Shorter keys can be guessed. secrets.token_hex() makes one of 64 characters.
+MIN_KEY_LENGTH = 32  # characters
+
+with Path(__file__).with_name("words.toml").open("rb") as file:
+    WORDS = tomllib.load(file)
+
+
+class ConfigError(SystemExit):
+    """Ends the program with one sentence, not a traceback: nothing else would help."""
+
+    def __init__(self, sentence, **details):
+        """sentence: its name in words.toml. details: what it has placeholders for."""
+        super().__init__(WORDS[sentence].format(**details))
+
+
+def bind(address, port):
+    """Return the port, or a free one for 0. Raises OSError where it is in use."""
+    with socket.socket() as probe:
+        if os.name == "posix":
+            # A port that was in use a moment ago is free again.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((address, port))
+        return probe.getsockname()[1]
+
+
+def load(environ=None):
+    """Return the settings as a dict for app.config. Raises ConfigError.
+
+    environ: a mapping to read from (default: the process environment, then .env).
+    """
+    if environ is None:
+        load_dotenv(ROOT / ".env")
+        environ = os.environ
+    # CI runs on a dyno too, but its database has no TLS and its key is no secret.
+    on_dyno = "DYNO" in environ and "CI" not in environ
+    workers = worker_count(environ)
+    url = database_url(environ)
+    debug = environ.get("FLASK_DEBUG", "").lower()
+    if on_dyno and debug not in ("", "0", "false", "no"):
+        # The debugger runs whatever a visitor types.
+        raise ConfigError("debug_is_on")
+    if url is None and on_dyno:
+        raise ConfigError("no_database")
+    return {
+        "ON_DYNO": on_dyno,
+        "WORKERS": workers,
+        "STALE_CREDENTIALS": stale_credentials(environ),
+        "SECRET_KEY": secret_key(environ, on_dyno),
+        "SQLALCHEMY_DATABASE_URI": url,
+        "SQLALCHEMY_ENGINE_OPTIONS": {
+            "pool_size": MAX_CONNECTIONS // workers,
+            "max_overflow": 0,
+            # An error message must not hold what visitors have written.
+            "hide_parameters": True,
+            # A request that gets no connection within this time is told to come back.
+            "pool_timeout": 4,  # seconds
+            # The server may have restarted since a connection was last used.
+            "pool_pre_ping": True,
+            "connect_args": {
+                "connect_timeout": 4,  # seconds
+                "options": f"-c statement_timeout={STATEMENT_TIMEOUT}s",
+                **tls(url, environ, on_dyno),
+            },
+        },
+        # A dyno is reached over https only; a laptop over plain http.
+        "SESSION_COOKIE_SECURE": on_dyno,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+    }
+
+
+def database_url(environ):
+    """Return the address of the database for SQLAlchemy, None where none is given.
+
+    DATABASE_URL comes first: Heroku keeps it current, copied credentials go stale.
+    https://devcenter.heroku.com/articles/connecting-heroku-postgres#connecting-in-python
+    """
+    if url := environ.get("DATABASE_URL", "").strip():
+        scheme, _, rest = url.partition("://")
+        if scheme not in ("postgres", "postgresql", "postgresql+psycopg") or not rest:
+            raise ConfigError("database_url_scheme")
+        # SQLAlchemy refuses Heroku's postgres://, so the driver is named here.
+        return f"postgresql+psycopg://{rest}"
+
+    missing = [name for name in GUIDE_VARIABLES if not environ.get(name)]
+    if len(missing) == len(GUIDE_VARIABLES):
+        return None
+    if missing:
+        raise ConfigError("credentials_incomplete", names=", ".join(missing))
+    port = environ.get("DB_PORT") or "5432"
+    if not port.isdecimal():
+        raise ConfigError("db_port_no_number", port=port)
+    # Quoted, a password may hold any character, even @ and /.
+    user, password, name = (quote(environ[n], safe="") for n in GUIDE_VARIABLES[1:])
+    host = environ["DB_HOST"].strip()
+    return f"postgresql+psycopg://{user}:{password}@{host}:{port}/{name}"
+
+
+def stale_credentials(environ):
+    """Return the names of the guide's variables that disagree with DATABASE_URL."""
+    url = urlsplit(environ.get("DATABASE_URL", "").strip())
+    if not url.netloc:
+        return []
+    current = {
+        "DB_HOST": url.hostname,
+        "DB_USERNAME": unquote(url.username or ""),
+        "DB_PASSWORD": unquote(url.password or ""),
+        "DATA_BASE": unquote(url.path.lstrip("/")),
+    }
+    return [n for n, value in current.items() if environ.get(n, value) != value]
+
+
+def tls(url, environ, on_dyno):
+    """Return libpq's setting for TLS: all that Heroku takes, if nothing is set."""
+    decided = "sslmode=" in (url or "") or "PGSSLMODE" in environ
+    return {"sslmode": "require"} if on_dyno and not decided else {}
+
+
+def worker_count(environ):
+    """Return how many web processes to start; Heroku sets WEB_CONCURRENCY to 2."""
+    value = environ.get("WEB_CONCURRENCY") or "1"
+    if not value.isdecimal() or not 1 <= int(value) <= MAX_CONNECTIONS:
+        details = {"most": MAX_CONNECTIONS, "value": value}
+        raise ConfigError("web_concurrency_no_number", **details)
+    return int(value)
+
+
+def secret_key(environ, on_dyno):
+    """Return the key that signs the session cookie; a laptop's is kept in instance/."""
+    key = environ.get("SECRET_KEY", "")
+    if key and not (on_dyno and len(key) < MIN_KEY_LENGTH):
+        return key
+    if on_dyno:
+        raise ConfigError("no_secret_key")
+    file = ROOT / "instance" / "secret_key"
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_hex(), encoding="utf-8")
+    return file.read_text(encoding="utf-8")

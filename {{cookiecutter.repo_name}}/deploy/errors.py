@@ -1,0 +1,64 @@
+"""What a visitor sees when something goes wrong, and what the log says about it."""
+
+from flask import current_app, render_template
+from flask_wtf.csrf import CSRFError
+from psycopg import Error, OperationalError, errors
+from sqlalchemy.exc import DBAPIError, TimeoutError
+from werkzeug.exceptions import HTTPException
+
+# Error pages look like the app's own pages, or plain where templates/base.html has no
+# block "content" or cannot be rendered itself.
+LAYOUTS = ("base.html", "plain.html")
+# Heroku takes the right to write away from a database that is over its size.
+FULL = (errors.DiskFull, errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction)
+
+
+def init_app(app):
+    app.register_error_handler(HTTPException, http_error)
+    app.register_error_handler(CSRFError, form_expired)
+    for error in (Error, DBAPIError, TimeoutError):  # the last: none is free
+        app.register_error_handler(error, database_error)
+
+
+def page(reason):
+    """Return the HTML that says what happened. reason: a status or a word."""
+    for layout in LAYOUTS:
+        try:
+            html = render_template("error.html", layout=layout, reason=reason)
+        except Exception:  # whatever a page of the app's own raises
+            current_app.logger.exception("the error page cannot use %s", layout)
+        else:
+            if 'id="reason"' in html:
+                break
+    return html
+
+
+def http_error(error):
+    """404 and its like: the same page, other words."""
+    return page(error.code), error.code
+
+
+def form_expired(error):
+    """The token of a form is good for an hour."""
+    return page("expired"), 400
+
+
+def database_error(error):
+    """What the database cannot do now is a 503, with one line in the log."""
+    cause = getattr(error, "orig", error)
+    if isinstance(cause, errors.UndefinedTable):
+        reason = "tables"
+        current_app.logger.error("database: no tables yet, run: flask db upgrade")
+    elif isinstance(cause, FULL):
+        reason = "full"
+        current_app.logger.error("database: takes no more data: %s", one_line(cause))
+    elif isinstance(cause, (OperationalError, TimeoutError)):
+        reason = "database"
+        current_app.logger.error("database: %s", one_line(cause))
+    else:
+        raise error  # a mistake in the program
+    return page(reason), 503, {"Retry-After": "10"}
+
+
+def one_line(error):
+    return " ".join(str(error).split())

@@ -1,0 +1,124 @@
+"""What stands whatever the app itself shows: error pages, CSRF, logs, headers, /healthz."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from flask import render_template_string, request
+from flask_migrate import check
+from jinja2 import ChoiceLoader, DictLoader
+from sqlalchemy import text
+
+from database import db
+from main import init_app
+
+ROOT = Path(__file__).resolve().parent.parent
+NOWHERE = "postgres://nobody:nothing@127.0.0.1:1/none"
+FORM = "<form method=post><input name=csrf_token value='{{ '{{ csrf_token() }}' }}'></form>"
+
+
+@pytest.fixture
+def make(database_url):
+    """A function that makes an app with a few pages of the tests' own."""
+
+    def make(url=database_url):
+        app = init_app({"DATABASE_URL": url, "SECRET_KEY": "only for tests"})
+
+        @app.route("/test/form", methods=["GET", "POST"])
+        def form():
+            return request.form.get("typed") or render_template_string(FORM)
+
+        @app.get("/test/query")
+        def query():
+            return str(db.session.scalar(text("SELECT 1")))
+
+        @app.get("/test/broken")
+        def broken():
+            raise ValueError("a mistake in the program")
+
+        return app
+
+    return make
+
+
+@pytest.fixture
+def visitor(make):
+    return make().test_client()
+
+
+def test_an_unknown_page_says_so(client):
+    response = client.get("/nothing/here")
+    assert response.status_code == 404
+    assert 'id="reason"' in response.text
+
+
+def test_an_error_page_looks_like_the_other_pages(client):
+    assert "stylesheet" in client.get("/nothing/here").text
+
+
+def test_a_mistake_in_the_program_is_an_error_page(visitor, caplog):
+    response = visitor.get("/test/broken")
+    assert response.status_code == 500
+    assert 'id="reason"' in response.text
+    assert "a mistake in the program" in caplog.text
+    assert "a mistake in the program" not in response.text
+
+
+@pytest.mark.parametrize("base", ["{{ '{{ nobody.knows() }}' }}", "<p>no such block"])
+def test_an_error_page_comes_also_where_base_html_is_broken(make, base):
+    app = make()
+    app.jinja_loader = ChoiceLoader([DictLoader({"base.html": base}), app.jinja_loader])
+    response = app.test_client().get("/nothing/here")
+    assert response.status_code == 404
+    assert 'id="reason"' in response.text
+
+
+def test_while_the_database_is_away_pages_say_so(make):
+    visitor = make(NOWHERE).test_client()
+    response = visitor.get("/test/query")
+    assert response.status_code == 503
+    assert response.headers["Retry-After"]
+    assert 'id="reason"' in response.text
+    health = visitor.get("/healthz")
+    assert (health.status_code, health.json) == (503, {"database": "unreachable"})
+
+
+def test_health_check_asks_the_database(client):
+    response = client.get("/healthz")
+    assert (response.status_code, response.json) == (200, {"database": "ok"})
+
+
+def test_a_form_without_its_token_is_refused(visitor):
+    data = {"typed": "kept"}
+    assert visitor.post("/test/form", data=data).status_code == 400
+    data["csrf_token"] = re.search("value='(.*)'", visitor.get("/test/form").text)[1]
+    assert visitor.post("/test/form", data=data).text == "kept"
+
+
+def test_every_request_is_logged_with_its_id(client, caplog):
+    caplog.set_level("INFO")
+    response = client.get("/healthz", headers={"X-Request-Id": "abc-123"})
+    assert response.headers["X-Request-Id"] == "abc-123"
+    assert "GET /healthz 200" in caplog.text
+
+
+def test_pages_forbid_scripts_and_frames(client):
+    policy = client.get("/healthz").headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_migrations_match_the_models(app):
+    with app.app_context():
+        check()  # ends the test with an error if a model has changed since
+
+
+def test_the_web_process_imports_only_what_it_needs():
+    code = "import main, sys; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    modules = subprocess.check_output(command, cwd=ROOT, encoding="utf-8").split()
+    for_others = {"alembic", "doctor", "flask_migrate", "deploy.postgres", "psutil"}
+    assert not (for_others | {"pytest", "platformdirs"}) & set(modules)
