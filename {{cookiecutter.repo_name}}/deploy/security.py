@@ -1,8 +1,11 @@
-"""What protects visitors: https only on a dyno, headers that tie the browser down, CSRF."""
+"""What protects visitors: https on the internet, headers that tie the browser down, CSRF."""
+
+import ipaddress
+import os
+import secrets
 
 from flask import current_app, redirect, request
 from flask_wtf import CSRFProtect
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 # Refuses every POST that does not carry the token of one of our own pages.
 csrf = CSRFProtect()
@@ -30,18 +33,47 @@ HSTS = "max-age=31536000; includeSubDomains"
 
 
 def init_app(app):
-    if app.config["ON_DYNO"]:
-        # Heroku's router adds exactly one value to each of these headers. Anywhere
-        # else a visitor could write them, so there they are not believed.
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_port=1)
+    if home := app.config["PLATFORM"]:
+        app.wsgi_app = Router(app.wsgi_app, home)
+    else:
+        # Werkzeug's own number for the debugger can be computed by all users of this
+        # computer. The reloader's processes share this one.
+        pin = f"{secrets.randbelow(10**9):09}"
+        os.environ.setdefault("WERKZEUG_DEBUG_PIN", f"{pin[:3]}-{pin[3:6]}-{pin[6:]}")
     app.before_request(to_https)
     app.after_request(add_headers)
     csrf.init_app(app)
 
 
+class Router:
+    """Passes on what the platform's router says of a visitor, in what it documents.
+
+    ProxyFix knows the X-Forwarded headers only.
+    """
+
+    def __init__(self, wsgi_app, home):
+        self.wsgi_app, self.home = wsgi_app, home
+
+    def __call__(self, environ, start_response):
+        try:
+            address = ipaddress.ip_address(said(environ, self.home.client))
+            environ["REMOTE_ADDR"] = str(address)
+        except ValueError:
+            pass  # nothing documented, or nothing said: the router's own address stays
+        secure = not self.home.proto or said(environ, self.home.proto) == "https"
+        environ["wsgi.url_scheme"] = "https" if secure else "http"
+        return self.wsgi_app(environ, start_response)
+
+
+def said(environ, header):
+    """Return the last value of a header: the one that the nearest router has added."""
+    value = environ.get(f"HTTP_{header.upper().replace('-', '_')}", "")
+    return value.rpartition(",")[2].strip()
+
+
 def to_https():
     """Send a visitor of http:// to the same page of https://."""
-    insecure = current_app.config["ON_DYNO"] and not request.is_secure
+    insecure = current_app.config["PLATFORM"] and not request.is_secure
     # The platform itself may ask for /healthz from inside, where there is no https.
     if insecure and request.path != "/healthz":
         return redirect(request.url.replace("http://", "https://", 1), code=308)
@@ -49,6 +81,6 @@ def to_https():
 
 def add_headers(response):
     response.headers.update(HEADERS)
-    if current_app.config["ON_DYNO"]:
+    if current_app.config["PLATFORM"]:
         response.headers["Strict-Transport-Security"] = HSTS
     return response

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+from dotenv import load_dotenv
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
@@ -72,6 +73,9 @@ def stop_late():
 
 
 def main():
+    load_dotenv(ROOT / ".env")
+    # For all processes that come from this one.
+    os.environ.setdefault("SERVE_TO", environment.INTERNET)
     workers = environment.load()["WORKERS"]  # what is missing is said here
     port = port_number(os.environ)
     try:

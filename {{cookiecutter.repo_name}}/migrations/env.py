@@ -5,7 +5,7 @@ from flask import current_app
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from deploy.environment import ConfigError
+from deploy.environment import ConfigError, where
 
 migrate = current_app.extensions["migrate"]
 
@@ -13,7 +13,8 @@ try:
     connection = migrate.db.engine.connect()
 except OperationalError as error:
     cause = " ".join(str(error.orig).split())
-    raise ConfigError("database_does_not_answer", cause=cause) from error
+    details = {"cause": cause, "where": where(current_app.config["PLATFORM"])}
+    raise ConfigError("database_does_not_answer", **details) from error
 
 with connection:
     context.configure(

@@ -32,7 +32,7 @@ def database_url():
     except environment.ConfigError as error:
         pytest.exit(str(error), returncode=1)
     name = f"test_{secrets.token_hex(4)}"
-    with psycopg.connect(server.replace("+psycopg", ""), autocommit=True) as connection:
+    with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
         yield server.rpartition("/")[0] + f"/{name}"
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

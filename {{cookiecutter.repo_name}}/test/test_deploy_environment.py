@@ -88,5 +88,63 @@ def test_tls_is_required_on_a_dyno_only():
 
 
 def test_ci_on_a_dyno_is_no_dyno():
-    assert environment.load(DYNO)["ON_DYNO"]
-    assert not environment.load(DYNO | {"CI": "true"})["ON_DYNO"]
+    assert environment.load(DYNO)["PLATFORM"].name == "Heroku"
+    assert environment.load(DYNO | {"CI": "true"})["PLATFORM"] is None
+
+
+MARKS = {
+    "Heroku": {"DYNO": "web.1"},
+    "Dokku": {"DYNO": "web.1", "GIT_REV": "0a1b2c"},
+    "Render": {"RENDER": "true"},
+    "Railway": {"RAILWAY_ENVIRONMENT": "production"},
+    "Fly": {"FLY_APP_NAME": "app"},
+    "Koyeb": {"KOYEB_APP_NAME": "app"},
+    "Amvera": {"AMVERA": "1"},
+    "server": {"SERVE_TO": "internet"},
+}
+SECRETS = without(DYNO, "DYNO")
+
+
+@pytest.mark.parametrize("name", MARKS)
+def test_on_the_internet_the_guard_is_up(name):
+    settings = environment.load(SECRETS | MARKS[name] | {"SERVE_TO": "internet"})
+    assert settings["PLATFORM"].name == name
+    assert settings["SESSION_COOKIE_SECURE"]
+    tls = settings["SQLALCHEMY_ENGINE_OPTIONS"]["connect_args"].get("sslmode")
+    assert tls == ("require" if name == "Heroku" else None)
+
+
+@pytest.mark.parametrize("name", MARKS)
+@pytest.mark.parametrize("missing", ["DATABASE_URL", "SECRET_KEY"])
+def test_a_refusal_speaks_of_the_platform(name, missing):
+    words = environment.WORDS["database" if missing == "DATABASE_URL" else "where"]
+    expected = words.get(name, environment.WORDS["where"][name]).partition("{")[0]
+    with pytest.raises(environment.ConfigError) as refusal:
+        environment.load(without(SECRETS, missing) | MARKS[name])
+    assert missing in str(refusal.value)
+    assert expected in str(refusal.value)
+
+
+def test_a_platform_is_believed_before_a_setting():
+    settings = environment.load(DYNO | {"SERVE_TO": "laptop"})
+    assert settings["PLATFORM"].name == "Heroku"
+
+
+def test_whom_it_serves_has_two_answers():
+    with pytest.raises(environment.ConfigError, match="SERVE_TO"):
+        environment.load(DYNO | {"SERVE_TO": "everybody"})
+
+
+@pytest.mark.parametrize("password", ["a@b", "a/b@c", "a?b", "p@ss/w:rd"])
+def test_no_part_of_a_password_is_taken_for_the_host(password):
+    url = f"postgres://me:{password}@db.example.com/d"
+    with pytest.raises(environment.ConfigError, match="%40") as refusal:
+        environment.database_url({"DATABASE_URL": url})
+    assert password not in str(refusal.value)
+
+
+def test_a_laptop_answers_to_its_own_names_and_to_what_is_listed():
+    environ = {"SECRET_KEY": "k", "LAPTOP_HOSTS": "192.168.1.5 *.ngrok.app"}
+    hosts = environment.load(environ)["TRUSTED_HOSTS"]
+    assert {"localhost", "127.0.0.1", "192.168.1.5", ".ngrok.app"} <= set(hosts)
+    assert environment.load(DYNO)["TRUSTED_HOSTS"] is None

@@ -85,6 +85,12 @@ def test_while_the_database_is_away_pages_say_so(make):
     assert (health.status_code, health.json) == (503, {"database": "unreachable"})
 
 
+def test_a_laptop_called_by_a_foreign_name_says_what_to_do(client):
+    response = client.get("/healthz", base_url="http://evil.example")
+    assert response.status_code == 400
+    assert "LAPTOP_HOSTS" in response.text
+
+
 def test_health_check_asks_the_database(client):
     response = client.get("/healthz")
     assert (response.status_code, response.json) == (200, {"database": "ok"})
