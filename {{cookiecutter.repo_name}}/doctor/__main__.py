@@ -1,14 +1,17 @@
 """The command: python -m doctor. Its exit status: 0 deploys, 1 would not, 2 could not check."""
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 from doctor import CHECKS, dyno, explain, layout, packages, report, settings, startup  # noqa: F401
-from doctor.project import CannotCheck, Project
-from doctor.report import say
+from doctor.project import Project
+from doctor.report import printable, say
+from doctor.repository import CannotCheck
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,17 +36,13 @@ def main(arguments=None):
         return answer(options.what)
     try:
         project = Project(options.root)
-    except (CannotCheck, OSError) as error:
-        print(say("cannot", reason=error), file=sys.stderr)
-        return 2
-    findings, figures = find(project), {}
-    if options.dyno:
-        try:
+        findings, figures = find(project), {}
+        if options.dyno:
             measured, figures = on_a_dyno(project)
-        except (CannotCheck, OSError, subprocess.SubprocessError) as error:
-            print(say("cannot", reason=error), file=sys.stderr)
-            return 2
-        findings += measured
+            findings += measured
+    except (CannotCheck, OSError, subprocess.SubprocessError) as error:
+        print(cannot(error), file=sys.stderr)
+        return 2
     if options.json:
         print(report.as_json(findings, project, figures))
     else:
@@ -51,6 +50,13 @@ def main(arguments=None):
             print(dyno.text(figures), end="\n\n")
         print(report.text(findings, project, sys.stdout))
     return 1 if report.errors(findings) else 0
+
+
+def cannot(error):
+    """Return the sentence that says why nothing could be checked."""
+    if isinstance(error, CannotCheck):
+        error = say(error.reason, **error.details)
+    return printable(say("cannot", reason=error))
 
 
 def on_a_dyno(project):
@@ -64,6 +70,8 @@ def on_a_dyno(project):
 
     # Whatever ends this program, what it has started has to end with it.
     signal.signal(signal.SIGTERM, interrupt)
+    if hasattr(signal, "SIGHUP"):  # its terminal was closed
+        signal.signal(signal.SIGHUP, interrupt)
     with dyno.Dyno(project, progress) as run:
         run.run()
         return run.findings, run.figures
@@ -82,9 +90,24 @@ def answer(what):
     return 0 if answers else 2
 
 
-if __name__ == "__main__":
+def run():
+    """Run main(); return its exit status. What fails in the doctor itself is a 2."""
     try:
-        sys.exit(main())
+        status = main()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print(say("interrupted"), file=sys.stderr)
-        sys.exit(2)
+        return 2
+    except BrokenPipeError:
+        # The reader has seen enough, as `head` does. Nothing may be written at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
+    except Exception:  # noqa: BLE001 - a mistake in the doctor, whatever it is
+        traceback.print_exc()
+        print(say("own_mistake"), file=sys.stderr)
+        return 2
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(run())

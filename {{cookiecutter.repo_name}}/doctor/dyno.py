@@ -25,8 +25,8 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from doctor import FACTS, Finding
-from doctor.project import CannotCheck
 from doctor.report import say
+from doctor.repository import CannotCheck
 from doctor.settings import hits
 from doctor.startup import targets
 
@@ -115,13 +115,18 @@ class Dyno:
         for path, content in self.project.files():
             if path not in ignored:
                 target = self.app / path
+                # git itself makes no such paths, but a commit can be made by hand.
+                if {"..", ".git", ""} & {*path.split("/")} or "\\" in path:
+                    raise CannotCheck("path_outside", name=path)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content)
+                if self.project.modes.get(path) == "100755":
+                    target.chmod(0o755)
 
     def build(self):
         """Install the packages into an environment of their own."""
         if not (self.app / "requirements.txt").exists():
-            raise CannotCheck(say("only_requirements"))
+            raise CannotCheck("only_requirements")
         self.progress(say("building"))
         # No pip in there: it would be weighed with the rest.
         venv = [sys.executable, "-m", "venv", "--without-pip", self.venv]
@@ -171,7 +176,7 @@ class Dyno:
             self.database_environ = os.environ | {"LOCAL_POSTGRES_DIR": folder}
             result = self.call_here("-m", "deploy.postgres")
             if result.returncode != 0:
-                raise CannotCheck(result.stderr.strip())
+                raise CannotCheck("no_database_here", cause=last_lines(result.stderr))
             # It has no TLS, unlike the platform's.
             address = result.stdout.strip().partition("://")[2]
             self.database_url = f"postgres://{address}?sslmode=disable"

@@ -1,25 +1,45 @@
 """What git would push, and simple facts about it. All that is read is read here."""
 
 import ast
+import contextlib
 import json
 import os
 import re
-import subprocess
 import tomllib
 from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
 
-from doctor import FACTS
+from doctor import FACTS, repository
+from doctor.repository import CannotCheck
 
 MAX_BYTES = 1_000_000  # larger files are listed, but not read
-NOT_PUSHED = {".git", ".venv", "venv", "instance", "__pycache__", "node_modules"}
+MAX_TOTAL = 50_000_000  # bytes of all files that are read
+MAX_LINE = 2_000  # characters of a line that are looked at
+MAX_SOURCE = 200_000  # bytes of a Python file that is parsed
+MAX_NODES = 500_000  # of all syntax trees together: they take about 300 bytes each
+MAX_FILES = 20_000  # of a folder without git
+# Folders that no push would contain: environments, caches, what the platform has built.
+NOT_PUSHED = [
+    ".git",
+    ".heroku",
+    ".venv",
+    "venv",
+    "env",
+    "instance",
+    "node_modules",
+    "site-packages",
+    ".tox",
+    ".nox",
+    "__pycache__",
+    ".cache",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".ruff_cache",
+]
+ENVIRONMENT_MARKS = {"pyvenv.cfg", "conda-meta"}
 # Code in these folders does not run in the web process.
 NOT_THE_APP = ("doctor/", "test/", "tests/", "migrations/")
-
-
-class CannotCheck(Exception):
-    """The project could not be read at all; the text says why."""
 
 
 class Project:
@@ -29,78 +49,78 @@ class Project:
         """root: the project's folder. Raises CannotCheck."""
         self.root = Path(root).resolve()
         if not self.root.is_dir():
-            raise CannotCheck(self.root)
+            raise CannotCheck("no_folder", folder=root)
         self.sizes = {}  # path from the root, with slashes: bytes
         self.contents = {}  # the same: what is in it
+        self.modes = {}  # the same: git's mode, such as "100755"
+        self.hashes = {}
         self.above = ""  # how deep the project lies in its repository
-        self.unpushed = []  # what differs from the last commit
-        self.in_git = self._git("rev-parse", "--verify", "--quiet", "HEAD") is not None
+        self.unpushed = []  # what differs from the last commit, None if nobody can tell
+        self.repository = None
+        self._find_repository()
+        self.in_git = self.repository is not None and self.repository.head is not None
         if self.in_git:
             self._read_commit()
         else:
             self._read_folder()
 
-    def _git(self, *arguments, given=b""):
-        """Return what git prints, None where it fails or is not there."""
-        # git's own variables may name another repository.
-        environ = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-        command = ["git", "-c", f"safe.directory={self.root}", *arguments]
-        options = {"cwd": self.root, "env": environ, "capture_output": True}
-        try:
-            result = subprocess.run(command, input=given, check=False, **options)
-        except OSError:
-            return None
-        return result.stdout if result.returncode == 0 else None
+    def _find_repository(self):
+        found = repository.find(self.root)
+        if found:
+            self.repository = repository.Repository(*found)
+            self.above = self.root.relative_to(found[0].resolve()).as_posix() + "/"
+            self.above = "" if self.above == "./" else self.above
 
     def _read_commit(self):
-        self.above = self._git("rev-parse", "--show-prefix").decode().strip()
-        hashes = {}
-        listing = self._git("ls-tree", "-r", "-z", "--long", "HEAD")
-        for entry in listing.split(b"\0")[:-1]:
-            facts, _, path = entry.partition(b"\t")
-            mode, kind, hash, size = facts.split()
-            if kind == b"blob":
-                path = path.decode("utf-8", "replace")
-                self.sizes[path] = int(size)
-                if int(size) <= MAX_BYTES and mode != b"120000":  # a symbolic link
-                    hashes[path] = hash
-        # One git for all files: starting it 200 times would take seconds.
-        wanted = b"".join(hash + b"\n" for hash in hashes.values())
-        answer = self._git("cat-file", "--batch", given=wanted)
-        if answer is None:
-            raise CannotCheck("git cat-file")
-        position = 0
-        for path in hashes:
-            end = answer.index(b"\n", position)
-            size = int(answer[position:end].split()[2])
-            self.contents[path] = answer[end + 1 : end + 1 + size]
-            position = end + 1 + size + 1
-        status = self._git("status", "--porcelain", "-z", "--untracked-files=all", ".")
-        for entry in (status or b"").split(b"\0"):
-            if entry[2:3] == b" ":
-                path = entry[3:].decode("utf-8", "replace")
-                self.unpushed.append(path.removeprefix(self.above))
+        with self.repository as git:
+            files = git.files(self.above)
+            self.sizes = {path: size for path, (_, _, size) in files.items()}
+            self.modes = {path: mode for path, (mode, _, _) in files.items()}
+            self.hashes = {path: hash for path, (_, hash, _) in files.items()}
+            small, total = [], 0
+            for path, size in sorted(self.sizes.items(), key=lambda item: item[1]):
+                total += size
+                if size <= MAX_BYTES and total <= MAX_TOTAL and self.is_file(path):
+                    small.append(path)
+            contents = git.contents([self.hashes[path] for path in small])
+            read = dict(zip(small, contents, strict=True))
+            self.contents = {path: read[path] for path in self.sizes if path in read}
+            self.unpushed = git.unpushed(self.above)
+
+    def is_file(self, path):
+        """Tell whether a path is a file, not a link or another repository."""
+        return self.modes.get(path, "100644").startswith("100")
 
     def _read_folder(self):
+        total = 0
         for folder, folders, files in os.walk(self.root):
-            folders[:] = [name for name in folders if name not in NOT_PUSHED]
-            for name in files:
+            inner = folder != str(self.root)
+            if inner and ENVIRONMENT_MARKS & {*folders, *files}:
+                folders.clear()
+                continue
+            folders[:] = sorted(name for name in folders if name not in NOT_PUSHED)
+            for name in sorted(files):
                 path = Path(folder, name)
                 relative = path.relative_to(self.root).as_posix()
-                if path.is_file() and relative != ".env":
-                    self.sizes[relative] = path.stat().st_size
-                    if self.sizes[relative] <= MAX_BYTES:
-                        self.contents[relative] = path.read_bytes()
+                if path.is_symlink() or not path.is_file() or relative == ".env":
+                    continue
+                self.sizes[relative] = path.stat().st_size
+                total += self.sizes[relative]
+                if self.sizes[relative] <= MAX_BYTES and total <= MAX_TOTAL:
+                    self.contents[relative] = path.read_bytes()
+            if len(self.sizes) > MAX_FILES:
+                raise CannotCheck("too_many_files", most=MAX_FILES)
 
     def files(self):
-        """Yield (path, content) of everything that is pushed, large files too."""
-        for path in self.sizes:
-            content = self.contents.get(path)
-            if content is None and self.in_git:
-                content = self._git("cat-file", "blob", f"HEAD:./{path}")
-            elif content is None:
-                content = (self.root / path).read_bytes()
-            yield path, content or b""
+        """Yield (path, content) of everything that is pushed, large files too, no links."""
+        with self.repository or contextlib.nullcontext() as git:
+            for path in filter(self.is_file, self.sizes):
+                content = self.contents.get(path)
+                if content is None and self.in_git:
+                    content = next(git.contents([self.hashes[path]]))
+                elif content is None:
+                    content = (self.root / path).read_bytes()
+                yield path, content
 
     def __contains__(self, path):
         return path in self.sizes
@@ -123,18 +143,26 @@ class Project:
 
     def lines(self, path):
         """Yield (number, line without its end), numbers from 1."""
-        yield from enumerate(self.text(path).splitlines(), start=1)
+        for number, line in enumerate(self.text(path).splitlines(), start=1):
+            yield number, line[:MAX_LINE]
 
     @cached_property
     def trees(self):
         """Return {path: syntax tree} of all pushed Python files that parse."""
-        trees = {}
-        for path in self.contents:
-            if path.endswith(".py") and not path.startswith("doctor/"):
-                try:
-                    trees[path] = ast.parse(self.contents[path])
-                except (SyntaxError, ValueError, RecursionError, MemoryError):
-                    continue
+        trees, nodes = {}, 0
+        for path, content in self.contents.items():
+            if not path.endswith(".py") or path.startswith("doctor/"):
+                continue
+            if len(content) > MAX_SOURCE or nodes > MAX_NODES:
+                continue
+            try:
+                tree = ast.parse(content)
+                nodes += sum(1 for _ in ast.walk(tree))
+                # What is nested so deeply that a look at it would end in an error.
+                ast.unparse(tree)
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                continue
+            trees[path] = tree
         return trees
 
     @cached_property
@@ -222,15 +250,19 @@ class Project:
         self._read_requirements("requirements.in", found)
         return found or self.requirements
 
-    def _read_requirements(self, file, found, seen=()):
-        for number, line in self.lines(file):
-            line = line.split(" #")[0].strip()
-            if match := re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)", line):
-                included = Path(file).parent.joinpath(match[1]).as_posix()
-                if included not in seen:
-                    self._read_requirements(included, found, (*seen, file))
-            elif match := re.match(r"([A-Za-z0-9][A-Za-z0-9._-]*)", line):
-                found[normal(match[1])] = (file, number, line)
+    def _read_requirements(self, file, found):
+        waiting, seen = [file], set()
+        while waiting:
+            file = waiting.pop()
+            seen.add(file)
+            for number, line in self.lines(file):
+                line = line.split(" #")[0].strip()
+                if match := re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)", line):
+                    included = Path(file).parent.joinpath(match[1]).as_posix()
+                    if included not in seen:
+                        waiting.append(included)
+                elif match := re.match(r"([A-Za-z0-9][A-Za-z0-9._-]*)", line):
+                    found[normal(match[1])] = (file, number, line)
 
     def _locked(self, file):
         try:

@@ -18,6 +18,11 @@ def say(sentence, **details):
     return WORDS["say"][sentence].format(**details)
 
 
+def printable(text):
+    """Return a text that does nothing to a terminal: names come from the repository."""
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+
+
 def paint(text, colour, stream):
     """Return the text in colour where the stream is a terminal that wants colours."""
     if stream.isatty() and "NO_COLOR" not in os.environ:
@@ -44,16 +49,19 @@ def text(findings, project, stream):
         words = WORDS[finding.id]
         mark = paint(f"{MARKS[finding.level]} {finding.id}", finding.level, stream)
         where = f"{place(finding)}: " if finding.file else ""
-        lines.append(f"{mark}  {where}{words['title'].format(**finding.details)}")
+        title = words["title"].format(**finding.details)
+        fix = words["fix"].format(**finding.details)
+        lines.append(f"{mark}  {printable(f'{where}{title}')}")
         if words.get("prints"):
             lines.append(f"    {say('prints')} {words['prints']}")
-        lines.append(f"    {say('fix')} {words['fix'].format(**finding.details)}")
+        lines.append(f"    {say('fix')} {printable(fix)}")
         lines.append(f"    {say('step', step=finding.step, id=finding.id)}")
         lines.append("")
-    if project.unpushed:
-        names = ", ".join(project.unpushed[:5]) + (
-            " …" if len(project.unpushed) > 5 else ""
-        )
+    if project.unpushed is None:
+        lines += [say("unpushed_unknown"), ""]
+    elif project.unpushed:
+        more = " …" if len(project.unpushed) > 5 else ""
+        names = printable(", ".join(project.unpushed[:5])) + more
         lines += [say("unpushed", names=names), ""]
     lines.append(verdict(findings, stream))
     return "\n".join(lines)
@@ -89,6 +97,5 @@ def as_json(findings, project, figures):
                 for finding in worst_first(findings)
             ],
         },
-        ensure_ascii=False,
         indent=2,
     )

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from fnmatch import fnmatchcase
 
 from doctor import FACTS, check
 from doctor.packages import available
@@ -164,10 +165,19 @@ def needed(project):
 def hits(pattern, paths):
     """Return the paths that a .slugignore pattern removes."""
     anchored = pattern.startswith("/") or "/" in pattern.rstrip("/")
-    body = re.escape(pattern.strip("/")).replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
-    start = "" if anchored else "(?:.*/)?"
-    matcher = re.compile(f"{start}{body}(?:/.*)?")
-    return [path for path in sorted(paths) if matcher.fullmatch(path)]
+    # Part by part, as many stars in one expression would take for ever.
+    parts = [part.replace("[", "[[]") for part in pattern.strip("/").split("/")]
+
+    def matches(names):
+        pairs = zip(names, parts, strict=False)
+        return len(names) >= len(parts) and all(fnmatchcase(*pair) for pair in pairs)
+
+    def hit(path):
+        names = path.split("/")
+        starts = range(1 if anchored else len(names))
+        return any(matches(names[start:]) for start in starts)
+
+    return [path for path in sorted(paths) if hit(path)]
 
 
 @check("H801", step=13)
