@@ -103,7 +103,7 @@ def run():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
     except Exception:  # noqa: BLE001 - a mistake in the doctor, whatever it is
-        traceback.print_exc()
+        traceback.print_exc(limit=-5)
         print(say("own_mistake"), file=sys.stderr)
         return 2
     return status

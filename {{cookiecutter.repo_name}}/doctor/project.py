@@ -17,8 +17,8 @@ MAX_BYTES = 1_000_000  # larger files are listed, but not read
 MAX_TOTAL = 50_000_000  # bytes of all files that are read
 MAX_LINE = 2_000  # characters of a line that are looked at
 MAX_SOURCE = 200_000  # bytes of a Python file that is parsed
-MAX_NODES = 500_000  # of all syntax trees together: they take about 300 bytes each
-MAX_FILES = 20_000  # of a folder without git
+MAX_NODES = 300_000  # of all syntax trees together: they take about 300 bytes each
+MAX_FILES = 10_000  # that are read, those of the root first
 # Folders that no push would contain: environments, caches, what the platform has built.
 NOT_PUSHED = [
     ".git",
@@ -78,9 +78,12 @@ class Project:
             self.modes = {path: mode for path, (mode, _, _) in files.items()}
             self.hashes = {path: hash for path, (_, hash, _) in files.items()}
             small, total = [], 0
-            for path, size in sorted(self.sizes.items(), key=lambda item: item[1]):
+            for path in sorted(self.sizes, key=lambda path: path.count("/")):
+                size = self.sizes[path]
+                if size > MAX_BYTES or not self.is_file(path):
+                    continue
                 total += size
-                if size <= MAX_BYTES and total <= MAX_TOTAL and self.is_file(path):
+                if total <= MAX_TOTAL and len(small) < MAX_FILES:
                     small.append(path)
             contents = git.contents([self.hashes[path] for path in small])
             read = dict(zip(small, contents, strict=True))
@@ -270,7 +273,7 @@ class Project:
                 return list(json.loads(self.text(file) or "{}").get("default", {}))
             packages = tomllib.loads(self.text(file)).get("package", [])
             return [package["name"] for package in packages]
-        except (ValueError, AttributeError, KeyError, TypeError):
+        except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
             return []  # what is wrong with such a file is for its own tool to say
 
 
