@@ -68,7 +68,9 @@ class Server:
         self.check_version()
         if not (self.folder / "password").exists():
             self.new_password()
-        if not self.is_running():
+        if (process := self.process()) and not Path(process.exe()).exists():
+            self.stop()  # the .venv that it came from is gone, and half of it with that
+        if not self.process():
             # -w waits until the server takes connections.
             options = ("-l", self.data / "postgres.log", "-o", f"-p {self.free_port()}")
             self.run("pg_ctl", "start", "-w", "-D", self.data, *options)
@@ -76,7 +78,7 @@ class Server:
 
     def stop(self):
         """Stop it; open connections are closed. Does nothing where it does not run."""
-        if self.is_running():
+        if self.process():
             self.run("pg_ctl", "stop", "-m", "fast", "-D", self.data)
 
     def delete(self):
@@ -140,19 +142,19 @@ class Server:
         statement = f"ALTER ROLE postgres PASSWORD '{password}';\n"
         self.run("postgres", "--single", "-D", self.data, "postgres", given=statement)
 
-    def is_running(self):
-        """Tell whether it runs; a file left behind by one that was killed goes."""
+    def process(self):
+        """Return its process if it runs; a file left behind by one that was killed goes."""
         file = self.data / "postmaster.pid"
         if not file.exists():
-            return False
+            return None
         try:
             process = psutil.Process(int(file.read_text(encoding="utf-8").split()[0]))
-            running = self.data in map(Path, process.cmdline())
+            if self.data in map(Path, process.cmdline()):
+                return process
         except (ValueError, IndexError, psutil.Error):
-            running = False  # no number, no such process, or somebody else's
-        if not running:
-            file.unlink()  # with it PostgreSQL may refuse to start
-        return running
+            pass  # no number, no such process, or somebody else's
+        file.unlink()  # with it PostgreSQL may refuse to start
+        return None
 
     def free_port(self):
         """Return its usual port, or any free one where that is taken."""
@@ -278,7 +280,7 @@ def describe(server):
     """Return one line about a server: name, project, size, whether it runs."""
     files = (path for path in server.folder.rglob("*") if path.is_file())
     size = sum(file.stat().st_size for file in files) // 10**6
-    state = WORDS["server"]["running" if server.is_running() else "stopped"]
+    state = WORDS["server"]["running" if server.process() else "stopped"]
     project = f"{server.project}"
     if not server.project.exists():
         project += f" ({WORDS['server']['gone']})"

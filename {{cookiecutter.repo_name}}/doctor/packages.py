@@ -164,8 +164,23 @@ def named_python(project):
 @check("H303", step=1)
 def python_not_offered(project):
     named = named_python(project)
-    if named and named[1] not in PYTHON["offered"] + PYTHON["ending"]:
+    known = PYTHON["offered"] + PYTHON["ending"]
+    if named and named[1] not in known and not newer_than_the_facts(named[1]):
         yield named[0], 1, {"version": named[1], "offered": OFFERED}
+
+
+def newer_than_the_facts(version):
+    """Tell whether a version has come out since the list of what is offered was made."""
+    newest = max(int(known.partition(".")[2]) for known in PYTHON["offered"])
+    return int(version.partition(".")[2]) > newest
+
+
+@check("H306", step=1, level="warning")
+def python_not_known(project):
+    named = named_python(project)
+    if named and newer_than_the_facts(named[1]):
+        details = {"version": named[1], "date": FACTS["date"], "offered": OFFERED}
+        yield named[0], 1, details
 
 
 @check("H304", step=1, level="warning")
