@@ -21,15 +21,15 @@ ANSWERS = json.loads(r"""
 CHOICES = {
     "language": ["en", "ru"],
     "python_version": ["auto", "3.14", "3.13", "3.12", "3.11"],
-    "heroku_region": ["us", "eu"],
+    "example": ["notes", "none"],
     "license": ["MIT", "BSD-3-Clause", "none"],
 }
-FREE_TEXT = ["project_name", "description", "author_name"]
+FREE_TEXT = ["project_name", "author_name"]
 QUESTIONS = [*FREE_TEXT, "repo_name", "github_owner", *CHOICES]
 
 # A folder of one of these names would be imported in place of the module. Names with an
 # underscore cannot be repo names and are left out.
-PROJECT_MODULES = "config database doctor forms logs main models security serve status views migrations static templates test instance"
+PROJECT_MODULES = "config database deploy doctor forms main models migrations static templates test views instance"
 PACKAGES = """
 alembic blinker click colorama dotenv fasteners flask granian iniconfig itsdangerous jinja2 mako
 markupsafe packaging pip platformdirs pluggy psutil psycopg py pygments pytest setuptools sqlalchemy
