@@ -1,6 +1,7 @@
 """The fixtures of all tests: baked projects, the packages they run on, a place for their databases."""
 
 import contextlib
+import importlib
 import json
 import os
 import shutil
@@ -107,6 +108,29 @@ def baked(cookies_session, environ):
         return projects[key]
 
     return baked
+
+
+@pytest.fixture(scope="session")
+def doctor(baked):
+    """The module doctor.__main__ of an English project: a case in this process costs a sixth of one in its own."""
+    folder = str(baked(language="en").path)
+    sys.path.insert(0, folder)
+    module = importlib.import_module("doctor.__main__")
+    sys.path.remove(folder)
+    return module
+
+
+@pytest.fixture(scope="session")
+def diagnose(doctor):
+    """A function: what `python -m doctor --json --root FOLDER` ends with and prints, (exit status, report)."""
+
+    def diagnose(folder):
+        project = doctor.Project(folder)
+        findings = doctor.find(project)
+        report = json.loads(doctor.report.as_json(findings, project, {}))
+        return (1 if doctor.report.errors(findings) else 0), report
+
+    return diagnose
 
 
 @pytest.fixture

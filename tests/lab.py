@@ -26,6 +26,11 @@ CONTEXT = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 CHOICES = {name: value for name, value in CONTEXT.items() if isinstance(value, list) and name[0] != "_"}
 LANGUAGES, EXAMPLES = CHOICES["language"], CHOICES["example"]
 NEWEST_PYTHON = next(version for version in CHOICES["python_version"] if version != "auto")
+# So many projects that every choice is in one of them, and every example in every language; no more.
+SAMPLES = [
+    {name: values[number // (len(LANGUAGES) if name == "example" else 1) % len(values)] for name, values in CHOICES.items()}
+    for number in range(max(len(LANGUAGES) * len(EXAMPLES), *map(len, CHOICES.values())))
+]
 SERVER = ("python", "-m", "deploy.server")
 KEY = "of this run only, and long enough for a dyno"
 CSRF_TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
