@@ -89,7 +89,7 @@ class Dyno:
         """Leave nothing running and nothing behind, also after Ctrl-C."""
         self.end_process()
         if self.database_environ:
-            sys.stderr.write(self.call_here("local_postgres.py", "delete").stderr)
+            sys.stderr.write(self.call_here("-m", "deploy.postgres", "delete").stderr)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self):
@@ -166,10 +166,10 @@ class Dyno:
 
     def start_database(self):
         """Start a PostgreSQL of its own, if the project still has its local one."""
-        if (self.project.root / "local_postgres.py").exists():
+        if (self.project.root / "deploy" / "postgres.py").exists():
             folder = str(self.folder / "postgres")
             self.database_environ = os.environ | {"LOCAL_POSTGRES_DIR": folder}
-            result = self.call_here("local_postgres.py")
+            result = self.call_here("-m", "deploy.postgres")
             if result.returncode != 0:
                 raise CannotCheck(result.stderr.strip())
             # It has no TLS, unlike the platform's.

@@ -8,7 +8,7 @@ GUIDE = {
     "DB_HOST": "db.example.com",
     "DB_USERNAME": "me",
     "DB_PASSWORD": "p@ss/w:rd#%",
-    "DATA_BASE": "notes",
+    "DATA_BASE": "mydata",
 }
 DYNO = {
     "DYNO": "web.1",
@@ -29,11 +29,11 @@ def test_heroku_s_url_gets_the_driver():
 def test_the_guide_s_variables_make_a_url():
     url = environment.database_url(GUIDE)
     password = "p%40ss%2Fw%3Ard%23%25"
-    assert url == f"postgresql+psycopg://me:{password}@db.example.com:5432/notes"
+    assert url == f"postgresql+psycopg://me:{password}@db.example.com:5432/mydata"
 
 
 def test_database_url_wins_and_what_disagrees_is_named():
-    environ = GUIDE | {"DATABASE_URL": "postgres://me:new@db.example.com:5432/notes"}
+    environ = GUIDE | {"DATABASE_URL": "postgres://me:new@db.example.com:5432/mydata"}
     assert environment.database_url(environ).startswith("postgresql+psycopg://me:new@")
     assert environment.stale_credentials(environ) == ["DB_PASSWORD"]
 
@@ -53,7 +53,7 @@ def test_a_dyno_does_not_start_without(name):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("DATABASE_URL", "sqlite:///notes.db"),
+        ("DATABASE_URL", "sqlite:///app.db"),
         ("DATABASE_URL", "postgres://"),
         ("SECRET_KEY", "dev"),
         ("FLASK_DEBUG", "1"),

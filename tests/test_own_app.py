@@ -1,0 +1,181 @@
+"""An app of one's own, as the project's README leads to it: its steps are taken from its text and followed."""
+
+import re
+
+import pytest
+from markdown_it import MarkdownIt
+
+from conftest import Project
+
+KEY = "of this app only, and long enough for a dyno"
+TITLES = {"en": "Dune", "ru": "Пикник на обочине"}
+
+
+class Guide:
+    """What a project's README has one write and type: a list of (what it is, where, the text), in its order."""
+
+    def __init__(self, readme):
+        self.steps = {}
+        heading, name = "", ""
+        for token in MarkdownIt("commonmark").parse(readme):
+            if token.type == "inline":
+                strong = re.match(r"\*\*(.*?)\*\*", token.content)
+                heading = strong[1] if strong else heading
+                files = [c.content for c in token.children if c.type == "code_inline" and "." in c.content[1:]]
+                name = files[0] if files else name
+            elif token.type == "heading_open":
+                heading = ""
+            elif token.type == "fence":
+                self.steps.setdefault(heading, []).append((token.info, name, token.content))
+
+    def numbered(self):
+        """Return the steps that begin with a number, in their order."""
+        return {heading: step for heading, step in self.steps.items() if re.match(r"\d+\. ", heading)}
+
+    def follow(self, project, heading):
+        """Do what a step says: write its files, type its commands."""
+        for kind, name, text in self.steps[heading]:
+            if not kind:
+                for line in text.splitlines():
+                    project.run("sh", "-c", line, timeout=300)
+            elif text.startswith('"""') or kind == "html":
+                (project.path / name).write_text(text, encoding="utf-8")
+            else:  # a piece of a file goes at its end
+                with (project.path / name).open("a", encoding="utf-8") as file:
+                    file.write(f"\n\n{text}")
+
+
+@pytest.fixture(params=["en", "ru"])
+def language(request):
+    return request.param
+
+
+@pytest.fixture(params=["notes", "none"])
+def project(bake, language, request, tmp_path):
+    project = bake(language=language, example=request.param, repo_name="own-app")
+    settings = tmp_path / "gitconfig"
+    settings.write_text("[user]\nname = A Student\nemail = student@example.org\n", encoding="utf-8")
+    project.environ = project.environ | {"GIT_CONFIG_GLOBAL": str(settings)}
+    yield project
+    project.run("python", "-m", "deploy.postgres", "delete")
+
+
+def sql(project, url, *statements):
+    """Run statements on a database of the project; return the rows of the last one as text."""
+    code = (
+        "import psycopg, sys\n"
+        f"with psycopg.connect({url!r}, autocommit=True) as connection:\n"
+        f"    for statement in {statements!r}:\n"
+        "        cursor = connection.execute(statement)\n"
+        "    print(sorted(cursor.fetchall()) if cursor.description else '')\n"
+    )
+    return project.run("python", "-c", code).stdout.strip()
+
+
+def as_on_a_dyno(project, url):
+    return {
+        "PATH": project.environ["PATH"],
+        "DYNO": "web.1",
+        "SECRET_KEY": KEY,
+        "DATABASE_URL": f"{url}?sslmode=disable",
+        "FLASK_APP": "main.py:init_app()",
+    }
+
+
+def release(project, environ):
+    """Do what the platform does at every release."""
+    command = dict(line.split(": ", 1) for line in project.read("Procfile").splitlines())["release"]
+    return Project(project.path, environ).run("sh", "-c", command)
+
+
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+
+
+def test_the_readme_leads_to_an_app_of_one_s_own(project, serve, language, capsys):
+    guide = Guide(project.read("README.md"))
+    steps = guide.numbered()
+    had_notes = (project.path / "templates" / "notes.html").exists()
+    assert len(steps) == (5 if had_notes else 4)
+
+    # A database of the platform that has had the first version, with its data.
+    server = project.run("python", "-m", "deploy.postgres").stdout.strip().replace("+psycopg", "")
+    sql(project, server, "CREATE DATABASE platform")
+    platform = server.rpartition("/")[0] + "/platform"
+    release(project, as_on_a_dyno(project, platform))
+    if had_notes:
+        sql(project, platform, "INSERT INTO notes (body) VALUES ('from before')")
+
+    # And the laptop's, which the first version has used.
+    first = serve(project, "python", "main.py")
+    assert first.get("/").status == 200
+    first.stop()
+
+    for heading in steps:
+        guide.follow(project, heading)
+    touched = project.run("git", "-c", "core.quotePath=false", "diff", "--name-status", "HEAD~1").stdout.splitlines()
+    with capsys.disabled():
+        print(f"\nan app of one's own ({language}, {'notes' if had_notes else 'none'}): {len(touched)} files touched")
+    theirs = re.compile(r"\w\d*\t(models|forms|views|config)\.py|\w\d*\t(templates|static|test|migrations/versions)/\S+")
+    assert [line for line in touched if not theirs.fullmatch(line)] == []
+    if had_notes:
+        dump = next((project.path / "instance").glob("dump-*.sql"))
+        assert "CREATE TABLE public.notes" in dump.read_text(encoding="utf-8")
+
+    # The suite was one of the steps; here once more, strictly.
+    assert " passed" in project.run("python", "-W", "error", "-m", "pytest", "-q").stdout
+    report = project.run("python", "-m", "doctor", "--json").stdout
+    assert '"findings": []' in report
+
+    # Over the database that the first version had migrated, as at the next release.
+    environ = as_on_a_dyno(project, platform)
+    release(project, environ)
+    assert sql(project, platform, TABLES) == "[('alembic_version',), ('authors',), ('books',)]"
+
+    web = serve(project, "python", "-m", "deploy.server", environ=environ)
+    page = web.get("/")
+    assert page.status == 200
+    fields = {"title": TITLES[language], "author": "A. Writer"}
+    assert web.get("/", data=fields).status == 400  # CSRF
+    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)[1]
+    assert f"{TITLES[language]} (A. Writer)" in web.get("/", data=fields | {"csrf_token": token}).text
+    missing = web.get("/nothing/here")
+    assert missing.status == 404
+    assert 'id="reason"' in missing.text
+    assert "stylesheet" in missing.text
+    assert "Content-Security-Policy" in missing.headers
+    assert web.get("/healthz", headers={"X-Request-Id": "my-id"}).text.strip() == '{"database":"ok"}'
+    assert re.search(r"INFO \[my-id\] request: GET /healthz 200 \d+ ms", web.log())
+    project.run("python", "-m", "deploy.postgres", "stop")
+    away = web.get("/")
+    assert away.status == 503
+    assert 'id="reason"' in away.text
+    assert web.get("/healthz").status == 503
+    project.run("python", "-m", "deploy.postgres")
+    assert web.get("/").status == 200
+
+
+@pytest.mark.parametrize("project", ["notes"], indirect=True)
+def test_another_package_and_another_table(project, serve, language):
+    names = {"en": ("Another package:", "Another table:"), "ru": ("Новый пакет:", "Новая таблица:")}[language]
+    guide = Guide(project.read("README.md"))
+    project.environ = project.environ | {"PATH": f"{project.path / '.venv' / 'bin'}:{project.environ['PATH']}"}
+    project.run("make", "stop", timeout=300)  # makes .venv
+    before = project.read("requirements.txt")
+    with (project.path / "requirements.in").open("a", encoding="utf-8") as file:
+        file.write("humanize\n")
+    with (project.path / "views.py").open("a", encoding="utf-8") as file:
+        file.write('\n\n@bp.get("/big")\ndef big():\n    import humanize\n\n    return humanize.intcomma(10**6)\n')
+    guide.follow(project, names[0])
+    added = set(project.read("requirements.txt").splitlines()) - set(before.splitlines())
+    assert [line.partition("==")[0] for line in added if line.startswith("humanize==")] == ["humanize"]
+    server = serve(project, "flask", "run", "--port", "{port}")
+    assert server.get("/big").text == "1,000,000"
+    server.stop()
+
+    guide.follow(project, names[1])
+    url = project.run("python", "-m", "deploy.postgres").stdout.strip().replace("+psycopg", "")
+    assert "('tags',)" in sql(project, url, TABLES)
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "-q", "-m", "tags")
+    assert " passed" in project.run("python", "-m", "pytest", "-q").stdout
+    assert '"findings": []' in project.run("python", "-m", "doctor", "--json").stdout
