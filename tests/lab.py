@@ -28,7 +28,10 @@ LANGUAGES, EXAMPLES = CHOICES["language"], CHOICES["example"]
 NEWEST_PYTHON = next(version for version in CHOICES["python_version"] if version != "auto")
 # So many projects that every choice is in one of them, and every example in every language; no more.
 SAMPLES = [
-    {name: values[number // (len(LANGUAGES) if name == "example" else 1) % len(values)] for name, values in CHOICES.items()}
+    {
+        name: values[number // (len(LANGUAGES) if name == "example" else 1) % len(values)]
+        for name, values in CHOICES.items()
+    }
     for number in range(max(len(LANGUAGES) * len(EXAMPLES), *map(len, CHOICES.values())))
 ]
 SERVER = ("python", "-m", "deploy.server")

@@ -115,7 +115,9 @@ def test_the_readme_leads_to_an_app_of_one_s_own(project, serve, language, capsy
     touched = project.run("git", "-c", "core.quotePath=false", "diff", "--name-status", "HEAD~1").stdout.splitlines()
     with capsys.disabled():
         print(f"\nan app of one's own ({language}, {'notes' if had_notes else 'none'}): {len(touched)} files touched")
-    theirs = re.compile(r"\w\d*\t(models|forms|views|config)\.py|\w\d*\t(templates|static|test|migrations/versions)/\S+")
+    theirs = re.compile(
+        r"\w\d*\t(models|forms|views|config)\.py|\w\d*\t(templates|static|test|migrations/versions)/\S+"
+    )
     assert [line for line in touched if not theirs.fullmatch(line)] == []
     if had_notes:
         dump = next((project.path / "instance").glob("dump-*.sql"))
