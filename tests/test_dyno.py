@@ -104,7 +104,7 @@ def too_much_memory(project):
 BREAK = {
     "H971": (lambda p: p.append("requirements.txt", "no-such-package-anywhere==1\n"), {}),
     "H972": (lambda p: p.append("migrations/versions/0001_notes.py", "\n\ndef upgrade():\n    1 / 0\n"), {}),
-    "H973": (lambda p: p.append("deploy/environment.py", "\nraise SystemExit('no fuel')\n"), {}),
+    "H973": (lambda p: p.write("deploy/server.py", "raise SystemExit('no fuel')\n"), {}),
     "H974": (lambda p: p.append("views.py", BEFORE_EVERY_PAGE.format(code="1 / 0")), {}),
     "H975": (lambda p: None, {"SLUG_LIMIT": 10, "SLUG_SOFT_LIMIT": 5}),
     "H976": (too_much_memory, {}),
