@@ -165,7 +165,8 @@ def serve(tmp_path):
 
     def serve(project, *command, **options):
         log_file = tmp_path / f"server-{len(started)}.log"
-        return start_server(project, command, log_file, started=started, **options)
+        started.append(start_server(project, command, log_file, **options))
+        return started[-1]
 
     yield serve
     for server in started:

@@ -402,11 +402,8 @@ class Server(Visitor):
         return self.process.wait(timeout=30)
 
 
-def start_server(project, command, log_file, environ=None, port=None, cwd=None, started=None):
-    """Start a web process and wait until it answers; return the Server.
-
-    started: a list that the Server is put into at once, so that it can be stopped if it never answers.
-    """
+def start_server(project, command, log_file, environ=None, port=None, cwd=None):
+    """Start a web process and wait until it answers; return the Server. One that never answers is stopped."""
     port = port or free_port()
     command = [word.format(port=port) for word in command]
     environ = merged(project.environ if environ is None else environ, {"PORT": str(port)})
@@ -421,8 +418,6 @@ def start_server(project, command, log_file, environ=None, port=None, cwd=None, 
             start_new_session=True,  # so that its children can be ended with it
         )
     server = Server(process, port, log_file)
-    if started is not None:
-        started.append(server)
 
     def answers():
         assert process.poll() is None, f"{command} ended with {process.returncode}:\n{server.log()}"
@@ -431,7 +426,11 @@ def start_server(project, command, log_file, environ=None, port=None, cwd=None, 
         except OSError:
             return None
 
-    wait_until(answers, seconds=30)
+    try:
+        wait_until(answers, seconds=30)
+    except BaseException:
+        stop_server(server)
+        raise
     return server
 
 

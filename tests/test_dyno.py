@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -25,21 +26,17 @@ def project(bake):
 
 
 @pytest.fixture
-def temporary(tmp_path):
-    """Where the doctor puts its temporary files."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    yield folder
-    assert list(folder.iterdir()) == []
-    assert left_running(folder) == []
+def temporary():
+    """Where the doctor puts its temporary files.
 
-
-@pytest.fixture(autouse=True)
-def reachable(tmp_path):
-    """As root the database runs as a user who has to get into the temporary folder."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.name.startswith(("test_", "popen-", "pytest-")):
-            folder.chmod(folder.stat().st_mode | 0o055)
+    Not in pytest's own folder: as root the database runs as a user who is not let in there.
+    """
+    with tempfile.TemporaryDirectory(prefix="temporary-") as folder:
+        folder = Path(folder)
+        folder.chmod(0o755)
+        yield folder
+        assert list(folder.iterdir()) == []
+        assert left_running(folder) == []
 
 
 def left_running(folder):
