@@ -4,8 +4,11 @@ Nothing here may fail: cookiecutter deletes the whole project when a hook does. 
 step that did not work is said in one sentence, and the project can be used without it.
 """
 
+import contextlib
 import json
 import os
+import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -16,9 +19,6 @@ from pathlib import Path
 ANSWERS = json.loads(r"""
 {{ cookiecutter | tojson }}
 """)
-
-# What Heroku's Python buildpack offers: https://devcenter.heroku.com/articles/python-support
-HEROKU_PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 # Of git's environment variables only these reach it: who commits, and where its settings are.
 # The others (GIT_DIR, GIT_WORK_TREE, GIT_INDEX_FILE …) name another repository.
@@ -48,6 +48,8 @@ MESSAGES = {
         "failed": "git: no repository was made ({detail}); later: git init, git add ., git commit",
         "next": "Ready. Now:",
         "page": "The page will be at {url}",
+        "unknown": "git does not know you yet. For commits of your own type these two lines, once:",
+        "unexpected": "The project is there, but one step of its setup did not work: {error}",
     },
     "ru": {
         "committed": "git: создан репозиторий с первым коммитом (ветка main).",
@@ -62,8 +64,11 @@ MESSAGES = {
         "failed": "git: репозиторий не создан ({detail}); позже: git init, git add ., git commit",
         "next": "Готово. Теперь:",
         "page": "Страница будет по адресу {url}",
+        "unknown": "git вас ещё не знает. Чтобы делать свои коммиты, один раз введите эти две строки:",
+        "unexpected": "Проект создан, но один шаг его настройки не удался: {error}",
     },
 }
+WORDS = MESSAGES.get(ANSWERS["language"], MESSAGES["en"])
 
 
 def git(*arguments):
@@ -88,20 +93,26 @@ def git(*arguments):
         return subprocess.CompletedProcess(command, 1, "", str(error))
 
 
-def identity(answers):
-    """Return git's options that name the author, empty where git knows one already."""
+def git_knows_the_author():
+    """Tell whether git can commit without being told who does."""
     # Without useConfigOnly git would make up an address from the computer's name.
     known = [git("-c", "user.useConfigOnly=true", "var", f"GIT_{who}_IDENT") for who in ("AUTHOR", "COMMITTER")]
-    if all(result.returncode == 0 for result in known):
-        return []
+    return all(result.returncode == 0 for result in known)
+
+
+def author(answers):
+    """Return git's settings that name the author of the answers."""
     owner = answers["github_owner"]
     # git drops these characters, and refuses a name that has no others.
     name = answers["author_name"].strip(" .,:;<>\"'\\\t")
-    return ["-c", f"user.name={name or owner}", "-c", f"user.email={owner}@users.noreply.github.com"]
+    return {"user.name": name or owner, "user.email": f"{owner}@users.noreply.github.com"}
 
 
-def make_repository(answers, project):
-    """Make a git repository with a first commit; return (id of a message, its detail)."""
+def make_repository(answers, project, known):
+    """Make a git repository with a first commit; return (id of a message, its detail).
+
+    known: whether git knows the author itself.
+    """
     if "_commit" in answers:  # cruft compares files and stumbles over a .git of ours
         return "cruft", ""
     if shutil.which("git") is None:
@@ -122,6 +133,8 @@ def make_repository(answers, project):
             *("-c", f"core.hooksPath={os.devnull}"),
             *("-c", "commit.gpgSign=false"),
         ]
+        if not known:
+            settings += [word for name, value in author(answers).items() for word in ("-c", f"{name}={value}")]
         steps = [
             ["init", "--quiet", "--template="],
             # `git init --initial-branch` would need git 2.28.
@@ -129,8 +142,7 @@ def make_repository(answers, project):
             ["add", "--all"],
             ["commit", "--quiet", "--message", "Start from cookiecutter-flask-heroku"],
         ]
-        known = identity(answers)
-        results = (git(*settings, *known, *step) for step in steps)
+        results = (git(*settings, *step) for step in steps)
         failure = next((result for result in results if result.returncode != 0), None)
     if failure:
         # A repository without a commit would stop `git add` in one around it.
@@ -150,10 +162,25 @@ def remove(folder):
         shutil.rmtree(folder, onerror=make_writable)
 
 
+def heroku_pythons(answers):
+    """Return the Python versions that Heroku has: what cookiecutter.json offers, [] where it cannot be found.
+
+    Under cruft it cannot: there `auto` is the same on every computer, as cruft compares the files.
+    """
+    # The template's folder may be relative to where the command was typed; hooks run elsewhere.
+    starts = [os.environ.get("PWD"), answers.get("_output_dir")] if "_repo_dir" in answers else []
+    for start in filter(None, starts):
+        file = Path(start, answers["_repo_dir"], "cookiecutter.json")
+        settings = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        if "__typed_repo_name" in settings:
+            return [version for version in settings["python_version"] if version != "auto"]
+    return []
+
+
 def write_python_version(answers, project):
-    """For `auto`: the Python running now, if Heroku has it. The template has written 3.14."""
+    """For `auto`: the Python running now, if Heroku has it. The template has written one that it has."""
     running = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if answers["python_version"] == "auto" and running in HEROKU_PYTHONS:
+    if answers["python_version"] == "auto" and running in heroku_pythons(answers):
         (project / ".python-version").write_text(f"{running}\n", encoding="utf-8", newline="\n")
 
 
@@ -162,27 +189,63 @@ def write_env(answers, project):
     file = project / ".env"
     if "_commit" in answers or file.exists():  # cruft would take it for a part of the template
         return
+    file.touch(mode=0o600)
+    file.write_bytes((project / ".env.example").read_bytes())
+
+
+def quoted(text):
+    """Return the text so that the person's shell takes it as it is."""
+    if not set(text) & set('"\\$`!%'):
+        return f'"{text}"'  # in every shell
+    if sys.platform != "win32":
+        return shlex.quote(text)
+    # Programs on Windows take away a backslash before a quotation mark.
+    return '"' + re.sub(r'(\\*)"', r"\1\1\"", text) + '"'
+
+
+def say(stream, *lines):
+    """Write lines to stdout or stderr. That nobody can read them changes nothing else."""
+    if stream is None:  # closed from the start; a file opened since then may have its number
+        return
     try:
-        file.touch(mode=0o600)
-        file.write_bytes((project / ".env.example").read_bytes())
-    except OSError as error:
-        print(error, file=sys.stderr)  # the project works without it
+        # A console that cannot show a letter gets a stand-in for it, not a traceback.
+        stream.reconfigure(errors="backslashreplace")
+        print(*lines, sep="\n", file=stream, flush=True)
+    except OSError:
+        # At exit Python would try the rest again, fail, and end with a status of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+@contextlib.contextmanager
+def survived():
+    """A step that may fail: what went wrong is said in one line, and the next step is made."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 -- whatever it is, the project must stay
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        say(sys.stderr, WORDS["unexpected"].format(error=reason))
 
 
 def main():
+    """Make all steps, whatever happens to one of them."""
     project = Path.cwd()
-    words = MESSAGES[ANSWERS["language"]]
-    write_python_version(ANSWERS, project)
-    write_env(ANSWERS, project)
-    message, detail = make_repository(ANSWERS, project)
+    with survived():
+        write_python_version(ANSWERS, project)
+    with survived():
+        write_env(ANSWERS, project)
     commands = COMMANDS_WINDOWS if sys.platform == "win32" else COMMANDS
-    # A console that cannot show a letter gets a stand-in for it, not a traceback.
-    sys.stdout.reconfigure(errors="backslashreplace")
-    print("", words[message].format(detail=detail), "", words["next"], "", sep="\n")
-    for command in [f"cd {ANSWERS['repo_name']}", *commands]:
-        print(f"    {command}")
-    print("", words["page"].format(url="http://127.0.0.1:5000"), "", sep="\n")
+    last = [WORDS["next"], "", *(f"    {command}" for command in [f"cd {ANSWERS['repo_name']}", *commands])]
+    last += ["", WORDS["page"].format(url="http://127.0.0.1:5000"), ""]
+    with survived():
+        known = git_knows_the_author()
+        message, detail = make_repository(ANSWERS, project, known)
+        say(sys.stdout, "", WORDS[message].format(detail=detail), "")
+        if message in ("committed", "nested") and not known:
+            lines = (f"    git config --global {name} {quoted(value)}" for name, value in author(ANSWERS).items())
+            last += [WORDS["unknown"], "", *lines, ""]
+    say(sys.stdout, *last)
 
 
 if __name__ == "__main__":
-    main()
+    with survived():
+        main()

@@ -14,18 +14,12 @@ import sys
 import unicodedata
 from pathlib import Path
 
-ANSWERS = json.loads(r"""
-{{ cookiecutter | tojson }}
+# In pairs, because in an object tojson would sort them: the order of the questions stays.
+ANSWERS = dict(
+    json.loads(r"""
+{{ cookiecutter.items() | list | tojson }}
 """)
-
-CHOICES = {
-    "language": ["en", "ru"],
-    "python_version": ["auto", "3.14", "3.13", "3.12", "3.11"],
-    "example": ["notes", "none"],
-    "license": ["MIT", "BSD-3-Clause", "none"],
-}
-FREE_TEXT = ["project_name", "author_name"]
-QUESTIONS = [*FREE_TEXT, "repo_name", "github_owner", *CHOICES]
+)
 
 # A folder of one of these names would be imported in place of the module. Names with an
 # underscore cannot be repo names and are left out.
@@ -37,6 +31,7 @@ tzdata werkzeug wtforms
 """
 MODULES = {name.lower() for name in (*PROJECT_MODULES.split(), *PACKAGES.split(), *sys.stdlib_module_names)}
 MEGABYTES = 5  # that the project and its repository take, with room to spare
+NEEDED = "2.2"  # the first cookiecutter that finds templates/
 DEVICES = {"con", "prn", "aux", "nul", "com", "lpt"}  # also with a number behind
 
 MESSAGES = {
@@ -51,6 +46,12 @@ MESSAGES = {
         "line_break": "it has a line break or another invisible control character",
         "owner": "{value!r} is not a GitHub user name (letters, digits and single dashes, 39 at most)",
         "choice": "{value!r} is not one of {choices}",
+        "not_text": "{json} is not a text",
+        "two_names": "the replay file has two different names, {value!r} and {other!r}",
+        "too_old": (
+            "Nothing was written, because this cookiecutter is too old; the template needs version {needed} or newer:"
+            " `pipx install cookiecutter` or `python3 -m pip install --upgrade cookiecutter`."
+        ),
         "disk": "The disk has room for {free} MB only, the project needs {needed}. Nothing was written.",
         "refused": "{question}: {reason}.",
         "again": "Nothing was written. Run this to try again with your other answers kept:",
@@ -66,6 +67,12 @@ MESSAGES = {
         "line_break": "в ответе есть перенос строки или другой невидимый управляющий символ",
         "owner": "{value!r} – не имя пользователя GitHub (буквы, цифры и одиночные дефисы, не больше 39)",
         "choice": "{value!r} – не один из вариантов {choices}",
+        "not_text": "{json} – не текст",
+        "two_names": "в файле для повтора два разных имени, {value!r} и {other!r}",
+        "too_old": (
+            "Ничего не записано: эта версия cookiecutter слишком старая, шаблону нужна {needed} или новее –"
+            " `pipx install cookiecutter` или `python3 -m pip install --upgrade cookiecutter`."
+        ),
         "disk": "На диске осталось {free} МБ, а проекту нужно {needed}. Ничего не записано.",
         "refused": "{question}: {reason}.",
         "again": "Ничего не записано. Эта команда повторит вопросы и сохранит остальные ответы:",
@@ -92,45 +99,96 @@ def has_control_character(text):
     return any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text)
 
 
-def faults(answers):
-    """Return {question: id of what is wrong}; empty where all answers can be used."""
-    found = {}
-    for question in FREE_TEXT:
-        if has_control_character(answers[question]):
-            found[question] = "line_break"
-    # cookiecutter.json replaces an unsafe repo name by a safe one and keeps what was typed.
-    if fault := repo_name_fault(answers["__typed_repo_name"]):
-        found["repo_name"] = fault
-    if not re.fullmatch(r"(?=.{1,39}$)[A-Za-z0-9]+(-[A-Za-z0-9]+)*", answers["github_owner"]):
-        found["github_owner"] = "owner"
-    for question, choices in CHOICES.items():
-        if answers[question] not in choices:
-            found[question] = "choice"
-    return found
+def questions(answers):
+    """Return the names of the questions, without what cookiecutter and the template add to them."""
+    return [name for name in answers if not name.startswith("_")]
 
 
-def suggestion(question, typed):
-    """Return an answer near the refused one that would be taken, None where there is none."""
-    if question in FREE_TEXT:
-        visible = (" " if has_control_character(c) else c for c in typed)
-        return " ".join("".join(visible).split())
+def all_choices(answers):
+    """Return {question: its choices} as cookiecutter.json has them, {} where it cannot be found.
+
+    Under cruft it cannot; there the answers come from cookiecutter's own prompt, which takes no others.
+    """
+    # The template's folder may be relative to where the command was typed; hooks run elsewhere.
+    starts = [os.environ.get("PWD"), answers.get("_output_dir")] if "_repo_dir" in answers else []
+    for start in filter(None, starts):
+        file = Path(start, answers["_repo_dir"], "cookiecutter.json")
+        settings = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        if "__typed_repo_name" in settings:
+            return {name: settings[name] for name in questions(settings) if isinstance(settings[name], list)}
+    return {}
+
+
+def too_old(answers):
+    """Tell whether this cookiecutter cannot make the project."""
+    if "_commit" in answers:  # cruft's context says nothing of the version, but before 2.0 this is not rendered
+        return answers["__safe"] not in ("True", "False")
+    return "_repo_dir" not in answers  # new in 2.2
+
+
+def typed(answers, question):
+    """Return the answer as it was given: cookiecutter.json replaces an unsafe repo name and keeps what was typed."""
+    value = answers[question]
+    return answers["__typed_repo_name"] if question == "repo_name" and isinstance(value, str) else value
+
+
+def fault(question, answers, choices):
+    """Return the id of what is wrong with the answer to a question, None if nothing is."""
+    value = answers[question]
+    if not isinstance(value, str):
+        return "not_text"
     if question == "repo_name":
-        name = re.sub(r"[^A-Za-z0-9]+", "-", typed).lstrip("0123456789-")[:26].strip("-").lower()
+        name = answers["__typed_repo_name"]
+        # What becomes the folder is repo_name, and a replay file may hold any.
+        return repo_name_fault(str(name)) or ("two_names" if name != value else None)
+    if question == "github_owner":
+        return None if re.fullmatch(r"(?=.{1,39}$)[A-Za-z0-9]+(-[A-Za-z0-9]+)*", value) else "owner"
+    if value not in choices.get(question, [value]):
+        return "choice"
+    return "line_break" if has_control_character(value) else None
+
+
+def faults(answers, choices):
+    """Return {question: id of what is wrong}; empty where all answers can be used."""
+    found = {question: fault(question, answers, choices) for question in questions(answers)}
+    return {question: wrong for question, wrong in found.items() if wrong}
+
+
+def suggestion(question, value, choices):
+    """Return an answer near the refused one that would be taken, None where there is none."""
+    if isinstance(value, (int, float)):
+        value = str(value)
+    if not isinstance(value, str):
+        return None
+    if question in choices:
+        return next((choice for choice in choices[question] if choice.lower() == value.strip().lower()), None)
+    if question == "repo_name":
+        if not repo_name_fault(value):
+            return value
+        name = re.sub(r"[^A-Za-z0-9]+", "-", value).lstrip("0123456789-")[:26].strip("-").lower()
         return name if name and not repo_name_fault(name) else f"{name or 'my'}-app"
-    return None
+    if question == "github_owner":
+        return re.sub(r"[^A-Za-z0-9]+", "-", value).strip("-")[:39].strip("-") or None
+    visible = (" " if has_control_character(c) else c for c in value)
+    return " ".join("".join(visible).split())
 
 
-def command_again(answers, refused):
-    """Return the shell command that runs cookiecutter again with all answers but the refused."""
-    words = ["cookiecutter", answers["_template"]]
-    if answers.get("_checkout"):
-        words += ["--checkout", answers["_checkout"]]
-    if answers["_output_dir"] != os.environ.get("PWD"):
-        words += ["--output-dir", answers["_output_dir"]]
-    for question in QUESTIONS:
-        value = suggestion(question, typed(answers, question)) if question in refused else answers[question]
-        if value is not None:
-            words.append(f"{question}={as_default(value)}")
+def command_again(answers, refused, choices):
+    """Return the shell command that asks again: the answers are its defaults, for a refused one the nearest."""
+    given = {name: answers[name] for name in questions(answers)}
+    given |= {name: suggestion(name, typed(answers, name), choices) for name in refused}
+    given = {name: as_default(value) for name, value in given.items() if value is not None}
+    # cruft says which commit it has read, and not which folder the project was to be in.
+    checkout = answers.get("_commit") or answers.get("_checkout")
+    folder = answers.get("_output_dir") or str(Path.cwd().parent)
+    words = ["cruft", "create"] if "_commit" in answers else ["cookiecutter"]
+    words += [answers["_template"]]
+    words += ["--checkout", checkout] if checkout else []
+    words += ["--output-dir", folder] if folder != os.environ.get("PWD") else []
+    if "_commit" in answers:
+        words += ["--extra-context", json.dumps(given, ensure_ascii=False)]
+    else:
+        words += [f"{name}={value}" for name, value in given.items()]
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
@@ -142,31 +200,56 @@ def as_default(value):
     return "{" * 2 + " " + json.dumps(value, ensure_ascii=False) + " }" + "}"
 
 
-def typed(answers, question):
-    return answers["__typed_repo_name"] if question == "repo_name" else answers[question]
-
-
-def main():
-    refused = faults(ANSWERS)
-    words = MESSAGES.get(ANSWERS["language"], MESSAGES["en"])
-    # A console that cannot show a letter gets a stand-in for it, not a traceback.
-    sys.stderr.reconfigure(errors="backslashreplace")
+def refusal(answers):
+    """Return the lines that say why there will be no project, none where all is well."""
+    words = MESSAGES.get(str(answers.get("language")), MESSAGES["en"])
+    if too_old(answers):
+        return [words["too_old"].format(needed=NEEDED)]
     free = shutil.disk_usage(Path.cwd()).free // 10**6
     if free < MEGABYTES:
         # cookiecutter itself would stop in the middle and leave what is there by then.
-        print("", words["disk"].format(free=free, needed=MEGABYTES), "", sep="\n", file=sys.stderr)
-        return 1
+        return [words["disk"].format(free=free, needed=MEGABYTES)]
+    choices = all_choices(answers)
+    refused = faults(answers, choices)
     if not refused:
-        return 0
+        return []
     lines = []
-    for question, fault in refused.items():
-        value = typed(ANSWERS, question)
-        choices = ", ".join(CHOICES.get(question, []))
-        reason = words[fault].format(value=value, length=len(value), choices=choices)
+    for question, wrong in refused.items():
+        value = typed(answers, question)
+        reason = words[wrong].format(
+            value=value,
+            other=answers[question],
+            json=json.dumps(value, ensure_ascii=False),
+            length=len(str(value)),
+            choices=", ".join(choices.get(question, [])),
+        )
         lines.append(words["refused"].format(question=question, reason=reason))
-    lines += [words["again"], "", "    " + command_again(ANSWERS, refused), ""]
-    print("", *lines, sep="\n", file=sys.stderr)
-    return 1
+    return [*lines, words["again"], "", "    " + command_again(answers, refused, choices)]
+
+
+def say(stream, *lines):
+    """Write lines to stdout or stderr. That nobody can read them changes nothing else."""
+    if stream is None:  # closed from the start; a file opened since then may have its number
+        return
+    try:
+        # A console that cannot show a letter gets a stand-in for it, not a traceback.
+        stream.reconfigure(errors="backslashreplace")
+        print(*lines, sep="\n", file=stream, flush=True)
+    except OSError:
+        # At exit Python would try the rest again, fail, and end with a status of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def main():
+    """Return the exit status: any but 0 stops cookiecutter.
+
+    By now cookiecutter has made the project's folder. It deletes it again, unless it was there before. Of a
+    replayed name with slashes the empty folders above it stay: nothing says whether they were there before.
+    """
+    lines = refusal(ANSWERS)
+    if lines:
+        say(sys.stderr, "", *lines, "")
+    return 1 if lines else 0
 
 
 if __name__ == "__main__":

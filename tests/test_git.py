@@ -1,12 +1,14 @@
 """The repository that a generation makes: on every kind of machine, and without losing anything."""
 
+import os
 import shutil
 import subprocess
 import sys
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, merged
+from test_hooks import CHOICES
 
 GIT = shutil.which("git")
 NO_IDENTITY = {"HOME": "/nonexistent", "XDG_CONFIG_HOME": "/nonexistent"}
@@ -56,6 +58,39 @@ def test_a_known_identity_is_used(generate, tmp_path):
     project, _ = generate(environ={"GIT_CONFIG_GLOBAL": str(settings)})
     assert git("log", "-1", "--format=%an <%ae>", cwd=project) == "Known <known@example.com>"
     assert settings.read_text(encoding="utf-8") == "[user]\nname = Known\nemail = known@example.com\n"
+
+
+@pytest.mark.parametrize("name", ["Ann Lee", "O'Brien", 'Ann "The Cat" $HOME `id` \\ Lee!', "", "Анна 😀"])
+def test_after_the_two_lines_that_are_shown_a_person_can_commit(generate, tmp_path, name):
+    """With no settings of git at all, and without git making up an address from the computer's name."""
+    home = tmp_path / "home"
+    home.mkdir()
+    nothing = {"HOME": str(home), "XDG_CONFIG_HOME": None, "GIT_CONFIG_GLOBAL": None}
+    project, words = generate(f"author_name={name}", environ=nothing)
+    why, *lines = [line for line in words.splitlines() if line][-3:]
+    assert why.startswith("git does not know you yet")
+    assert [line.split()[:4] for line in lines] == [
+        ["git", "config", "--global", "user.name"],
+        ["git", "config", "--global", "user.email"],
+    ]
+    (project / "mine.txt").write_text("mine", encoding="utf-8")
+    own = "git add mine.txt && git -c user.useConfigOnly=true commit --quiet --message mine"
+    script = "\n".join(["set -e", *lines, own])
+    subprocess.run(["sh", "-c", script], cwd=project, env=merged(os.environ, nothing), check=True)
+    written = git("log", "-1", "--format=%an <%ae> %s", cwd=project)
+    assert written == f"{name or 'ann'} <ann@users.noreply.github.com> mine"
+
+
+def test_a_person_whom_git_knows_is_shown_no_such_lines(generate, tmp_path):
+    settings = tmp_path / "gitconfig"
+    settings.write_text("[user]\nname = Known\nemail = known@example.com\n", encoding="utf-8")
+    _, words = generate(environ={"GIT_CONFIG_GLOBAL": str(settings)})
+    assert "git config" not in words
+
+
+def test_without_a_repository_of_its_own_no_such_lines_are_shown(generate, tmp_path):
+    _, words = generate(environ={"PATH": str(tmp_path)})
+    assert "git config" not in words
 
 
 @pytest.mark.parametrize("name", ["<>", "...", '"', "", "Анна"])
@@ -182,12 +217,12 @@ def test_secrets_never_get_into_the_commit(generate, option):
 
 def test_without_hooks_there_is_a_whole_project(generate):
     project, _ = generate("--accept-hooks", "no")
-    assert (project / ".python-version").read_text(encoding="utf-8") == "3.14\n"
+    assert (project / ".python-version").read_text(encoding="utf-8").strip() in CHOICES["python_version"]
     assert not (project / ".git").exists()
 
 
 def test_replay_makes_the_same_project(generate, cookiecutter):
-    project, _ = generate("description=It's {# no #} 100 %", "language=ru", "repo_name=app", folder="app")
+    project, _ = generate("project_name=It's {# no #} 100 %", "language=ru", "repo_name=app", folder="app")
     first = project.rename(generate.work / "first")
     result = cookiecutter("--replay")
     assert result.returncode == 0, result.stderr
@@ -218,11 +253,11 @@ def test_cruft_can_create_and_update(tmp_path, monkeypatch):
     assert git("rev-list", "--count", "HEAD", cwd=project) == "1"
 
 
-def cruft(*arguments, cwd):
-    result = subprocess.run(
-        [sys.executable, "-m", "cruft", *arguments], cwd=cwd, capture_output=True, encoding="utf-8", check=False
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
+def cruft(*arguments, cwd, status=0):
+    command = [sys.executable, "-m", "cruft", *map(str, arguments)]
+    result = subprocess.run(command, cwd=cwd, capture_output=True, encoding="utf-8", check=False)
+    assert result.returncode == status, result.stdout + result.stderr
+    return result
 
 
 def commit(folder):

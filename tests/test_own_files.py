@@ -1,17 +1,21 @@
 """What a person has already: nothing of it is changed, whatever happens while a project is generated."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from conftest import ROOT
 
 COMMAND = [sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input", "--default-config"]
+# As on a person's computer: Python writes what is left when it ends, and ends with status 120 where it cannot.
+BUFFERED = {"PYTHONUNBUFFERED": ""}
 
 
 @pytest.fixture
@@ -55,6 +59,50 @@ def test_files_that_exist_can_be_kept(folder):
     assert own.items() <= after.items()
     assert after[folder / "my-notes" / ".env"] == b"SECRET_KEY=mine\n"
     assert folder / "my-notes" / "views.py" in after
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        *("| true", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2>&- | true"),
+        *("> /dev/full", "2> /dev/full", "> /dev/full 2>&1"),
+    ],
+)
+def test_a_project_stays_where_nobody_can_read_what_is_said(tmp_path, streams):
+    """cookiecutter deletes a finished project when a hook ends with another status than 0."""
+    if "/dev/full" in streams and not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    # `set -o pipefail` is not in every sh, so the status is left in a file.
+    command = f"({shlex.join(COMMAND)}; echo $? > status) {streams}"
+    environ = os.environ | BUFFERED
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environ, capture_output=True, check=False)
+    assert (tmp_path / "status").read_text(encoding="utf-8") == "0\n"
+    project = tmp_path / "my-notes"
+    assert (project / "main.py").exists()
+    assert (project / ".env").read_bytes() == (project / ".env.example").read_bytes()
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=project, capture_output=True, check=True)
+    assert status.stdout == b""
+    assert (project / ".git" / "refs" / "heads" / "main").exists()
+
+
+@pytest.mark.parametrize("streams", ["", "2>&-", "2> /dev/full"])
+def test_a_project_stays_when_its_last_steps_fail(tmp_path, streams):
+    code = "import tempfile; tempfile.TemporaryDirectory = None\n"  # which the hook uses, and cookiecutter does not
+    (tmp_path / "sitecustomize.py").write_text(code, encoding="utf-8")
+    result = subprocess.run(
+        ["sh", "-c", f"{shlex.join(COMMAND)} {streams}"],
+        cwd=tmp_path,
+        env=os.environ | BUFFERED | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert result.returncode == 0
+    assert (tmp_path / "my-notes" / "main.py").exists()
+    assert "cd my-notes\n" in result.stdout
+    if not streams:
+        (line,) = result.stderr.splitlines()
+        assert line.startswith("The project is there, but one step of its setup did not work: TypeError: ")
 
 
 @pytest.mark.parametrize("language", ["en", "ru"])
