@@ -39,11 +39,8 @@ def engine(project, option):
         "deploy/environment.py",
         f"""
 
-own_load = load
-
-
-def load(environ=None):
-    settings = own_load(environ)
+def load(environ=None, own=load):
+    settings = own(environ)
     settings["SQLALCHEMY_ENGINE_OPTIONS"] |= {{{option}}}
     return settings
 """,
@@ -56,11 +53,8 @@ def app(project, code):
         "main.py",
         f"""
 
-own_init_app = init_app
-
-
-def init_app(environ=None):
-    app = own_init_app(environ)
+def init_app(environ=None, own=init_app):
+    app = own(environ)
 {code}
     return app
 """,
