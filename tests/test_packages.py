@@ -23,6 +23,7 @@ def pins(name, folder=TEMPLATE):
     return dict(re.match(r"([\w.-]+)==(\S+)", line).groups() for line in lines if not line.startswith("#"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("version", [version for version in CHOICES["python_version"] if version != "auto"])
 def test_everything_installs_from_wheels(platform, version, tmp_path):
