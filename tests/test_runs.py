@@ -437,6 +437,10 @@ def test_make_test_and_make_run_set_up_what_they_need(bake, serve, language):
     assert taken.returncode != 0
     assert f"Port {server.port} is in use" in taken.stderr
     assert "make run PORT=8000" in taken.stdout
+    server.stop()
+    project.run("make", "stop", python)
+    code = "from deploy import postgres; print(postgres.is_running())"
+    assert project.run(".venv/bin/python", "-c", code).stdout == "False\n"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
