@@ -4,6 +4,7 @@ Every choice is one number or line of the project; a variant is a copy of the pr
 """
 
 import json
+import textwrap
 from contextlib import ExitStack
 from urllib.request import urlopen
 
@@ -33,67 +34,51 @@ def slow():
     )
 
 
-def engine(project, option):
-    """Give the database engine another option: `name: value`."""
+def around(project, name, function, code):
+    """Do something with what a function of a file returns, before anybody else gets it."""
+    lines = textwrap.indent(textwrap.dedent(code).strip(), "    ")
     project.append(
-        "deploy/environment.py",
+        name,
         f"""
 
-def load(environ=None, own=load):
-    settings = own(environ)
-    settings["SQLALCHEMY_ENGINE_OPTIONS"] |= {{{option}}}
-    return settings
-""",
-    )
-
-
-def app(project, code):
-    """Do something to every app before it serves."""
-    project.append(
-        "main.py",
-        f"""
-
-def init_app(environ=None, own=init_app):
-    app = own(environ)
-{code}
-    return app
+def {function}(environ=None, own={function}):
+    made = own(environ)
+{lines}
+    return made
 """,
     )
 
 
 def no_ping(project):
-    engine(project, '"pool_pre_ping": False')
+    around(project, "deploy/environment.py", "load", 'made["SQLALCHEMY_ENGINE_OPTIONS"]["pool_pre_ping"] = False')
 
 
 def autocommit(project):
-    engine(project, '"isolation_level": "AUTOCOMMIT"')
+    code = 'made["SQLALCHEMY_ENGINE_OPTIONS"]["isolation_level"] = "AUTOCOMMIT"'
+    around(project, "deploy/environment.py", "load", code)
 
 
 def whitenoise(project):
-    app(
-        project,
-        """
-    from whitenoise import WhiteNoise
+    code = """
+        from whitenoise import WhiteNoise
 
-    app.wsgi_app = WhiteNoise(app.wsgi_app, root=app.static_folder, prefix="static/")
-""",
-    )
+        made.wsgi_app = WhiteNoise(made.wsgi_app, root=made.static_folder, prefix="static/")
+    """
+    around(project, "main.py", "init_app", code)
 
 
 def gzip(project):
-    app(
-        project,
-        """
-    import gzip
+    code = """
+        import gzip
 
-    @app.after_request
-    def packed(response):
-        if response.mimetype == "text/html":
-            response.set_data(gzip.compress(response.get_data(), compresslevel=6))
-            response.headers["Content-Encoding"] = "gzip"
-        return response
-""",
-    )
+        @made.after_request
+        def packed(response):
+            if response.mimetype == "text/html":
+                response.set_data(gzip.compress(response.get_data(), compresslevel=6))
+                response.headers["Content-Encoding"] = "gzip"
+            return response
+    """
+    around(project, "main.py", "init_app", code)
 
 
 def eager(project):

@@ -18,6 +18,7 @@ from lab import (
     CSRF_TOKEN,
     Site,
     Visitor,
+    at_once,
     bake_into,
     children,
     set_constant,
@@ -237,11 +238,7 @@ def memory_exceeded(app):
 
 @fault("two releases at once", "one waits for the other, the app goes on")
 def two_releases(app):
-    threads = [threading.Thread(target=app.release) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(app.release, times=2)
 
 
 MIGRATION = """

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -65,6 +66,15 @@ def wait_until(condition, seconds):
         assert time.monotonic() < end, f"not within {seconds} s"
         time.sleep(0.05)
     return value
+
+
+def at_once(function, times):
+    """Call a function in as many threads; wait until all have returned."""
+    threads = [threading.Thread(target=function, daemon=True) for _ in range(times)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
 
 
 def free_port():

@@ -17,6 +17,7 @@ from lab import (
     LANGUAGES,
     SERVER,
     Postgres,
+    at_once,
     bake_into,
     dyno_environ,
     free_port,
@@ -279,11 +280,7 @@ def test_all_processes_together_stay_within_15_connections(bake, serve, dyno, da
     project = bake()
     project.run("flask", "db", "upgrade", **dyno)
     server = serve(project, *SERVER, environ=dyno | {"WEB_CONCURRENCY": "3"})
-    threads = [threading.Thread(target=server.get) for _ in range(60)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
+    at_once(server.get, times=60)
     own = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     assert 1 <= database.value(own) <= 15
 
