@@ -1,10 +1,13 @@
-# make demo: bake a project and serve it.   make test: the whole suite.   Both set up what they need.
-.PHONY: demo test lint readme pictures faults bench
+# make demo: bake a project and serve it.   make test: the whole suite.   make quick: what takes less than a minute.
+# All set up what they need.
+.PHONY: demo test quick lint readme pictures faults bench
 
 PYTHON ?= python3
 PORT ?= 5000
 BIN = .venv/bin
 READY = .venv/ready
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+PACKAGES = cd tests && ../$(BIN)/python -c "import lab; lab.make_packages()"
 CHECK = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 demo: $(READY)
@@ -13,13 +16,19 @@ demo: $(READY)
 	@$(MAKE) --no-print-directory -C demo/my-notes run PORT=$(PORT) PYTHON="$(CURDIR)/$(BIN)/python"
 
 test: $(READY) lint
-	@echo "Baking projects and running them; about ten minutes ..."
-	@cd tests && ../$(BIN)/python -c "import conftest; conftest.make_packages()"
-	@start=$$(date +%s); \
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder && \
-	echo $$(($$(date +%s) - start)) > .cache/suite-seconds
+	@echo "Installing the packages of a baked project into .cache (the first time takes about a minute) ..."
+	@$(PACKAGES)
+	@echo "Baking projects and running them: all tests, about ten minutes ..."
+	@start=$$(date +%s); $(PYTEST) && echo $$(($$(date +%s) - start)) > .cache/suite-seconds
+
+quick: $(READY) lint
+	@echo "Installing the packages of a baked project into .cache (the first time takes about a minute) ..."
+	@$(PACKAGES)
+	@echo "Baking projects: all tests but those that serve one, about a minute ..."
+	@$(PYTEST) -m "not slow"
 
 lint: $(READY)
+	@echo "Checking the style of the template's own code ..."
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 

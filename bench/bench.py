@@ -6,6 +6,7 @@ server runs on one core, the visitors and the database on the other.
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -14,22 +15,37 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 import choices
-from tools import ROUNDS, call, free_port, get, interleaved, median, memory, read_csv, seconds, slow_visitors, wrk
+from lab import (
+    ROOT,
+    SERVER,
+    TEMPLATE,
+    Project,
+    Site,
+    bake_into,
+    call,
+    free_port,
+    make_venv,
+    memory,
+    merged,
+    set_constant,
+    start_server,
+    stop_server,
+    workplace,
+    write_part,
+)
+from tools import ROUNDS, USED, get, interleaved, median, read_csv, seconds, slow_visitors, wrk
 
-ROOT = Path(__file__).resolve().parent.parent
-TEMPLATE = ROOT / "{{cookiecutter.repo_name}}"
-KEY = "of this run only, and long enough for a dyno"
-
+OWN = "deploy/server.py"
 # What is compared, and the command that starts it; {port} is filled in.
 SERVERS = {
-    "serve.py": "python serve.py",
+    OWN: " ".join(SERVER),
     "flask run": "flask run -h 0.0.0.0 -p {port}",
     "gunicorn": "gunicorn main:init_app() --bind 0.0.0.0:{port} --preload --workers 2 --threads 5 --reuse-port"
     " --keep-alive 95",
@@ -91,15 +107,11 @@ print(json.dumps(figures))
 
 
 # What each package adds to the memory of a process, with all that it imports and nobody before it has.
-WEIGHTS = """
-import importlib, json, re
-
-def used():
-    with open("/proc/self/smaps_rollup") as file:
-        return int(re.search(r"Pss:\\s+(\\d+)", file.read()).group(1)) / 1024
+WEIGHTS = f"""{USED}
+import importlib
 
 before = used()
-figures = {"Python": before}
+figures = {{"Python": before}}
 for name in "flask", "sqlalchemy.orm", "psycopg", "flask_sqlalchemy", "flask_wtf", "granian", "main":
     importlib.import_module(name)
     figures[name], before = used() - before, used()
@@ -110,47 +122,32 @@ print(json.dumps(figures))
 class Bench:
     """A baked project, its database, and the figures that were measured."""
 
-    def __init__(self, work, programs):
-        self.work, self.programs = work, programs
+    def __init__(self, work, environ):
+        self.work, self.environ = work, environ | {"HOME": str(work)}
         self.figures = {}
-        self.environ = {
-            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-            "HOME": str(work),
-            "LOCAL_POSTGRES_DIR": str(work),
-            "PYTHONUNBUFFERED": "1",
-            "FLASK_APP": "main.py:init_app()",
-        }
+        self.numbers = itertools.count()
 
     # --- the project and its servers ---
 
-    def bake(self, template=ROOT, *options, name="bench"):
-        folder = Path(tempfile.mkdtemp(dir=self.work))
-        command = [sys.executable, "-m", "cookiecutter", template, "--no-input", "--default-config", "-o", folder]
-        call(*command, *options, f"repo_name={name}")
-        return folder / name
+    def folder(self):
+        """Return a new folder."""
+        folder = self.work / str(next(self.numbers))
+        folder.mkdir()
+        return folder
+
+    def bake(self, **options):
+        return bake_into(self.folder(), self.environ, "bench", **options)
 
     def prepare(self):
         self.project = self.bake()
-        config = self.project / "config.py"
-        text = config.read_text(encoding="utf-8")
-        config.write_text(re.sub(r"(?m)^(NOTES_PER_MINUTE) = \d+", r"\1 = 10**9", text), encoding="utf-8")
-        self.url = self.python("import local_postgres; print(local_postgres.start())").strip()
-        self.environ |= {"DATABASE_URL": f"{self.url.replace('+psycopg', '')}?sslmode=disable", "SECRET_KEY": KEY}
-        call("flask", "db", "upgrade", cwd=self.project, env=self.environ)
-
-    def python(self, code, project=None):
-        return call("python", "-c", code, cwd=project or self.project, env=self.environ).stdout
+        set_constant(self.project, "config.py", NOTES_PER_MINUTE=10**9)
+        self.site = Site(self.project, self.work)
+        # As on a dyno, but for the router: the visitors here come by http. One process, unless it is said.
+        own = {name: self.environ[name] for name in ("HOME", "LOCAL_POSTGRES_DIR")}
+        self.project.environ = merged(self.site.environ | own, {"DYNO": None, "WEB_CONCURRENCY": None})
 
     def sql(self, *statements):
-        """Run statements; return the rows of the last one."""
-        code = (
-            "import psycopg, json\n"
-            f"with psycopg.connect({self.environ['DATABASE_URL']!r}, autocommit=True) as connection:\n"
-            f"    for statement in {statements!r}:\n"
-            "        cursor = connection.execute(statement)\n"
-            "    print(json.dumps(cursor.fetchall() if cursor.description else []))\n"
-        )
-        return json.loads(self.python(code))
+        return self.site.sql(*statements)
 
     def fill(self, notes):
         self.sql(
@@ -161,63 +158,46 @@ class Bench:
         )
 
     def variant(self, *changes):
-        """Return a copy of the project; changes: (file, regular expression, what takes the place of its one match)."""
-        project = Path(tempfile.mkdtemp(dir=self.work)) / "bench"
-        shutil.copytree(self.project, project)
-        for name, pattern, replacement in changes:
-            file = project / name
-            text, count = re.subn(pattern, replacement, file.read_text(encoding="utf-8"), flags=re.MULTILINE)
-            assert count == 1, (name, pattern, count)
-            file.write_text(text, encoding="utf-8")
+        """Return a copy of the project; changes: functions of choices.py, each with what it is told."""
+        project = Project(self.folder() / "bench", self.project.environ)
+        shutil.copytree(self.project.path, project.path)
+        for change, *words in changes:
+            change(project, *words)
         return project
 
     @contextmanager
-    def server(self, command="python serve.py", pinned=True, project=None, **environ):
+    def server(self, command=SERVER, pinned=True, project=None, **environ):
         """Start a server; yield (its port, its process id)."""
-        port = free_port()
+        project = project or self.project
         words = ["taskset", "-c", "0"] if pinned else []
-        words += command.format(port=port).split()
-        log = (self.work / f"{port}.log").open("w")
-        process = subprocess.Popen(
-            words,
-            cwd=project or self.project,
-            env=self.environ | {"PORT": str(port)} | environ,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        log = self.work / f"server-{next(self.numbers)}.log"
+        server = start_server(project, [*words, *command], log, project.environ | environ)
         try:
-            while get(port, "/healthz") != 200:
-                assert process.poll() is None, (command, Path(log.name).read_text())
-                time.sleep(0.05)
-            yield port, process.pid
+            yield server.port, server.process.pid
         finally:
-            os.killpg(process.pid, signal.SIGKILL)  # some take half a minute to heed SIGTERM
-            process.wait()
-            log.close()
+            stop_server(server, signal.SIGKILL)  # some take half a minute to heed SIGTERM
 
     # --- the measurements ---
 
     def bake_time(self):
-        empty = self.work / "empty"
-        (empty / "{{cookiecutter.repo_name}}").mkdir(parents=True)
-        (empty / "cookiecutter.json").write_text('{"repo_name": "empty"}')
-        (empty / "{{cookiecutter.repo_name}}" / "README.md").write_text("empty\n")
+        empty = Project(self.work / "empty", self.environ)
+        empty.write("cookiecutter.json", '{"repo_name": "empty"}')
+        empty.write("{{cookiecutter.repo_name}}/README.md", "empty\n")
         project = self.bake()
-        shutil.rmtree(project / ".git")
+        shutil.rmtree(project.path / ".git")
         known = ("-c", "user.name=a", "-c", "user.email=a@example.com")
 
         def git():
-            call("git", "init", "--quiet", cwd=project)
-            call("git", "add", "--all", cwd=project)
-            call("git", *known, "commit", "--quiet", "--message", "x", cwd=project)
-            shutil.rmtree(project / ".git")
+            project.run("git", "init", "--quiet")
+            project.run("git", "add", "--all")
+            project.run("git", *known, "commit", "--quiet", "--message", "x")
+            shutil.rmtree(project.path / ".git")
 
         times = interleaved(
             {
-                "empty": lambda: self.bake(empty),
+                "empty": lambda: self.bake(template=empty.path),
                 "hooks": self.bake,
-                "no hooks": lambda: self.bake(ROOT, "--accept-hooks=no"),
+                "no hooks": lambda: self.bake(options=["--accept-hooks=no"]),
                 "git": git,
             }
         )
@@ -232,17 +212,10 @@ class Bench:
         self.figures["bake"] = times
 
     def dyno(self):
-        self.python("import subprocess; subprocess.run(['git', 'checkout', '-q', 'config.py'])")
-        environ = {key: value for key, value in self.environ.items() if key not in ("DATABASE_URL", "SECRET_KEY")}
+        self.project.run("git", "checkout", "-q", "config.py")
+        environ = {"DATABASE_URL": None, "SECRET_KEY": None}
         started = time.perf_counter()
-        result = subprocess.run(
-            ["python", "-m", "doctor", "--dyno", "--json"],
-            cwd=self.project,
-            env=environ,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-        )
+        result = self.project.run("python", "-m", "doctor", "--dyno", "--json", check=False, timeout=900, **environ)
         elapsed = time.perf_counter() - started
         report = json.loads(result.stdout)
         figures = report["dyno"]
@@ -259,11 +232,9 @@ class Bench:
             "",
         )
         self.add("doctor --dyno, all of it", f"{elapsed:.0f} s", "")
-        static = median(
-            [seconds(lambda: call("python", "-m", "doctor", cwd=self.project, env=environ)) for _ in range(ROUNDS)]
-        )
+        static = median([seconds(lambda: self.project.run("python", "-m", "doctor", **environ)) for _ in range(ROUNDS)])
         self.add("doctor, static", f"{static:.2f} s", "1 s", static <= 1)
-        suite = seconds(lambda: call("python", "-m", "pytest", "-q", cwd=self.project, env=environ))
+        suite = seconds(lambda: self.project.run("python", "-m", "pytest", "-q", **environ))
         self.add("the project's own tests", f"{suite:.1f} s", "")
         file = ROOT / ".cache" / "suite-seconds"
         if file.exists():
@@ -287,8 +258,8 @@ class Bench:
             words = [word.format(port=port) for word in command]
             process = subprocess.Popen(
                 words,
-                cwd=self.project,
-                env=self.environ | {"PORT": str(port)},
+                cwd=self.project.path,
+                env=self.project.environ | {"PORT": str(port)},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
@@ -304,7 +275,7 @@ class Bench:
         commands = {
             "floor": ["python", "-c", baseline],
             "import main": ["python", "-c", f"import main\n{baseline}"],
-            "serve.py": ["python", "serve.py"],
+            OWN: SERVER,
             "flask run": ["flask", "run", "-p", "{port}"],
         }
         times = {name: [] for name in commands}
@@ -314,10 +285,10 @@ class Bench:
                 times[name].append(start(command) - started)
         times = {name: median(values) for name, values in times.items()}
         self.figures["boot"] = times
-        ratio = times["serve.py"] / times["floor"]
+        ratio = times[OWN] / times["floor"]
         self.add(
             "boot to the first page",
-            f"{times['serve.py']:.2f} s ({ratio:.2f} ×)",
+            f"{times[OWN]:.2f} s ({ratio:.2f} ×)",
             f"1.2 × Flask + SQLAlchemy + port, {times['floor']:.2f} s",
             ratio <= 1.2,
         )
@@ -327,14 +298,7 @@ class Bench:
             f"{times['import main']:.2f} s ({times['import main'] / times['floor']:.2f} ×)",
             "",
         )
-        lines = subprocess.run(
-            ["python", "-X", "importtime", "-c", "import main"],
-            cwd=self.project,
-            env=self.environ,
-            capture_output=True,
-            encoding="utf-8",
-            check=True,
-        ).stderr.splitlines()
+        lines = self.project.run("python", "-X", "importtime", "-c", "import main").stderr.splitlines()
         costs = {}
         for line in lines[1:]:
             own, _, name = line.removeprefix("import time:").split("|")
@@ -346,7 +310,7 @@ class Bench:
 
     def memory_use(self):
         self.fill(1000)
-        weights = json.loads(self.python(WEIGHTS))
+        weights = json.loads(self.project.python(WEIGHTS))
         self.figures["imports_mb"] = weights
         self.add("memory of one process by import", ", ".join(f"{k} {v:.0f} MB" for k, v in weights.items()), "")
         for workers, limit in (("1", 75), ("2", 115)):
@@ -385,7 +349,7 @@ class Bench:
         }
         rates = {(server, page): [] for server in SERVERS for page in pages}
         latencies = {key: [] for key in rates}
-        with contextmanagers(self.server(command) for command in SERVERS.values()) as ports:
+        with contextmanagers(self.server(command.split()) for command in SERVERS.values()) as ports:
             for _ in range(ROUNDS):
                 for page, path in pages.items():
                     for server, (port, _) in zip(SERVERS, ports, strict=True):
@@ -397,11 +361,11 @@ class Bench:
             f"{server}, {page}": median(values) for (server, page), values in rates.items()
         }
         for page in pages:
-            ours = median(rates["serve.py", page])
+            ours = median(rates[OWN, page])
             parts = [f"{ours:.0f} req/s"]
-            ratios = {server: ours / median(rates[server, page]) for server in SERVERS if server != "serve.py"}
+            ratios = {server: ours / median(rates[server, page]) for server in SERVERS if server != OWN}
             parts += [f"{ratio:.2f} × {server}" for server, ratio in ratios.items()]
-            middle, worst = (median(values) for values in zip(*latencies["serve.py", page], strict=True))
+            middle, worst = (median(values) for values in zip(*latencies[OWN, page], strict=True))
             parts.append(f"p50 {middle:.1f} ms, p99 {worst:.1f} ms")
             if page == "static file":
                 target, met = "3 × flask run", ratios["flask run"] >= 3
@@ -413,7 +377,7 @@ class Bench:
                 met = ratios["flask run"] >= 2 and ratios["gunicorn"] >= 1.3
             self.add(f"{page}, one core", ", ".join(parts), target, met)
 
-        profile = json.loads(self.python(PROFILE))
+        profile = json.loads(self.project.python(PROFILE))
         self.figures["start_page_ms"] = profile
         parts = ", ".join(f"{name} {value:.1f}" for name, value in profile.items())
         self.add("where its milliseconds go", parts, "")
@@ -425,7 +389,7 @@ class Bench:
         for (kind, count), title in SLOW.items():
             parts = []
             for name, command in SERVERS.items():
-                with self.server(command, **two if name == "serve.py" else {}) as (port, pid):
+                with self.server(command.split(), **two if name == OWN else {}) as (port, pid):
                     if name not in calm:
                         wrk(port, "/", seconds=1, connections=8)
                         calm[name] = median([wrk(port, "/", seconds=1, connections=8)["p99"] for _ in range(ROUNDS)])
@@ -443,7 +407,7 @@ class Bench:
                     "memory_mb": used,
                 }
                 self.figures.setdefault(f"slow_{kind}", {})[name] = figures
-                if name == "serve.py":
+                if name == OWN:
                     met = p99 <= 3 * calm[name] and not lost and used <= 400
                     parts.append(f"p99 {p99:.0f} ms ({p99 / calm[name]:.1f} ×), {lost} lost, {used:.0f} MB")
                 elif answered:
@@ -506,7 +470,7 @@ class Bench:
                 )
             )
         orm = float(
-            self.python(
+            self.project.python(
                 "import time, csv, io, main\n"
                 "from models import Note; from database import db\n"
                 "app = main.init_app()\n"
@@ -586,23 +550,14 @@ def draw(figures, file):
         axis.tick_params(labelsize=8)
         lines.append(f"{page}, requests per second")
         for server, value in zip(SERVERS, values, strict=True):
-            lines.append(f"  {server:10} {'█' * max(1, round(40 * value / max(values))):40} {value:6.0f}")
+            lines.append(f"  {server:16} {'█' * max(1, round(40 * value / max(values))):40} {value:6.0f}")
     picture.savefig(file, dpi=120)
     print("\n".join(lines))
 
 
 def make_programs():
     """Return the folder of programs of an environment with the project's packages and what they are compared with."""
-    venv = ROOT / ".cache" / "venv-bench"
-    lists = [TEMPLATE / "requirements-test.txt", ROOT / "requirements-bench.txt"]
-    state = "".join(file.read_text(encoding="utf-8") for file in lists)
-    ready = venv / "ready"
-    if not ready.exists() or ready.read_text(encoding="utf-8") != state:
-        call(sys.executable, "-m", "venv", "--clear", venv)
-        options = [word for file in lists for word in ("--requirement", file)]
-        call(venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *options)
-        ready.write_text(state, encoding="utf-8")
-    return venv / "bin"
+    return make_venv("venv-bench", TEMPLATE / "requirements-test.txt", ROOT / "requirements-bench.txt")
 
 
 def machine():
@@ -636,17 +591,15 @@ def main():
         return
     if platform.system() != "Linux" or not (shutil.which("wrk") and shutil.which("taskset") and shutil.which("curl")):
         sys.exit("The bench needs Linux with wrk, curl and taskset (Debian: apt install wrk curl util-linux).")
-    work = Path(tempfile.mkdtemp(prefix="bench-"))
-    work.chmod(0o755)  # as root the database runs as a user who has to get in
-    bench = Bench(work, make_programs())
-    try:
-        bench.prepare()
-        for part in options.only or PARTS:
-            getattr(bench, part)()
-    finally:
-        if hasattr(bench, "url"):
-            call("python", "local_postgres.py", "delete", cwd=bench.project, env=bench.environ)
-        shutil.rmtree(work)
+    with workplace(make_programs()) as (work, environ):
+        bench = Bench(work, environ)
+        try:
+            bench.prepare()
+            for part in options.only or PARTS:
+                getattr(bench, part)()
+        finally:
+            if hasattr(bench, "site"):
+                bench.site.stop()
     bench.figures["machine"] = machine()
     if options.json:
         print(json.dumps(bench.figures, indent=2))
@@ -655,17 +608,14 @@ def main():
     # Only this environment has what draws.
     command = [str(make_programs() / "python"), __file__, "--draw", str(ROOT / "docs" / "bench.png")]
     figures = json.dumps(bench.figures)
-    text = subprocess.run(command, input=figures, stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout.rstrip()
+    text = call(*command, input=figures).stdout.rstrip()
     print(bench.table(), bench.choices_table(), bench.figures["machine"], text, sep="\n\n")
-    readme = ROOT / "README.md"
-    start, end = "<!-- bench: written by `make bench` -->\n", "<!-- end of bench -->"
-    before, _, rest = readme.read_text(encoding="utf-8").partition(start)
     body = (
         f"{bench.table()}\n\n{bench.figures['machine']}\n\n![Requests per second](docs/bench.png)\n\n"
         f"```text\n{text}\n```\n\nWhat the project does, beside what it could have done; from the same run:\n\n"
         f"{bench.choices_table()}\n"
     )
-    readme.write_text(before + start + body + end + rest.partition(end)[2], encoding="utf-8")
+    write_part("bench", body)
 
 
 if __name__ == "__main__":

@@ -4,54 +4,116 @@ Every choice is one number or line of the project; a variant is a copy of the pr
 """
 
 import json
+import textwrap
 from contextlib import ExitStack
 from urllib.request import urlopen
 
-from tools import ROUNDS, median, memory, slow_visitors, wrk
-
-POOL = ("config.py", r'"pool_size": .*', '"pool_size": {},')
-THREADS = ("config.py", r"^THREADS = \d+", "THREADS = {}")
-PING = ("config.py", r'"pool_pre_ping": True', '"pool_pre_ping": False')
-NO_STATIC_PATH = ("serve.py", r"^ +static_path_route=.*\n +static_path_mount=.*\n +static_path_expires=.*\n", "")
-WHITENOISE = (
-    "main.py",
-    r"^    return app$",
-    (
-        "    from whitenoise import WhiteNoise\n\n"
-        "    app.wsgi_app = WhiteNoise(app.wsgi_app, root=config.ROOT / 'static', prefix='static/')\n"
-        "    return app"
-    ),
-)
-GZIP = (
-    "security.py",
-    r"^    response.headers.update\(HEADERS\)$",
-    (
-        "    response.headers.update(HEADERS)\n"
-        "    if response.mimetype == 'text/html':\n"
-        "        import gzip\n\n"
-        "        response.set_data(gzip.compress(response.get_data(), compresslevel=6))\n"
-        "        response.headers['Content-Encoding'] = 'gzip'"
-    ),
-)
-SLOW_QUERY = ("views.py", r'text\("SELECT 1"\)', 'text("SELECT pg_sleep(0.05)")')
-AUTOCOMMIT = ("config.py", r'"pool_pre_ping": True', '"pool_pre_ping": True, "isolation_level": "AUTOCOMMIT"')
-NO_COPY = ("serve.py", r"^    app = loaded_app\(\) if .*$", "    app = None")
-EAGER = ("database.py", r"^import config$", "import flask_migrate\n\nimport config")
+from lab import memory, set_constant
+from tools import ROUNDS, USED, median, slow_visitors, wrk
 
 
-def filled(change, value):
-    """Return a change with the value put in."""
-    file, pattern, replacement = change
-    return file, pattern, replacement.format(value)
+def threads(project, number):
+    set_constant(project, "deploy/server.py", THREADS=number)
+
+
+def connections(project, number):
+    set_constant(project, "config.py", MAX_CONNECTIONS=number)
+
+
+def slow_page(project):
+    """Add a page whose query takes 50 ms."""
+    project.append(
+        "views.py",
+        """
+
+@bp.get("/slow")
+def slow():
+    db.session.scalar(select(func.pg_sleep(0.05)))
+    return "slow"
+""",
+    )
+
+
+def around(project, name, function, code):
+    """Do something with what a function of a file returns, before anybody else gets it."""
+    lines = textwrap.indent(textwrap.dedent(code).strip(), "    ")
+    project.append(
+        name,
+        f"""
+
+def {function}(environ=None, own={function}):
+    made = own(environ)
+{lines}
+    return made
+""",
+    )
+
+
+def no_ping(project):
+    around(project, "deploy/environment.py", "load", 'made["SQLALCHEMY_ENGINE_OPTIONS"]["pool_pre_ping"] = False')
+
+
+def autocommit(project):
+    code = 'made["SQLALCHEMY_ENGINE_OPTIONS"]["isolation_level"] = "AUTOCOMMIT"'
+    around(project, "deploy/environment.py", "load", code)
+
+
+def whitenoise(project):
+    code = """
+        from whitenoise import WhiteNoise
+
+        made.wsgi_app = WhiteNoise(made.wsgi_app, root=made.static_folder, prefix="static/")
+    """
+    around(project, "main.py", "init_app", code)
+
+
+def gzip(project):
+    code = """
+        import gzip
+
+        @made.after_request
+        def packed(response):
+            if response.mimetype == "text/html":
+                response.set_data(gzip.compress(response.get_data(), compresslevel=6))
+                response.headers["Content-Encoding"] = "gzip"
+            return response
+    """
+    around(project, "main.py", "init_app", code)
+
+
+def eager(project):
+    project.append("database.py", "\n\nimport flask_migrate\n")
+
+
+def python(code):
+    """Return a command; its braces are doubled because {port} is filled in."""
+    return ["python", "-c", code.replace("{", "{{").replace("}", "}}")]
+
+
+# Ways to start the server with a part of it taken away.
+NO_STATIC_PATH = """
+from deploy import server
+own = server.Granian
+
+def granian(*words, **options):
+    return own(*words, **{name: value for name, value in options.items() if not name.startswith("static_path_")})
+
+server.Granian = granian
+server.main()
+"""
+NO_COPY = """
+from deploy import server
+server.loaded_app = lambda: None
+server.main()
+"""
 
 
 def measure(bench, variants, path="/", connections=8, pinned=True, rounds=ROUNDS):
-    """Return {name: {rate, p99, memory}} of variants (a project, its environment) that are asked in turn."""
+    """Return {name: {rate, p99, memory}} of variants that are asked in turn: what bench.server() is told for each."""
     figures = {name: [] for name in variants}
     with ExitStack() as stack:
         servers = {
-            name: stack.enter_context(bench.server(project=project, pinned=pinned, **environ))
-            for name, (project, environ) in variants.items()
+            name: stack.enter_context(bench.server(pinned=pinned, **options)) for name, options in variants.items()
         }
         for _ in range(rounds):
             for name, (port, _) in servers.items():
@@ -77,7 +139,7 @@ def speeds(figures):
 def measure_all(bench):
     """Measure all choices; call bench.choose() with each."""
     bench.fill(1000)
-    own = bench.variant()
+    two = {"WEB_CONCURRENCY": "2"}
 
     def compare(title, taken, variants, show=speeds, **options):
         figures = measure(bench, variants, **options)
@@ -86,8 +148,7 @@ def measure_all(bench):
     # Threads: visitors that send their bodies slowly hold one each.
     figures = {}
     for number in (8, 128):
-        project = bench.variant(filled(THREADS, number))
-        with bench.server(project=project) as (port, pid), slow_visitors("bodies", 64, port):
+        with bench.server(project=bench.variant((threads, number))) as (port, pid), slow_visitors("bodies", 64, port):
             result = wrk(port, "/", seconds=3, connections=8)
             figures[f"{number}"] = {"rate": result["rate"], "p99": result["p99"], "memory": memory(pid)}
     shown = ", ".join(f"{n}: {f['rate']:.0f} req/s, {f['memory']:.0f} MB" for n, f in figures.items())
@@ -96,14 +157,14 @@ def measure_all(bench):
     compare(
         "database connections, 16 visitors whose query takes 50 ms",
         "15 for all processes together: the smallest plan allows 20",
-        {f"{n}": (bench.variant(filled(POOL, n), SLOW_QUERY), {}) for n in (15, 5)},
-        path="/healthz",
+        {f"{n}": {"project": bench.variant((connections, n), (slow_page,))} for n in (15, 5)},
+        path="/slow",
         connections=16,
     )
     compare(
         "processes (WEB_CONCURRENCY), two cores that they share with the database",
         "what the platform sets: 2 on the small dynos",
-        {f"{n}": (own, {"WEB_CONCURRENCY": f"{n}"}) for n in (1, 2, 3)},
+        {f"{n}": {"WEB_CONCURRENCY": f"{n}"} for n in (1, 2, 3)},
         lambda figures: ", ".join(f"{n}: {f['rate']:.0f} req/s, {f['memory']:.0f} MB" for n, f in figures.items()),
         connections=16,
         pinned=False,
@@ -111,10 +172,7 @@ def measure_all(bench):
     compare(
         "processes copied from one that is loaded",
         "copied",
-        {
-            "copied": (own, {"WEB_CONCURRENCY": "2"}),
-            "started afresh": (bench.variant(NO_COPY), {"WEB_CONCURRENCY": "2"}),
-        },
+        {"copied": two, "started afresh": two | {"command": python(NO_COPY)}},
         lambda figures: ", ".join(f"{name}: {f['memory']:.0f} MB" for name, f in figures.items()),
         rounds=2,
     )
@@ -122,9 +180,9 @@ def measure_all(bench):
         "static files",
         "the server: as fast as WhiteNoise, one package fewer",
         {
-            "the server": (own, {}),
-            "WhiteNoise": (bench.variant(NO_STATIC_PATH, WHITENOISE), {}),
-            "Flask": (bench.variant(NO_STATIC_PATH), {}),
+            "the server": {},
+            "WhiteNoise": {"command": python(NO_STATIC_PATH), "project": bench.variant((whitenoise,))},
+            "Flask": {"command": python(NO_STATIC_PATH)},
         },
         path="/static/style.css",
     )
@@ -132,23 +190,23 @@ def measure_all(bench):
         "trips to the database",
         "all: a mistake takes back what went before it, and no visitor meets a connection that was cut",
         {
-            "all": (own, {}),
-            "no transaction": (bench.variant(AUTOCOMMIT), {}),
-            "no check of the connection": (bench.variant(PING), {}),
+            "all": {},
+            "no transaction": {"project": bench.variant((autocommit,))},
+            "no check of the connection": {"project": bench.variant((no_ping,))},
         },
         path="/healthz",
     )
 
     # Compression: fewer bytes for the visitor, more work for the one core.
-    packed = bench.variant(GZIP)
+    variants = {"plain": {}, "gzip": {"project": bench.variant((gzip,))}}
     sizes = {}
-    for name, project in (("plain", own), ("gzip", packed)):
-        with bench.server(project=project) as (port, _):
+    for name, options in variants.items():
+        with bench.server(**options) as (port, _):
             sizes[name] = len(urlopen(f"http://127.0.0.1:{port}/").read())
     compare(
         "compression of the start page",
         "plain: what is compressed beside a secret token can give it away (BREACH)",
-        {"plain": (own, {}), "gzip": (packed, {})},
+        variants,
         lambda figures: (
             f"{sizes['plain'] / 1000:.1f} → {sizes['gzip'] / 1000:.1f} kB, "
             f"{figures['gzip']['rate'] / figures['plain']['rate']:.2f} × the requests"
@@ -157,13 +215,12 @@ def measure_all(bench):
 
     # Imports that the web process never uses.
     figures = {}
-    for name, project in (("lazy", own), ("eager", bench.variant(EAGER))):
-        code = (
-            "import time; started = time.perf_counter(); import main; spent = time.perf_counter() - started\n"
-            "with open('/proc/self/smaps_rollup') as file: text = file.read()\n"
-            "import json, re; print(json.dumps([spent, int(re.search(r'Pss:\\s+(\\d+)', text).group(1)) / 1024]))"
-        )
-        results = [json.loads(bench.python(code, project=project)) for _ in range(ROUNDS)]
+    code = (
+        f"{USED}\nimport time\nstarted = time.perf_counter()\nimport main\n"
+        "print(json.dumps([time.perf_counter() - started, used()]))"
+    )
+    for name, project in (("lazy", bench.project), ("eager", bench.variant((eager,)))):
+        results = [json.loads(project.python(code)) for _ in range(ROUNDS)]
         figures[name] = [median(values) for values in zip(*results, strict=True)]
     bench.choose(
         "Alembic, which only a release needs",

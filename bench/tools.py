@@ -10,6 +10,17 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+from lab import call
+
+# Python code for a process that weighs itself, without what it would import for that.
+USED = r"""
+import json, re
+
+def used():
+    with open("/proc/self/smaps_rollup") as file:
+        return int(re.search(r"\nPss:\s+(\d+)", file.read()).group(1)) / 1024
+"""
 ROUNDS = 5
 
 
@@ -30,33 +41,6 @@ def interleaved(functions, rounds=ROUNDS):
         for name, function in functions.items():
             times[name].append(seconds(function))
     return {name: median(values) for name, values in times.items()}
-
-
-def call(*command, **options):
-    return subprocess.run([str(word) for word in command], check=True, capture_output=True, encoding="utf-8", **options)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def processes(pid):
-    """Return the ids of a process and of all that it has started."""
-    found = [pid]
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        found += processes(int(child))
-    return found
-
-
-def memory(pid):
-    """Return the MB of a process and its children; what they share counts once (PSS)."""
-    total = 0
-    for process in processes(pid):
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text()
-        total += int(lines.partition("\nPss:")[2].split()[0])
-    return total / 1024
 
 
 def get(port, path):

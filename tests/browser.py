@@ -1,20 +1,16 @@
 """A baked project seen through a real browser: the states its pages can be in, one after the other."""
 
 import asyncio
-import os
 import shutil
 import ssl
-import subprocess
 import sys
-import tempfile
 import threading
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import trustme
 from playwright.sync_api import sync_playwright
 
-from conftest import ROOT, bake_into, make_packages, merged, start_server, stop_server
+from lab import LANGUAGES, ROOT, Site, bake_into, call, quoted, workplace
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 AXE = "axe-core@4.14.1"
@@ -58,7 +54,7 @@ def axe():
     file = folder / "node_modules" / "axe-core" / "axe.min.js"
     if not file.exists():
         options = ("--silent", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--prefix", folder)
-        subprocess.run([shutil.which("npm"), "install", *options, AXE], check=True)
+        call(shutil.which("npm"), "install", *options, AXE)
     return file.read_text(encoding="utf-8")
 
 
@@ -99,44 +95,18 @@ class Router:
         self.thread.join()
 
 
-class Site:
-    """A baked project that serves its pages as on a dyno, from a database that can be stopped."""
+class Shown(Site):
+    """A site that a browser can reach, as visitors of the platform do."""
 
-    def __init__(self, project, log_file):
-        self.project = project
-        self.database("start")
-        self.server = start_server(
-            project,
-            ["python", "serve.py"],
-            log_file,
-            environ=project.environ
-            | {
-                "DYNO": "web.1",
-                "DATABASE_URL": f"{self.url}?sslmode=disable",
-                "SECRET_KEY": "a key of these tests, long enough for a dyno",
-                "HEROKU_RELEASE_VERSION": "v12",
-            },
-        )
+    def __init__(self, project, log_folder):
+        super().__init__(project, log_folder)
+        self.start(HEROKU_RELEASE_VERSION="v12")
         self.router = Router(self.server.port)
         self.address = f"https://localhost:{self.router.port}"
 
-    def database(self, action):
-        """Start or stop the PostgreSQL."""
-        code = f"import local_postgres; print(local_postgres.{action}())"
-        answer = self.project.run("python", "-c", code).stdout.strip()
-        if action == "start":
-            self.url = answer.replace("+psycopg", "")
-            environ = {"DATABASE_URL": self.url, "FLASK_APP": "main.py:init_app()"}
-            self.project.run("flask", "db", "upgrade", **environ)
-
-    def sql(self, statement):
-        code = f"import psycopg; psycopg.connect({self.url!r}, autocommit=True).execute({statement!r})"
-        self.project.run("python", "-c", code)
-
     def stop(self):
         self.router.stop()
-        stop_server(self.server)
-        self.database("stop")
+        super().stop()
 
 
 def states(page, site):
@@ -187,10 +157,10 @@ def states(page, site):
     yield "no-tables"
     site.sql("ALTER TABLE others RENAME TO notes")
 
-    site.database("stop")
+    site.postgres.stop()
     page.goto(site.address)
     yield "503"
-    site.database("start")
+    site.postgres.start()
 
 
 NOTES = {
@@ -211,22 +181,13 @@ def language(page):
     return page.get_attribute("html", "lang")
 
 
-def quoted(text):
-    """Return the text as SQL writes it."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 def take_pictures():
     """Write a picture of every state, in both languages and themes, into pictures/; those of README.md into docs/."""
     if chromium() is None:
         sys.exit(f"A browser is needed for the pictures, one of: {', '.join(PROGRAMS)} (Debian: apt install chromium).")
-    with tempfile.TemporaryDirectory() as work, browser() as driver:
-        work = Path(work)
-        work.chmod(0o755)  # as root the database runs as a user who has to get in
-        path = f"{make_packages()}{os.pathsep}{os.environ['PATH']}"
-        environ = merged(os.environ, {"PATH": path, "LOCAL_POSTGRES_DIR": str(work), "DATABASE_URL": None})
-        for lang in ("en", "ru"):
-            site = Site(bake_into(work, environ, f"notes-{lang}", language=lang), work / f"{lang}.log")
+    with workplace() as (folder, environ), browser() as driver:
+        for lang in LANGUAGES:
+            site = Shown(bake_into(folder, environ, f"notes-{lang}", language=lang), folder)
             try:
                 for theme in ("light", "dark"):
                     page = visitor(driver, color_scheme=theme, viewport={"width": 900, "height": 900})

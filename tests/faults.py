@@ -4,21 +4,29 @@
 """
 
 import itertools
-import json
 import os
 import re
 import secrets
 import signal
-import subprocess
-import tempfile
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from http.client import HTTPException
-from pathlib import Path
 
-from conftest import ROOT, bake_into, make_packages, merged, start_server, stop_server, wait_until
+from lab import (
+    CSRF_TOKEN,
+    Site,
+    Visitor,
+    at_once,
+    bake_into,
+    children,
+    set_constant,
+    stop_server,
+    wait_until,
+    workplace,
+    write_part,
+)
 
 # Visitors who write and read at the same time, all the while.
 VISITORS = 6
@@ -70,14 +78,14 @@ class Load:
             thread.join()
 
     def visit(self):
-        visitor = type(self.server)(self.server.process, self.server.port, self.server.log_file)
+        visitor = Visitor(self.server.port)
         token = None
         for number in itertools.count():
             if self.end.is_set():
                 return
             if token is None:
                 answer = self.send(visitor, "/")
-                match = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', answer.text if answer else "")
+                match = CSRF_TOKEN.search(answer.text if answer else "")
                 token = match and match.group(1)
             elif number % 2:
                 self.send(visitor, "/")
@@ -108,92 +116,15 @@ class Load:
         return answer
 
 
-class App:
-    """A baked project on a dyno, and the PostgreSQL that it uses."""
+class App(Site):
+    """A site whose visitors are a flood by intention."""
 
     def __init__(self, project, log_folder, lock_seconds=10):
-        self.project, self.log_folder = project, log_folder
+        set_constant(project, "config.py", NOTES_PER_MINUTE=10**9)
         self.lock_seconds = lock_seconds
-        config = project.path / "config.py"
-        text = config.read_text(encoding="utf-8")
-        # These visitors are a flood by intention.
-        config.write_text(re.sub(r"(?m)^(NOTES_PER_MINUTE) = \d+", r"\1 = 10**9", text), encoding="utf-8")
-        self.servers = itertools.count()
-        self.server = None
         self.router = threading.Event()
         self.router.set()
-        self.start_database()
-        self.password = secrets.token_hex(8)
-        self.sql(f"CREATE ROLE app LOGIN PASSWORD '{self.password}'", "CREATE DATABASE app OWNER app")
-        self.release()
-
-    @property
-    def database_url(self):
-        address = self.admin_url.rpartition("@")[2].partition("/")[0]
-        return f"postgres://app:{self.password}@{address}/app?sslmode=disable"
-
-    @property
-    def environ(self):
-        """The environment of a dyno."""
-        return {
-            "PATH": self.project.environ["PATH"],
-            "DYNO": "web.1",
-            "PYTHONUNBUFFERED": "1",
-            "WEB_CONCURRENCY": "2",
-            "FLASK_APP": "main.py:init_app()",
-            "SECRET_KEY": "of this run only, and long enough for a dyno",
-            "DATABASE_URL": self.database_url,
-        }
-
-    def start_database(self):
-        code = "import local_postgres; print(local_postgres.start(), local_postgres.data_folder())"
-        url, _, folder = self.project.run("python", "-c", code).stdout.strip().partition(" ")
-        self.admin_url, self.data_folder = url.replace("+psycopg", ""), Path(folder)
-
-    def stop_database(self):
-        self.project.run("python", "local_postgres.py", "stop")
-
-    def kill_database(self):
-        """End the whole PostgreSQL at once, as when its machine is lost."""
-        pid = int((self.data_folder / "postmaster.pid").read_text(encoding="utf-8").split()[0])
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
-        for process in [pid, *map(int, children)]:
-            os.kill(process, signal.SIGKILL)
-
-    def sql(self, *statements, database=None):
-        """Run statements as PostgreSQL's own superuser; return the rows of the last one."""
-        url = self.admin_url.rpartition("/")[0] + f"/{database or 'postgres'}"
-        code = (
-            "import psycopg, json, sys\n"
-            f"with psycopg.connect({url!r}, autocommit=True) as connection:\n"
-            f"    for statement in {statements!r}:\n"
-            "        cursor = connection.execute(statement)\n"
-            "    print(json.dumps(cursor.fetchall() if cursor.description else []))\n"
-        )
-        return json.loads(self.project.run("python", "-c", code).stdout)
-
-    def release(self, check=True):
-        command = ["flask", "db", "upgrade"]
-        return subprocess.run(
-            command,
-            cwd=self.project.path,
-            env=self.environ,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=60,
-            check=check,
-        )
-
-    def start(self, **environ):
-        log = self.log_folder / f"faults-{next(self.servers)}.log"
-        self.server = start_server(
-            self.project,
-            ["python", "serve.py"],
-            log,
-            environ=merged(self.environ, environ),
-            port=environ.get("PORT") and int(environ["PORT"]),
-        )
-        return self.server
+        super().__init__(project, log_folder)
 
     def restart(self):
         """Stop and start as the platform does: all processes get SIGTERM, the router hears of it later."""
@@ -202,18 +133,12 @@ class App:
         self.router.clear()
         try:
             self.server.process.wait(timeout=30)
-            self.start(PORT=str(self.server.port))
+            self.start(port=self.server.port)
         finally:
             self.router.set()  # visitors who wait could not be told to stop
 
     def workers(self):
-        pid = self.server.process.pid
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-    def stop(self):
-        if self.server:
-            stop_server(self.server)
-        self.project.run("python", "local_postgres.py", "delete")
+        return children(self.server.process.pid)
 
 
 # --- the faults: each does its harm and mends it again; a name for the table, and what is promised ---
@@ -221,11 +146,11 @@ class App:
 FAULTS = {}
 
 
-def fault(name, promise, limits=None):
-    """Register a fault; limits: {text in serve.py: what stands there while it happens}."""
+def fault(name, promise, **limits):
+    """Register a fault; limits: constants of deploy/server.py, and what they are while it happens."""
 
     def register(function):
-        FAULTS[function.__name__] = (name, promise, function, limits or {})
+        FAULTS[function.__name__] = (name, promise, function, limits)
         return function
 
     return register
@@ -233,9 +158,9 @@ def fault(name, promise, limits=None):
 
 @fault("PostgreSQL killed (SIGKILL), back after 3 s", "503 within 5 s, back by itself")
 def database_killed(app):
-    app.kill_database()
+    app.postgres.kill()
     time.sleep(3)
-    app.start_database()
+    app.postgres.start()
 
 
 @fault("connections cut one by one", "a 503 for those in flight at most")
@@ -259,9 +184,7 @@ def too_many_connections(app):
 
 @fault("the table locked for a minute", "503 within 5 s, nothing piles up")
 def table_locked(app):
-    app.sql(
-        "BEGIN", "LOCK TABLE notes IN ACCESS EXCLUSIVE MODE", f"SELECT pg_sleep({app.lock_seconds})", database="app"
-    )
+    app.sql("BEGIN", "LOCK TABLE notes IN ACCESS EXCLUSIVE MODE", f"SELECT pg_sleep({app.lock_seconds})")
 
 
 @fault("the database's disk is full", "reading works, writing is a 503")
@@ -270,10 +193,9 @@ def disk_full(app):
         "CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$",
         "CREATE TRIGGER full_disk BEFORE INSERT ON notes FOR EACH ROW EXECUTE FUNCTION no_space()",
-        database="app",
     )
     time.sleep(3)
-    app.sql("DROP TRIGGER full_disk ON notes", "DROP FUNCTION no_space", database="app")
+    app.sql("DROP TRIGGER full_disk ON notes", "DROP FUNCTION no_space")
 
 
 @fault("the password changed while the app runs", "503, the log names it; the next start has the new one")
@@ -299,7 +221,7 @@ def restart_loop(app):
         for pid in [*app.workers(), app.server.process.pid]:
             os.kill(pid, signal.SIGKILL)
         app.server.process.wait()
-        app.start(PORT=str(app.server.port))
+        app.start(port=app.server.port)
 
 
 @fault("SIGTERM under load, and a new start", "all requests that the router still sends are answered")
@@ -308,10 +230,7 @@ def terminated(app):
 
 
 # A limit that every worker passes at once, looked at every second.
-LITTLE_MEMORY = {"workers_max_rss=400 // workers": "workers_max_rss=30, rss_sample_interval=1"}
-
-
-@fault("workers over their memory", "replaced, nobody notices", limits=LITTLE_MEMORY)
+@fault("workers over their memory", "replaced, nobody notices", MAX_MEMORY=60, MEMORY_CHECK=1)
 def memory_exceeded(app):
     before = set(app.workers())
     wait_until(lambda: before.isdisjoint(app.workers()), seconds=30)
@@ -319,11 +238,7 @@ def memory_exceeded(app):
 
 @fault("two releases at once", "one waits for the other, the app goes on")
 def two_releases(app):
-    threads = [threading.Thread(target=app.release) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(app.release, times=2)
 
 
 MIGRATION = """
@@ -341,32 +256,28 @@ def upgrade():
 
 @fault("a migration that fails half-way", "nothing of it stays, the old version goes on")
 def migration_fails(app):
-    folder = app.project.path / "migrations" / "versions"
-    before = re.search(r'revision = "(\w+)"', (folder / "0001_notes.py").read_text(encoding="utf-8")).group(1)
-    broken = folder / "0002_broken.py"
-    broken.write_text(MIGRATION.format(revision="0002", before=before), encoding="utf-8")
+    before = re.search(r'revision = "(\w+)"', app.project.read("migrations/versions/0001_notes.py")).group(1)
+    broken = "migrations/versions/0002_broken.py"
+    app.project.write(broken, MIGRATION.format(revision="0002", before=before))
     result = app.release(check=False)
-    broken.unlink()
+    app.project.remove(broken)
     assert result.returncode != 0
     assert "division by zero" in result.stderr
-    assert app.sql("SELECT to_regclass('half')", database="app") == [[None]]
+    assert app.sql("SELECT to_regclass('half')") == [[None]]
     app.release()
 
 
 def suffer(app, name):
     """Let visitors write and read while a fault happens; return what was Measured."""
     _, _, happen, limits = FAULTS[name]
-    serve = app.project.path / "serve.py"
-    text = serve.read_text(encoding="utf-8")
+    usual = app.project.read("deploy/server.py")
     if limits:
-        for old, new in limits.items():
-            assert old in text, old
-            serve.write_text(text.replace(old, new), encoding="utf-8")
+        set_constant(app.project, "deploy/server.py", **limits)
         if app.server:
             stop_server(app.server)
     if app.server is None or app.server.process.poll() is not None:
         app.start()
-    first_log = app.server.log_file
+    first = app.server
     with Load(app.server, app.router) as load:
         happen(app)
         mended = time.monotonic()
@@ -377,17 +288,17 @@ def suffer(app, name):
         load.measured.recovered = wait_until(taken_again, seconds=30) - mended
         time.sleep(0.5)
     if limits:
-        serve.write_text(text, encoding="utf-8")
+        app.project.write("deploy/server.py", usual)
         stop_server(app.server)
     measured = load.measured
-    bodies = [row[0] for row in app.sql("SELECT body FROM notes", database="app")]
+    bodies = [row[0] for row in app.sql("SELECT body FROM notes")]
     counts = Counter(bodies)
     taken = [body for _, body in measured.acknowledged]
     measured.found = len(bodies)
     measured.lost = sum(counts[body] == 0 for body in taken)
     measured.doubled = sum(count > 1 for count in counts.values())
-    app.sql("TRUNCATE notes", database="app")
-    measured.log = first_log.read_text(encoding="utf-8")
+    app.sql("TRUNCATE notes")
+    measured.log = first.log()
     return measured
 
 
@@ -397,16 +308,12 @@ def bake_app(folder, environ, **options):
 
 def report():
     """Run all faults; write the table into README.md."""
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        folder.chmod(0o755)  # as root the database runs as a user who has to get in
-        path = f"{make_packages()}{os.pathsep}{os.environ['PATH']}"
-        environ = merged(os.environ, {"PATH": path, "LOCAL_POSTGRES_DIR": str(folder), "DATABASE_URL": None})
+    lines = [
+        "| Fault | Promised | Requests: sent, 200, 503, cut, refused | Slowest | Back after | Notes: taken, lost, doubled |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    with workplace() as (folder, environ):
         app = bake_app(folder, environ, lock_seconds=60)
-        lines = [
-            "| Fault | Promised | Requests: sent, 200, 503, cut, refused | Slowest | Back after | Notes: taken, lost, doubled |",
-            "| --- | --- | --- | --- | --- | --- |",
-        ]
         try:
             for name, (title, promise, *_) in FAULTS.items():
                 m = suffer(app, name)
@@ -416,11 +323,7 @@ def report():
                 print(lines[-1], flush=True)
         finally:
             app.stop()
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    start, end = "<!-- faults: written by `make faults` -->\n", "<!-- end of faults -->"
-    before, _, rest = text.partition(start)
-    readme.write_text(before + start + "\n".join(lines) + "\n" + end + rest.partition(end)[2], encoding="utf-8")
+    write_part("faults", "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

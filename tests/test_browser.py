@@ -6,9 +6,10 @@ import shutil
 import pytest
 
 import browser
-from conftest import bake_into
+from lab import KEY, LANGUAGES, bake_into
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(browser.chromium() is None, reason=f"none of {', '.join(browser.PROGRAMS)} is installed"),
 ]
 
@@ -24,10 +25,10 @@ def driver():
         yield driver
 
 
-@pytest.fixture(scope="module", params=["en", "ru"])
+@pytest.fixture(scope="module", params=LANGUAGES)
 def site(request, tmp_path_factory, environ):
     folder = tmp_path_factory.mktemp(request.param)
-    site = browser.Site(bake_into(folder, environ, "app", language=request.param), folder / "server.log")
+    site = browser.Shown(bake_into(folder, environ, "app", language=request.param), folder)
     site.language = request.param
     yield site
     site.stop()
@@ -109,10 +110,10 @@ def test_an_expired_page_loses_nothing(open_page, site):
 
 def test_database_down_and_back(open_page, site):
     page = open_page()
-    site.database("stop")
+    site.postgres.stop()
     assert page.goto(site.address).status == 503
     assert page.locator("#status .red").count() == 1
-    site.database("start")
+    site.postgres.start()
     assert page.goto(site.address).status == 200
     assert page.locator("#status .red").count() == 0
 
@@ -138,9 +139,8 @@ def test_nothing_secret_is_on_the_page(open_page, site):
     status = page.inner_text("#status")
     assert "v12" in status
     assert "512" in status
-    password = site.url.partition("://")[2].partition("@")[0].partition(":")[2]
-    assert password not in page.content()
-    assert "a key of these tests, long enough for a dyno" not in page.content()
+    assert site.password not in page.content()
+    assert KEY not in page.content()
 
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed, which fetches the accessibility checker")

@@ -4,13 +4,17 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from conftest import wait_until
-from test_doctor import Broken, commit, ids
+from lab import set_constant, wait_until
+from test_doctor import ids
+
+# Each builds and serves a project.
+pytestmark = pytest.mark.slow
 
 # Runs the doctor with other limits, so that a small project can go over them.
 WITH_LIMITS = "import sys\nfrom doctor import dyno\ndyno.__dict__.update({limits})\nfrom doctor.__main__ import main\nsys.exit(main(['--dyno', '--json']))\n"
@@ -22,21 +26,17 @@ def project(bake):
 
 
 @pytest.fixture
-def temporary(tmp_path):
-    """Where the doctor puts its temporary files."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    yield folder
-    assert list(folder.iterdir()) == []
-    assert left_running(folder) == []
+def temporary():
+    """Where the doctor puts its temporary files.
 
-
-@pytest.fixture(autouse=True)
-def reachable(tmp_path):
-    """As root the database runs as a user who has to get into the temporary folder."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.name.startswith(("test_", "popen-", "pytest-")):
-            folder.chmod(folder.stat().st_mode | 0o055)
+    Not in pytest's own folder: as root the database runs as a user who is not let in there.
+    """
+    with tempfile.TemporaryDirectory(prefix="temporary-") as folder:
+        folder = Path(folder)
+        folder.chmod(0o755)
+        yield folder
+        assert list(folder.iterdir()) == []
+        assert left_running(folder) == []
 
 
 def left_running(folder):
@@ -79,25 +79,30 @@ def test_a_baked_project_stays_within_its_limits(project, temporary):
     assert "sqlalchemy" in figures["imports_mb"]
 
 
-def slow_page(project):
+BEFORE_EVERY_PAGE = """
+
+@bp.before_request
+def before_every_page():
+    {code}
+"""
+
+
+def slow_page(project, seconds=4):
     """Requests that are in flight at SIGTERM keep the server for longer than the limit of the test."""
-    project.replace("views.py", "def index():", "def index():\n    import time\n\n    time.sleep(4)")
+    project.append("views.py", BEFORE_EVERY_PAGE.format(code=f"__import__('time').sleep({seconds})"))
 
 
 def too_much_memory(project):
-    project.append("logs.py", "\nBALLAST = b'x' * 600_000_000\n")
+    project.append("deploy/logs.py", "\nBALLAST = b'x' * 600_000_000\n")
     # The server would replace such processes again and again, and cut requests off by that.
-    project.replace("serve.py", "400 // workers", "4000")
+    set_constant(project, "deploy/server.py", MAX_MEMORY=8000)
 
 
 BREAK = {
     "H971": (lambda p: p.append("requirements.txt", "no-such-package-anywhere==1\n"), {}),
-    "H972": (
-        lambda p: p.replace("migrations/versions/0001_notes.py", "def upgrade():", "def upgrade():\n    1 / 0"),
-        {},
-    ),
-    "H973": (lambda p: p.replace("serve.py", "def main():", "def main():\n    raise SystemExit('no fuel')"), {}),
-    "H974": (lambda p: p.replace("views.py", "def index():", "def index():\n    1 / 0"), {}),
+    "H972": (lambda p: p.append("migrations/versions/0001_notes.py", "\n\ndef upgrade():\n    1 / 0\n"), {}),
+    "H973": (lambda p: p.write("deploy/server.py", "raise SystemExit('no fuel')\n"), {}),
+    "H974": (lambda p: p.append("views.py", BEFORE_EVERY_PAGE.format(code="1 / 0")), {}),
     "H975": (lambda p: None, {"SLUG_LIMIT": 10, "SLUG_SOFT_LIMIT": 5}),
     "H976": (too_much_memory, {}),
     "H977": (slow_page, {"STOP_LIMIT": 1, "REQUESTS": 8}),
@@ -107,17 +112,16 @@ BREAK = {
 @pytest.mark.parametrize("id", BREAK)
 def test_exactly_the_right_check_fires(project, temporary, id):
     change, limits = BREAK[id]
-    change(Broken(project.path))
-    if project.run("git", "status", "--porcelain").stdout:
-        commit(project)
+    change(project)
+    project.commit()
     status, report = examine(project, temporary, **limits)
     assert (status, ids(report)) == (1, {id}), report["findings"]
 
 
 def test_the_development_server_is_seen_to_cut_requests_off(project, temporary):
-    Broken(project.path).replace("Procfile", "python serve.py", "flask run -h 0.0.0.0 -p $PORT")
-    Broken(project.path).replace("views.py", "def index():", "def index():\n    import time\n\n    time.sleep(1)")
-    commit(project)
+    project.replace("Procfile", "python -m deploy.server", "flask run -h 0.0.0.0 -p $PORT")
+    slow_page(project, seconds=1)
+    project.commit()
     status, report = examine(project, temporary, REQUESTS=16)
     assert (status, ids(report)) == (0, {"H406", "H978"}), report["findings"]
 
@@ -143,10 +147,9 @@ def test_ctrl_c_leaves_nothing_running_and_nothing_behind(project, temporary, mo
 
 
 def test_what_cannot_be_built_here_is_said(project, temporary):
-    project.run("git", "rm", "-q", "--cached", "requirements.txt")
-    Broken(project.path).write("uv.lock", "")
-    (project.path / "requirements.txt").unlink()
-    commit(project)
+    project.write("uv.lock", "")
+    project.remove("requirements.txt")
+    project.commit()
     result = project.run("python", "-m", "doctor", "--dyno", check=False, TMPDIR=str(temporary))
     assert result.returncode == 2
     assert "lock file" in result.stderr

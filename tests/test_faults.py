@@ -5,7 +5,10 @@ import socket
 import pytest
 
 import faults
-from conftest import free_port, start_server, stop_server, wait_until
+from lab import KEY, stop_server, wait_until
+
+# Each needs a server and a database.
+pytestmark = pytest.mark.slow
 
 # The line in the log that names the cause, where there is something to name.
 CAUSES = {
@@ -51,7 +54,7 @@ def test_a_fault(app, name):
 def test_without_a_database_the_app_starts_and_waits_for_it(app):
     if app.server:
         stop_server(app.server)
-    app.stop_database()
+    app.postgres.stop()
     server = app.start()  # waits for an answer of /healthz
     health = server.get("/healthz")
     assert health.status == 503
@@ -60,36 +63,36 @@ def test_without_a_database_the_app_starts_and_waits_for_it(app):
     assert page.status == 503
     assert page.headers["Retry-After"]
     assert 'id="reason"' in page.text
-    app.start_database()
+    app.postgres.start()
     wait_until(lambda: server.get("/healthz").status == 200, seconds=faults.RECOVERY)
 
 
 def test_a_download_that_the_database_interrupts_says_so(app):
     server = app.server if app.server.process.poll() is None else app.start()
     # More than fits into all buffers between the app and a reader who has stopped reading.
-    app.sql("INSERT INTO notes (body) SELECT repeat('x', 1000) FROM generate_series(1, 30000)", database="app")
+    app.sql("INSERT INTO notes (body) SELECT repeat('x', 1000) FROM generate_series(1, 30000)")
     with socket.socket() as reader:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
         reader.connect(("127.0.0.1", server.port))
         reader.sendall(b"GET /notes.csv HTTP/1.0\r\nHost: localhost\r\nX-Forwarded-Proto: https\r\n\r\n")
         received = [reader.recv(4096)]
-        app.stop_database()
+        app.postgres.stop()
         while piece := reader.recv(1 << 20):
             received.append(piece)
     assert server.get("/notes.csv").status == 503  # nothing was sent yet: a page, not an empty file
-    app.start_database()
+    app.postgres.start()
     wait_until(lambda: server.get("/healthz").status == 200, seconds=faults.RECOVERY)
-    app.sql("TRUNCATE notes", database="app")
+    app.sql("TRUNCATE notes")
     lines = b"".join(received).decode().splitlines()
     assert len(lines) < 30_000
     assert lines[-1] == ',,"Incomplete: the database went away. Download it once more."'
-    assert "database: a download was cut short: " in server.log_file.read_text(encoding="utf-8")
+    assert "database: a download was cut short: " in server.log()
 
 
 def test_a_release_without_a_database_says_so_in_one_sentence(app):
-    app.stop_database()
+    app.postgres.stop()
     result = app.release(check=False)
-    app.start_database()
+    app.postgres.start()
     assert result.returncode == 1
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
     assert result.stderr.startswith("The database does not answer (")
@@ -98,18 +101,17 @@ def test_a_release_without_a_database_says_so_in_one_sentence(app):
 
 
 def test_logs_hold_no_secrets_and_no_notes(app):
-    app.stop_database()
-    app.start_database()
-    log = app.log_folder / "secrets.log"
-    server = start_server(app.project, ["python", "serve.py"], log, environ=app.environ, port=free_port())
-    app.sql("ALTER TABLE notes RENAME COLUMN body TO text", database="app")
+    app.postgres.stop()
+    app.postgres.start()
+    server = app.start()
+    app.sql("ALTER TABLE notes RENAME COLUMN body TO text")
     assert server.get("/?q=searched-word").status == 500
-    app.sql("ALTER TABLE notes RENAME COLUMN text TO body", database="app")
+    app.sql("ALTER TABLE notes RENAME COLUMN text TO body")
     server.add("a private note")
     server.get("/%0aERROR%20forged")
     stop_server(server)
-    text = log.read_text(encoding="utf-8")
+    text = server.log()
     assert "UndefinedColumn" in text  # the developer finds the cause
-    for secret in (app.password, "of this run only", "a private note", "searched-word"):
+    for secret in (app.password, KEY, "a private note", "searched-word"):
         assert secret not in text
     assert not any(line.startswith("ERROR forged") for line in text.splitlines())

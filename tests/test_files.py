@@ -4,45 +4,118 @@ import ast
 import importlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
-from pathlib import PurePosixPath
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
 import pytest
 import yaml
 from binaryornot.check import is_binary
+from cookiecutter.main import cookiecutter
+from jinja2 import Environment, nodes
 from markdown_it import MarkdownIt
 
-from conftest import ROOT, TEMPLATE
+from lab import CONTEXT, EXAMPLES, LANGUAGES, NEWEST_PYTHON, ROOT, SAMPLES, TEMPLATE, Project, call
 
+TEMPLATES = ROOT / "templates"
+# Those of the project itself: whoever learns reads them first.
+STUDENT = {"main.py", "__init__.py", "config.py", "database.py", "models.py", "views.py", "forms.py"}
 RUNS = {
-    *("main.py", "__init__.py", "config.py", "database.py", "local_postgres.py", "logs.py", "models.py"),
-    *("views.py", "forms.py", "serve.py", "status.py", "security.py", "templates/base.html", "templates/notes.html"),
-    *("templates/error.html", "templates/status.html"),
-    *("static/simple.css", "static/style.css", "static/icon.svg", "migrations/env.py"),
-    *("migrations/versions/0001_notes.py", "test/conftest.py", "Procfile", "app.json", "pyproject.toml"),
+    *STUDENT,
+    *(f"deploy/{name}.py" for name in ("__init__", "database", "environment", "errors", "health", "logs", "postgres")),
+    *(f"deploy/{name}.py" for name in ("security", "server", "streaming")),
+    *(f"deploy/templates/{name}.html" for name in ("error", "plain", "status")),
+    *("deploy/words.toml", "templates/base.html", "static/simple.css", "static/style.css", "static/icon.svg"),
+    *("migrations/env.py", "migrations/script.py.mako", "test/conftest.py", "Procfile", "app.json", "pyproject.toml"),
     *("requirements.txt", "requirements-test.txt", ".python-version", ".flaskenv"),
 }
 FOR_PEOPLE = {
     *("static/simple.LICENSE.txt", ".slugignore", ".env.example", ".gitignore", ".gitattributes", "requirements.in"),
-    *("requirements-test.in", "README.md", "DEPLOY.md", "MOVING-ON.md", "LICENSE", "Makefile"),
+    *("requirements-test.in", "README.md", "DEPLOY.md", "MOVING-ON.md", "Makefile"),
     *(".github/workflows/test.yml", ".github/workflows/audit.yml", ".github/dependabot.yml"),
+    *(f"test/test_deploy{name}.py" for name in ("", "_environment", "_internet", "_pages")),
+}
+OF_THE_EXAMPLE = {
+    "notes": {
+        *("templates/notes.html", "migrations/versions/0001_notes.py", "test/test_notes.py"),
+        "test/test_notes_limits.py",
+    },
+    "none": {"templates/index.html"},
 }
 
 
-@pytest.fixture(params=["en", "ru"])
-def project(bake, request):
-    return bake(language=request.param)
+@pytest.fixture(params=SAMPLES, ids=lambda answers: "-".join(answers.values()))
+def answers(request):
+    return request.param
 
 
-def test_all_files_are_there(project):
-    names = {path.relative_to(project.path).as_posix() for path in project.files()}
-    assert names >= RUNS | FOR_PEOPLE
+@pytest.fixture
+def project(baked, answers):
+    """A baked project, to be read only."""
+    return baked(**answers)
+
+
+def tracked():
+    """Return the names of the template's own files."""
+    return [name for name in call("git", "ls-files", "-z", cwd=ROOT).stdout.split("\0") if name]
+
+
+def lines(project, *names):
+    return sum(len(project.read(name).splitlines()) for name in names)
+
+
+def test_all_files_are_there(project, answers):
+    names = project.names()
+    assert names >= RUNS | FOR_PEOPLE | OF_THE_EXAMPLE[answers["example"]]
+    assert ("LICENSE" in names) == (answers["license"] != "none")
+    others = set().union(*(files for example, files in OF_THE_EXAMPLE.items() if example != answers["example"]))
+    assert not names & others
+    assert all(name.isascii() and "{" not in name and Path(name).name for name in names)
+
+
+def test_what_a_student_reads_first_is_little(baked):
+    """In the root, and with the machinery that they need not open."""
+    most = {"notes": 450, "none": 250}
+    for example in EXAMPLES:
+        project = baked(example=example)
+        root = {name for name in project.names() if name.endswith(".py") and "/" not in name}
+        assert root == STUDENT
+        assert len(root) <= 8
+        assert lines(project, *root) <= most[example]
+        machinery = {name for name in project.names() if re.fullmatch(r"deploy/\w+\.py", name)}
+        assert lines(project, *root, *machinery) <= 1138
+
+
+def test_statistics_show_the_student_s_own_code(project):
+    names = sorted(project.names())
+    told = project.run("git", "check-attr", "linguist-vendored", "--", *names).stdout.splitlines()
+    vendored = {line.partition(": ")[0] for line in told if line.endswith(": set")}
+    assert {name for name in names if name.startswith(("doctor/", "deploy/"))} <= vendored
+    assert not vendored & {*STUDENT, "templates/base.html", *OF_THE_EXAMPLE["notes"], *OF_THE_EXAMPLE["none"]}
+
+
+# The licences are law, and the style sheet somebody else's.
+NOT_OURS = {"static/simple.css", "static/simple.LICENSE.txt", "LICENSE"}
+OF_NOTES = {"en": r"(?i)\bnotes?\b", "ru": "(?i)замет|\\bnotes?\\b"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_without_an_example_no_word_of_notes_is_left(baked, language):
+    project = baked(language=language, example="none")
+    found = [
+        f"{name}:{number}: {line.strip()}"
+        for name in sorted(project.names() - NOT_OURS)
+        for number, line in enumerate(project.read(name).splitlines(), start=1)
+        if re.search(OF_NOTES[language], f"{name} {line}")
+    ]
+    assert found == []
 
 
 def test_no_template_text_is_left(project):
-    jinja = re.compile(r"cookiecutter\.|\{%-? ?(raw|endraw)|\{%-? set ru")
+    jinja = re.compile(r"cookiecutter\.|\{%-? ?(raw|endraw)|\{%-? (import|include) cookie|\bt\.[a-z]+_[a-z]")
     for path in project.files():
         assert not jinja.search(path.read_text(encoding="utf-8")), path.name
 
@@ -70,7 +143,7 @@ def test_procfile_is_what_the_platform_reads(project):
     pattern = re.compile(r"^[ \t]*([a-zA-Z0-9_-]+):?\s+(.*)[ \t]*$")
     lines = project.read("Procfile").splitlines()
     assert dict(pattern.match(line).groups() for line in lines) == {
-        "web": "python serve.py",
+        "web": "python -m deploy.server",
         "release": "flask db upgrade",
     }
 
@@ -95,15 +168,16 @@ def test_slug_keeps_what_runs_under_either_reading_of_slugignore(project):
     words = project.read(".slugignore").split()
     assert words
     assert words == project.read(".slugignore").splitlines()  # no comments, no spaces
-    names = {path.relative_to(project.path).as_posix() for path in project.files()}
+    names = project.names()
     for word in words:
         assert re.fullmatch(r"/[\w.-]+/?", word)  # anchored, so that it hits one thing only
         hit = {name for name in names if name == word.strip("/") or name.startswith(word[1:])}
-        assert hit
-        assert not hit & RUNS
+        assert hit or word == "/LICENSE"  # none was wanted so far
+        assert not hit & (RUNS | OF_THE_EXAMPLE["notes"] | OF_THE_EXAMPLE["none"])
 
 
-def test_slug_holds_no_leftovers(project):
+def test_slug_holds_no_leftovers(bake):
+    project = bake()
     for name in (".env", "instance/secret_key", "__pycache__/main.pyc", ".pytest_cache/x", ".venv/x"):
         path = project.path / name
         path.parent.mkdir(exist_ok=True)
@@ -112,13 +186,35 @@ def test_slug_holds_no_leftovers(project):
     assert project.run("git", "status", "--porcelain").stdout == ""
 
 
-def test_what_the_bench_changes_is_there_once(project, monkeypatch):
+def test_what_the_bench_changes_is_there(baked, tmp_path, monkeypatch):
+    """All variants of a project at once: whatever one needs is where it looks for it."""
     monkeypatch.syspath_prepend(ROOT / "bench")
     choices = importlib.import_module("choices")
-    changes = [value for value in vars(choices).values() if isinstance(value, tuple) and len(value) == 3]
-    assert changes
-    for file, pattern, _ in changes:
-        assert len(re.findall(pattern, project.read(file), re.MULTILINE)) == 1, (file, pattern)
+    pristine = baked(example="notes")
+    project = Project(shutil.copytree(pristine.path, tmp_path / "app"), pristine.environ)
+    for change, *words in (
+        *((choices.threads, 8), (choices.connections, 5), (choices.no_ping,), (choices.autocommit,), (choices.eager,)),
+        *((choices.slow_page,), (choices.gzip,)),
+    ):
+        change(project, *words)
+    environ = {"DATABASE_URL": "postgres://u:p@127.0.0.1:1/d", "SECRET_KEY": "k"}
+    code = (
+        "import main, sys\n"
+        "from deploy import server\n"
+        "app = main.init_app()\n"
+        "options = app.config['SQLALCHEMY_ENGINE_OPTIONS']\n"
+        "print(server.THREADS, options['pool_size'], options['pool_pre_ping'], options['isolation_level'],"
+        " 'flask_migrate' in sys.modules, app.url_map.bind('').match('/slow')[0],"
+        " app.test_client().get('/nope').headers['Content-Encoding'])\n"
+    )
+    printed = project.python(code, **environ).splitlines()[-1]
+    assert printed == "8 5 False AUTOCOMMIT True notes.slow gzip"
+    # The servers with a part taken away: it is there, and they get as far as the port that is in use.
+    code = "from deploy import server; server.Granian, server.loaded_app"
+    project.python(code, **environ)
+    for command in (choices.NO_COPY, choices.NO_STATIC_PATH):
+        refused = project.run("python", "-c", command, check=False, PORT="none", **environ)
+        assert "PORT must be a number" in refused.stderr, refused.stderr
 
 
 def test_no_file_names_an_index_or_a_machine(project):
@@ -131,8 +227,7 @@ def test_no_file_names_an_index_or_a_machine(project):
 
 
 def test_names_can_be_written_on_windows():
-    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
-    for name in filter(None, files.stdout.split("\0")):
+    for name in tracked():
         for part in PurePosixPath(name).parts:
             assert not set(part) & set('|"<>:?*\\'), name
             assert not part.endswith((".", " ")), name
@@ -140,9 +235,8 @@ def test_names_can_be_written_on_windows():
 
 def test_repository_stays_small():
     """Whoever bakes from GitHub downloads all of it: no packages, and only the pictures that README.md shows."""
-    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
     readmes = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.ru.md"))
-    for name in filter(None, files.stdout.split("\0")):
+    for name in tracked():
         assert (ROOT / name).stat().st_size < 200_000, name
         assert not name.endswith((".whl", ".gz", ".zip")), name
         assert not name.endswith(".png") or name in readmes, name
@@ -150,8 +244,8 @@ def test_repository_stays_small():
 
 def test_template_folder_holds_no_stray_files():
     """cookiecutter bakes whatever lies there, also caches that git does not know."""
-    command = ["git", "ls-files", "--others", "--ignored", "--exclude-standard", str(TEMPLATE)]
-    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout == b""
+    for folder in (TEMPLATE, TEMPLATES):
+        assert call("git", "ls-files", "--others", "--ignored", "--exclude-standard", folder, cwd=ROOT).stdout == ""
 
 
 def test_cookiecutter_takes_every_file_for_text():
@@ -164,38 +258,167 @@ def test_cookiecutter_takes_every_file_for_text():
             content[:1024].decode("utf-8")
 
 
-def test_both_languages_have_the_same_structure(bake):
-    english, russian = bake(language="en", repo_name="app"), bake(language="ru", repo_name="app")
-    for name in ("README.md", "DEPLOY.md", "MOVING-ON.md"):
-        assert outline(english.read(name)) == outline(russian.read(name)), name
-    for name in ("templates/base.html", "templates/notes.html", "templates/error.html", "templates/status.html"):
-        assert skeleton(english.read(name)) == skeleton(russian.read(name)), name
-    for path in english.files():
-        if path.suffix == ".py":
-            name = path.relative_to(english.path).as_posix()
-            assert shape(english.read(name)) == shape(russian.read(name)), name
+# --- languages ---
 
 
-def test_russian_project_speaks_russian(bake):
-    project = bake(language="ru")
+def defined(language):
+    """Return the names of the words of a language, in their order."""
+    tree = Environment().parse((TEMPLATES / language / "words.jinja").read_text(encoding="utf-8"))
+    return [node.target.name for node in tree.body if isinstance(node, (nodes.Assign, nodes.AssignBlock))]
+
+
+def sentences(file):
+    """Return {key: text} of a TOML file; a key within a table is a tuple."""
+
+    def flat(table, above=()):
+        for key, value in table.items():
+            yield from flat(value, (*above, key)) if isinstance(value, dict) else [((*above, key), value)]
+
+    return dict(flat(tomllib.loads(file.read_text(encoding="utf-8"))))
+
+
+def test_every_language_has_a_folder_of_the_same_files():
+    folders = [path for path in TEMPLATES.iterdir() if path.is_dir()]
+    assert {path.name for path in folders} == set(LANGUAGES)
+    for folder in folders:
+        assert {path.name for path in folder.iterdir()} == {path.name for path in (TEMPLATES / "en").iterdir()}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_defines_the_same_words(language):
+    assert defined(language) == defined("en")
+    assert len(set(defined(language))) == len(defined(language))
+
+
+def test_every_word_is_used_and_none_is_missing():
+    texts = [path.read_text(encoding="utf-8") for path in TEMPLATE.rglob("*") if path.is_file()]
+    used = {word for text in texts if "words.jinja" in text for word in re.findall(r"\bt\.(\w+)", text)}
+    assert used == set(defined("en"))
+
+
+@pytest.mark.parametrize("name", ["deploy.toml", "doctor.toml"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_says_the_same_sentences(language, name):
+    english, own = sentences(TEMPLATES / "en" / name), sentences(TEMPLATES / language / name)
+    assert own.keys() == english.keys()
+    for key, text in english.items():
+        assert sorted(re.findall(r"\{.*?\}", own[key])) == sorted(re.findall(r"\{.*?\}", text)), key
+        if key[-1] == "prints" and key[0] != "say":  # the platform speaks English
+            assert own[key] == text, key
+
+
+def test_every_sentence_is_said_and_none_is_missing():
+    code = "".join(path.read_text(encoding="utf-8") for path in TEMPLATE.rglob("*.py") if path.parent.name != "doctor")
+    said = set(re.findall(r"(?:ConfigError\(|WORDS\[)\s*\"(\w+)\"", code))
+    assert said == {key for (key,) in sentences(TEMPLATES / "en" / "deploy.toml")}
+
+
+def test_russian_sentences_are_russian():
+    for name in ("deploy.toml", "doctor.toml"):
+        for key, text in sentences(TEMPLATES / "ru" / name).items():
+            if key[-1] != "prints" and key[0] != "say":
+                assert re.search("[а-яё]", text) or len(text.split()) < 5, key
+
+
+def test_no_language_stands_outside_its_folder():
+    """Neither a choice between two of them, nor words that are not English."""
+    choice = re.compile(r"cookiecutter\.language\s*[!=]=|\b(if|set) ru\b|\bcookiecutter\.language in\b")
+    for name in tracked():
+        if name.startswith(("{{cookiecutter", "hooks/", "cookiecutter.json")):
+            text = (ROOT / name).read_text(encoding="utf-8")
+            assert not choice.search(text), name
+            # The questions are asked before a language is known, and tests store Cyrillic text on purpose.
+            if name.startswith("{{cookiecutter") and "/test/" not in name:
+                assert not re.search("[а-яА-ЯёЁ]", text), name
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_all_languages_have_the_same_structure(baked, example):
+    english = baked(language="en", example=example)
+    for language in LANGUAGES:
+        other = baked(language=language, example=example)
+        assert english.names() == other.names()
+        for name in english.names():
+            if name in ("README.md", "DEPLOY.md", "MOVING-ON.md"):
+                assert outline(english.read(name)) == outline(other.read(name)), name
+            elif name.endswith(".html"):
+                assert skeleton(english.read(name)) == skeleton(other.read(name)), name
+            elif name.endswith(".py"):
+                assert shape(english.read(name)) == shape(other.read(name)), name
+
+
+def test_russian_project_speaks_russian(baked):
+    project = baked(language="ru", example="notes")
     for name in (
-        "README.md",
-        "DEPLOY.md",
-        "MOVING-ON.md",
-        "Makefile",
-        ".env.example",
-        "app.json",
-        "templates/notes.html",
-        "forms.py",
+        *("README.md", "DEPLOY.md", "MOVING-ON.md", "Makefile", ".env.example", "app.json", "templates/notes.html"),
+        *("forms.py", "views.py", "deploy/words.toml", "doctor/words.toml", "deploy/templates/error.html"),
     ):
         assert re.search("[а-я]{3}", project.read(name)), name
 
 
-def test_english_project_has_no_russian(bake):
-    project = bake(language="en")
-    for path in project.files():
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_english_project_has_no_russian(baked, example):
+    for path in baked(language="en", example=example).files():
         if path.parent.name != "test":  # the tests store Cyrillic text on purpose
             assert not re.search("[а-яА-Я]", path.read_text(encoding="utf-8")), path.name
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_another_language_is_a_folder_and_a_word(tmp_path, environ, diagnose, example):
+    """A copy of the English words under another name, added to the question: nothing else."""
+    template = tmp_path / "template"
+    template.mkdir()
+    for name in (TEMPLATE.name, "templates", "hooks"):
+        shutil.copytree(ROOT / name, template / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(template / "templates" / "en", template / "templates" / "xx")
+    context = CONTEXT | {"language": [*LANGUAGES, "xx"]}
+    (template / "cookiecutter.json").write_text(json.dumps(context), encoding="utf-8")
+    answers = {"language": "xx", "example": example, "repo_name": "app"}
+    path = cookiecutter(
+        str(template), no_input=True, default_config=True, output_dir=str(tmp_path), extra_context=answers
+    )
+    project = Project(Path(path), environ)
+    assert '<html lang="xx">' in project.read("templates/base.html")
+    status, report = diagnose(project.path)
+    assert (status, report["findings"]) == (0, [])
+
+
+# --- the template itself ---
+
+
+def test_the_questions_need_no_long_expressions():
+    def texts(value):
+        if isinstance(value, str):
+            yield value
+        for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            yield from texts(part)
+
+    for text in texts(CONTEXT):
+        for expression in re.findall(r"\{\{.*?\}\}|\{%.*?%\}", text):
+            assert len(expression) <= 130, expression
+
+
+def test_a_new_python_is_named_in_three_places():
+    """The tests take it from there; only made-up answers in test_hooks.py are of any version."""
+    version = re.compile(rf"(?<![\d.=]){re.escape(NEWEST_PYTHON)}(?![\d.])")
+    code = [name for name in tracked() if not name.endswith((".md", ".png", ".css", "/test_hooks.py"))]
+    found = {name for name in code if version.search((ROOT / name).read_text(encoding="utf-8"))}
+    assert found == {
+        "cookiecutter.json",
+        f"{TEMPLATE.name}/doctor/facts.toml",
+        ".github/workflows/test.yml",
+    }
+
+
+def test_the_three_places_name_the_same_pythons():
+    offered = [version for version in CONTEXT["python_version"] if version != "auto"]
+    facts = tomllib.loads((TEMPLATE / "doctor" / "facts.toml").read_text(encoding="utf-8"))
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8"))
+    assert facts["python"]["offered"] == offered[::-1]
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python-version"] == offered[::-1]
+
+
+# --- what is compared ---
 
 
 def outline(markdown):
@@ -206,12 +429,22 @@ def outline(markdown):
         if token.type == "heading_open":
             found.append(token.tag)
         if token.type == "fence":
-            # Comments, and what a person types in place of an example, are in their language.
-            found.append(re.sub(r'#.*|"""[^"]*"""|"[^"=]*"', "…", token.content))
+            found.append(code_of(token))
         if token.type == "inline":
             words = [child.content for child in token.children if child.type == "code_inline"]
             found.extend(sorted(re.sub(r'"[^"]*"', "…", word) for word in words))
     return found
+
+
+def code_of(fence):
+    """Return a block of code without the words of its language."""
+    if fence.info == "html":
+        return skeleton(fence.content)
+    if fence.info == "python":
+        with suppress(SyntaxError):  # a line or two of a longer piece
+            return shape(fence.content)
+    # Comments, and what a person types in place of an example, are in their language.
+    return re.sub(r'#.*|"[^"=]*"', "…", fence.content)
 
 
 def skeleton(html):

@@ -3,23 +3,25 @@
 import json
 import re
 import shlex
-import subprocess
 from urllib.parse import urlsplit
 
 import pytest
 from markdown_it import MarkdownIt
 
-from conftest import ROOT
+from lab import CONTEXT, EXAMPLES, LANGUAGES, ROOT, call
 
 GUIDES = ("README.md", "DEPLOY.md", "MOVING-ON.md")
 
 # The commands of Heroku's CLI that the guides use; all of them are in version 11.10 (seen with --help).
 HEROKU = {
     *("login", "create", "open", "config", "config:set", "logs", "run", "apps:info", "apps:destroy", "addons:create"),
-    *("labs:enable", "ps:scale", "ps:type", "pg:info", "pg:connection-pooling:attach"),
+    *("labs:enable", "ps:scale", "ps:type", "pg:info", "pg:connection-pooling:attach", "pg:backups:capture"),
+    "pg:backups:download",
 }
 # Programs that a guide may name without their being part of the project.
 PROGRAMS = {"git", "pip", "uv", "fly", "dokku", "procrastinate", "py"}
+# What README.md has one write: the files of an app of one's own.
+WRITTEN = {"templates/books.html", "test/test_books.py"}
 # What the platforms, PostgreSQL and packages call things; nothing that a project could check.
 TERMS = {
     *(
@@ -35,6 +37,7 @@ TERMS = {
         "(none)",
         ".herokuapp.com",
     ),
+    *("us", "eu", "pg_dump"),
     *("essential-0", "essential", "standard", "hobby-dev", "eco", "basic", "heroku …", "main", "web", "release"),
     *("Procfile declares types -> release, web", "Verifying deploy... done.", "doctor --dyno", "postgres"),
     *("procrastinate", "flask-caching", "redis", "jobs.py", "with jobs.queue.open():", "fly.toml"),
@@ -43,9 +46,11 @@ TERMS = {
 }
 
 
-@pytest.fixture(params=["en", "ru"])
-def project(bake, request):
-    return bake(language=request.param, heroku_region="eu")
+@pytest.fixture(params=[(language, example) for language in LANGUAGES for example in EXAMPLES], ids="-".join)
+def project(baked, request):
+    """A baked project, to be read only."""
+    language, example = request.param
+    return baked(language=language, example=example)
 
 
 def tokens(markdown):
@@ -67,14 +72,19 @@ def check_command(line, project):
     program = words[0].replace("\\", "/").rpartition("/")[2]
     if program in ("python", "python3", "py") and len(words) == 1:
         return
-    if program == "heroku":
+    if program == "source":
+        assert words[1:] == [".venv/bin/activate"], line
+    elif program == "Activate.ps1":
+        assert words == [r".venv\Scripts\Activate.ps1"], line
+    elif program == "heroku":
         assert words[1] in HEROKU, line
     elif program == "make":
         targets = re.findall(r"^(\w+):", project.read("Makefile"), re.MULTILINE)
         assert words[1] in targets, line
     elif program in ("python", "python3"):
         target = words[2] if words[1] == "-m" else words[1]
-        exists = (project.path / target).exists() or target in ("-c", "venv", "pytest")
+        module = project.path / f"{target.replace('.', '/')}.py"
+        exists = (project.path / target).exists() or module.exists() or target in ("-c", "venv", "pytest")
         assert exists, line
     elif program == "flask":
         assert words[1] == "run" or words[1:3] in (["db", "upgrade"], ["db", "migrate"]), line
@@ -83,9 +93,15 @@ def check_command(line, project):
 
 
 @pytest.mark.parametrize("guide", GUIDES)
-def test_every_name_in_a_guide_exists(project, guide):
-    known = TERMS | set(re.findall(r"\b[A-Z][A-Z_]+\b", project.read("config.py") + project.read(".env.example")))
-    known |= {"FLASK_APP", "DATABASE_URL", "init_app()", project.path.name, f"{project.path.name}-"}
+def test_every_name_in_a_guide_exists(project, doctor, guide):
+    code = "".join(project.read(name) for name in project.names() if name.endswith(".py"))
+    settings = "".join(project.read(name) for name in ("config.py", "deploy/environment.py", ".env.example"))
+    known = TERMS | WRITTEN | set(re.findall(r"\b[A-Z][A-Z_]+\b", settings))
+    known |= {"FLASK_APP", "DATABASE_URL", project.path.name, f"{project.path.name}-"}
+    known |= {f"{name}()" for name in re.findall(r"(?m)^def (\w+)", code)} | set(re.findall(r"(?m)^(\w+) = ", code))
+    known |= set(re.findall(r'"(/\w+)"', code))  # addresses
+    known |= {name.rpartition("/")[2] for name in project.names() if name.startswith("deploy/templates/")}
+    known |= {line.removeprefix("/") for line in project.read(".gitignore").splitlines()}
     text = project.read(guide)
     for line in commands(text):
         if not line.startswith(("$", "worker:")):  # PowerShell's variables; a line of a Procfile
@@ -95,8 +111,7 @@ def test_every_name_in_a_guide_exists(project, guide):
             continue
         word = token.content
         if re.fullmatch(r"[HR]\d+|[a-z].* [a-z]\w+ could be .*|No default language .*|too many .*|server .*", word):
-            command = ["python", "-m", "doctor", *([word] if re.fullmatch(r"H\d{3}", word) else ["explain", word])]
-            project.run(*command)
+            assert doctor.main([word] if re.fullmatch(r"H\d{3}", word) else ["explain", word]) == 0, word
         elif re.fullmatch(r"[\w.-]+(/[\w.-]*)*", word) and not re.search(r"(^|/)(python3?|py)$", word):
             assert (project.path / word).exists(), word
         elif word.startswith("$env:"):
@@ -133,11 +148,13 @@ def test_all_thirteen_steps_say_what_to_see_and_what_if_not(project):
             assert instead in section, number
 
 
-def test_the_local_steps_work_as_written(project, tmp_path):
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_local_steps_work_as_written(bake, language, tmp_path):
     """All that DEPLOY.md has you type, in its order; GitHub is a repository beside the project."""
+    project = bake(language=language)
     github = tmp_path / "github"
     repository = re.search(r"https://github.com/(\S+)\.git", project.read("DEPLOY.md")).group(1)
-    subprocess.run(["git", "init", "--quiet", "--bare", github / f"{repository}.git"], check=True)
+    call("git", "init", "--quiet", "--bare", github / f"{repository}.git")
     settings = tmp_path / "gitconfig"
     settings.write_text(f'[url "{github.as_posix()}/"]\n\tinsteadOf = https://github.com/\n', encoding="utf-8")
     ran = []
@@ -152,13 +169,7 @@ def test_the_local_steps_work_as_written(project, tmp_path):
             continue
         result = project.run("sh", "-c", line, GIT_CONFIG_GLOBAL=str(settings))
         ran.append((line, result.stdout))
-    pushed = subprocess.run(
-        ["git", "ls-tree", "--name-only", "main"],
-        cwd=github / f"{repository}.git",
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-    )
+    pushed = call("git", "ls-tree", "--name-only", "main", cwd=github / f"{repository}.git")
     assert {"main.py", "Procfile", "requirements.txt"} <= set(pushed.stdout.splitlines())
     assert [line.split()[:3] for line, _ in ran] == [
         ["python", "-m", "doctor"],
@@ -192,4 +203,4 @@ def test_both_readmes_of_the_template_stay_in_step():
         found["questions"] = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
         outlines.append(found)
     assert outlines[0] == outlines[1]
-    assert set(json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))) >= set(outlines[0]["questions"])
+    assert set(CONTEXT) >= set(outlines[0]["questions"])

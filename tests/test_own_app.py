@@ -5,9 +5,11 @@ import re
 import pytest
 from markdown_it import MarkdownIt
 
-from conftest import Project
+from lab import CSRF_TOKEN, LANGUAGES, SERVER, Postgres, Project, dyno_environ
 
-KEY = "of this app only, and long enough for a dyno"
+# Each serves a project.
+pytestmark = pytest.mark.slow
+
 TITLES = {"en": "Dune", "ru": "Пикник на обочине"}
 
 
@@ -45,7 +47,7 @@ class Guide:
                     file.write(f"\n\n{text}")
 
 
-@pytest.fixture(params=["en", "ru"])
+@pytest.fixture(params=LANGUAGES)
 def language(request):
     return request.param
 
@@ -60,35 +62,13 @@ def project(bake, language, request, tmp_path):
     project.run("python", "-m", "deploy.postgres", "delete")
 
 
-def sql(project, url, *statements):
-    """Run statements on a database of the project; return the rows of the last one as text."""
-    code = (
-        "import psycopg, sys\n"
-        f"with psycopg.connect({url!r}, autocommit=True) as connection:\n"
-        f"    for statement in {statements!r}:\n"
-        "        cursor = connection.execute(statement)\n"
-        "    print(sorted(cursor.fetchall()) if cursor.description else '')\n"
-    )
-    return project.run("python", "-c", code).stdout.strip()
-
-
-def as_on_a_dyno(project, url):
-    return {
-        "PATH": project.environ["PATH"],
-        "DYNO": "web.1",
-        "SECRET_KEY": KEY,
-        "DATABASE_URL": f"{url}?sslmode=disable",
-        "FLASK_APP": "main.py:init_app()",
-    }
-
-
 def release(project, environ):
     """Do what the platform does at every release."""
     command = dict(line.split(": ", 1) for line in project.read("Procfile").splitlines())["release"]
     return Project(project.path, environ).run("sh", "-c", command)
 
 
-TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
 
 
 def test_the_readme_leads_to_an_app_of_one_s_own(project, serve, language, capsys):
@@ -98,12 +78,12 @@ def test_the_readme_leads_to_an_app_of_one_s_own(project, serve, language, capsy
     assert len(steps) == (5 if had_notes else 4)
 
     # A database of the platform that has had the first version, with its data.
-    server = project.run("python", "-m", "deploy.postgres").stdout.strip().replace("+psycopg", "")
-    sql(project, server, "CREATE DATABASE platform")
-    platform = server.rpartition("/")[0] + "/platform"
-    release(project, as_on_a_dyno(project, platform))
+    postgres = Postgres(project)
+    postgres.sql("CREATE ROLE me LOGIN PASSWORD 'secret'", "CREATE DATABASE platform OWNER me")
+    environ = dyno_environ(project, postgres.url("me", "secret", "platform"))
+    release(project, environ)
     if had_notes:
-        sql(project, platform, "INSERT INTO notes (body) VALUES ('from before')")
+        postgres.sql("INSERT INTO notes (body) VALUES ('from before')", database="platform")
 
     # And the laptop's, which the first version has used.
     first = serve(project, "python", "main.py")
@@ -115,7 +95,9 @@ def test_the_readme_leads_to_an_app_of_one_s_own(project, serve, language, capsy
     touched = project.run("git", "-c", "core.quotePath=false", "diff", "--name-status", "HEAD~1").stdout.splitlines()
     with capsys.disabled():
         print(f"\nan app of one's own ({language}, {'notes' if had_notes else 'none'}): {len(touched)} files touched")
-    theirs = re.compile(r"\w\d*\t(models|forms|views|config)\.py|\w\d*\t(templates|static|test|migrations/versions)/\S+")
+    theirs = re.compile(
+        r"\w\d*\t(models|forms|views|config)\.py|\w\d*\t(templates|static|test|migrations/versions)/\S+"
+    )
     assert [line for line in touched if not theirs.fullmatch(line)] == []
     if had_notes:
         dump = next((project.path / "instance").glob("dump-*.sql"))
@@ -127,16 +109,15 @@ def test_the_readme_leads_to_an_app_of_one_s_own(project, serve, language, capsy
     assert '"findings": []' in report
 
     # Over the database that the first version had migrated, as at the next release.
-    environ = as_on_a_dyno(project, platform)
     release(project, environ)
-    assert sql(project, platform, TABLES) == "[('alembic_version',), ('authors',), ('books',)]"
+    assert postgres.sql(TABLES, database="platform") == [["alembic_version"], ["authors"], ["books"]]
 
-    web = serve(project, "python", "-m", "deploy.server", environ=environ)
+    web = serve(project, *SERVER, environ=environ)
     page = web.get("/")
     assert page.status == 200
     fields = {"title": TITLES[language], "author": "A. Writer"}
     assert web.get("/", data=fields).status == 400  # CSRF
-    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)[1]
+    token = CSRF_TOKEN.search(page.text)[1]
     assert f"{TITLES[language]} (A. Writer)" in web.get("/", data=fields | {"csrf_token": token}).text
     missing = web.get("/nothing/here")
     assert missing.status == 404
@@ -145,12 +126,12 @@ def test_the_readme_leads_to_an_app_of_one_s_own(project, serve, language, capsy
     assert "Content-Security-Policy" in missing.headers
     assert web.get("/healthz", headers={"X-Request-Id": "my-id"}).text.strip() == '{"database":"ok"}'
     assert re.search(r"INFO \[my-id\] request: GET /healthz 200 \d+ ms", web.log())
-    project.run("python", "-m", "deploy.postgres", "stop")
+    postgres.stop()
     away = web.get("/")
     assert away.status == 503
     assert 'id="reason"' in away.text
     assert web.get("/healthz").status == 503
-    project.run("python", "-m", "deploy.postgres")
+    postgres.start()
     assert web.get("/").status == 200
 
 
@@ -173,8 +154,7 @@ def test_another_package_and_another_table(project, serve, language):
     server.stop()
 
     guide.follow(project, names[1])
-    url = project.run("python", "-m", "deploy.postgres").stdout.strip().replace("+psycopg", "")
-    assert "('tags',)" in sql(project, url, TABLES)
+    assert ["tags"] in Postgres(project).sql(TABLES)
     project.run("git", "add", "--all")
     project.run("git", "commit", "-q", "-m", "tags")
     assert " passed" in project.run("python", "-m", "pytest", "-q").stdout

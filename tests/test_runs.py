@@ -8,91 +8,79 @@ import socket
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
-from urllib.parse import quote
 
 import pytest
 from justhtml import JustHTML
 
-from conftest import Project, bake_into, free_port, wait_until
-from test_doctor import Broken
+from lab import (
+    EXAMPLES,
+    LANGUAGES,
+    SERVER,
+    Postgres,
+    at_once,
+    bake_into,
+    dyno_environ,
+    free_port,
+    quoted,
+    set_constant,
+    wait_until,
+)
 
+# Each serves a project or starts a PostgreSQL.
+pytestmark = pytest.mark.slow
+
+USER = "student"
 PASSWORD = "p@s/s:w#r%d&=+?'\"\\ ё{}"
+ANSWERS = [(language, example) for language in LANGUAGES for example in EXAMPLES]
 
 
-@dataclass
 class Database:
-    """An empty database of a PostgreSQL that is reached over TCP with a password."""
+    """A new database of a PostgreSQL that is reached over TCP with a password."""
 
-    project: Project  # of which the server is
-    host: str
-    port: str
-    user: str
-    name: str
-
-    @property
-    def url(self):
-        # The server of the wheel has no TLS, which a dyno asks for otherwise.
-        secret = quote(PASSWORD, safe="")
-        return f"postgres://{self.user}:{secret}@{self.host}:{self.port}/{self.name}?sslmode=disable"
+    def __init__(self, postgres):
+        self.postgres = postgres
+        self.name = f"db_{secrets.token_hex(4)}"
+        postgres.sql(f"CREATE DATABASE {self.name} OWNER {USER}")
+        self.url = postgres.url(USER, PASSWORD, self.name)
 
     @property
     def guide(self):
         """The five variables of the deployment guide."""
+        host, port = self.postgres.address.split(":")
         return {
             "FLASK_APP": "main.py:init_app()",
-            "DB_HOST": self.host,
-            "DB_PORT": self.port,
-            "DB_USERNAME": self.user,
+            "DB_HOST": host,
+            "DB_PORT": port,
+            "DB_USERNAME": USER,
             "DB_PASSWORD": PASSWORD,
             "DATA_BASE": self.name,
         }
 
-    def python(self, code):
-        """Run Python code with `connection`, an open connection to this database; return what it prints."""
-        start = f"import psycopg, sys\nconnection = psycopg.connect({self.url!r}, autocommit=True)\n"
-        return self.project.run("python", "-c", start + code).stdout
+    def value(self, query):
+        """Return the first value of what a query finds."""
+        return self.postgres.sql(query, database=self.name)[0][0]
+
+    def has_table(self, name):
+        return self.value(f"SELECT to_regclass('{name}')::text") == name
 
 
 @pytest.fixture(scope="module")
-def tcp_server(tmp_path_factory, environ):
+def postgres(tmp_path_factory, environ):
     """A PostgreSQL with a user whose password holds every awkward character."""
-    output = tmp_path_factory.mktemp("tcp")
-    project = bake_into(output, environ, "server")
-    code = (
-        "import local_postgres, psycopg\n"
-        "from psycopg import sql\n"
-        "url = local_postgres.start().replace('+psycopg', '')\n"
-        "with psycopg.connect(url, autocommit=True) as connection:\n"
-        "    connection.execute(sql.SQL('CREATE ROLE student LOGIN CREATEDB PASSWORD {}')"
-        f".format(sql.Literal({PASSWORD!r})))\n"
-        "    connection.execute('CREATE DATABASE student OWNER student')\n"
-        "print(url.rpartition('@')[2].partition('/')[0])\n"
-    )
-    host, port = project.run("python", "-c", code).stdout.strip().split(":")
-    return Database(project, host, port, "student", "student")
+    postgres = Postgres(bake_into(tmp_path_factory.mktemp("tcp"), environ, "server"))
+    postgres.sql(f"CREATE ROLE {USER} LOGIN CREATEDB PASSWORD {quoted(PASSWORD)}")
+    return postgres
 
 
 @pytest.fixture
-def database(tcp_server):
-    """A new database on that server."""
-    name = f"db_{secrets.token_hex(4)}"
-    tcp_server.python(f"connection.execute('CREATE DATABASE {name}')")
-    return Database(tcp_server.project, tcp_server.host, tcp_server.port, tcp_server.user, name)
+def database(postgres):
+    return Database(postgres)
 
 
 @pytest.fixture
-def dyno(environ, database):
+def dyno(postgres, database):
     """The environment of a dyno and nothing else."""
-    return {
-        "PATH": environ["PATH"],
-        "DYNO": "web.1",
-        "PYTHONUNBUFFERED": "1",
-        "WEB_CONCURRENCY": "2",
-        "FLASK_APP": "main.py:init_app()",
-        "SECRET_KEY": "of this app only, and long enough",
-        "DATABASE_URL": database.url,
-    }
+    return dyno_environ(postgres.project, database.url)
 
 
 def only_sentence(project, command, environ):
@@ -102,11 +90,6 @@ def only_sentence(project, command, environ):
     assert result.returncode == 1
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
     return result.stderr
-
-
-def has_notes_table(database):
-    answer = database.python("print(connection.execute(\"SELECT to_regclass('notes')\").fetchone()[0])")
-    return answer.strip() == "notes"
 
 
 def procfile(project):
@@ -120,14 +103,14 @@ SERVERS = {
     "flask run with the reloader": ["flask", "run", "--debug", "--port", "{port}"],
     "flask --app": ["flask", "--app", "main.py:init_app()", "run", "--port", "{port}"],
     "python main.py": ["python", "main.py"],
-    "python serve.py": ["python", "serve.py"],
+    "python -m deploy.server": [*SERVER],
     "granian": ["granian", "--interface", "wsgi", "--factory", "--port", "{port}", "main:init_app"],
 }
 COMMANDS = {
-    "pytest": ["pytest", "-q", "-k", "config"],
-    "python -m pytest": ["python", "-m", "pytest", "-q", "-k", "config"],
-    "pytest test": ["pytest", "-q", "test", "-k", "config"],
-    "pytest of a file": ["pytest", "-q", "test/test_config.py"],
+    "pytest": ["pytest", "-q", "-k", "environment"],
+    "python -m pytest": ["python", "-m", "pytest", "-q", "-k", "environment"],
+    "pytest test": ["pytest", "-q", "test", "-k", "environment"],
+    "pytest of a file": ["pytest", "-q", "test/test_deploy_environment.py"],
     "flask db": ["flask", "db", "current"],
     "flask shell": ["flask", "shell"],
 }
@@ -144,11 +127,10 @@ def test_every_launcher_works_in_any_folder(bake, serve, folder):
             server = serve(project, *command, environ=project.environ | environ)
             page = server.get("/")
             assert (page.status, 'id="add"' in page.text) == (200, True), f"{name} {environ}: {server.log()}"
-            os.killpg(server.process.pid, signal.SIGTERM)
-            server.process.wait(timeout=30)
+            server.stop()
     for name, command in COMMANDS.items():
         assert project.run(*command).returncode == 0, name
-    outside = project.run("pytest", "-q", folder, "-k", "config", cwd=project.path.parent)
+    outside = project.run("pytest", "-q", folder, "-k", "environment", cwd=project.path.parent)
     assert "passed" in outside.stdout
 
 
@@ -176,41 +158,42 @@ def test_the_guide_s_own_line_boots_the_app(bake, serve, environ, database):
     line = "env FLASK_ENV=development flask run -h 0.0.0.0 -p $PORT"
     server = serve(project, "sh", "-c", line, environ=variables)
     assert "from the guide" in server.add("from the guide").text
-    assert database.python("print(connection.execute('SELECT body FROM notes').fetchall())").strip() == (
-        "[('from the guide',)]"
-    )
+    assert database.value("SELECT string_agg(body, '|') FROM notes") == "from the guide"
 
 
 # --- its own tests, on both databases ---
 
 
-@pytest.mark.parametrize("language", ["en", "ru"])
-def test_its_tests_pass_on_the_embedded_server(bake, language):
-    result = bake(language=language).run("python", "-W", "error", "-m", "pytest")
+@pytest.mark.parametrize(("language", "example"), ANSWERS)
+def test_its_tests_pass_on_the_embedded_server(bake, language, example):
+    result = bake(language=language, example=example).run("python", "-W", "error", "-m", "pytest")
     assert re.search(r"\d+ passed", result.stdout)
     assert "skipped" not in result.stdout
 
 
-@pytest.mark.parametrize("language", ["en", "ru"])
-def test_its_tests_pass_over_tcp_as_in_heroku_ci(bake, database, language):
-    project = bake(language=language)
+@pytest.mark.parametrize(("language", "example"), ANSWERS)
+def test_its_tests_pass_over_tcp_as_in_heroku_ci(bake, database, language, example):
+    project = bake(language=language, example=example)
     project.environ = {"PATH": project.environ["PATH"], "CI": "true", "DYNO": "run.1", "DATABASE_URL": database.url}
     result = project.run("pytest")
     assert re.search(r"\d+ passed", result.stdout)
-    assert has_notes_table(database)
+    # Written where the migrations were applied, also where there is none.
+    assert database.has_table("alembic_version")
+    assert database.has_table("notes") == (example == "notes")
 
 
 def test_its_tests_never_touch_the_configured_database(bake, database):
     project = bake()
-    (project.path / ".env").write_text(f"DATABASE_URL={database.url}\n", encoding="utf-8")
+    project.write(".env", f"DATABASE_URL={database.url}\n")
     project.run("pytest", DATABASE_URL=database.url)
-    assert not has_notes_table(database)
+    assert not database.has_table("notes")
+    assert not database.has_table("alembic_version")
 
 
 # --- as on a dyno ---
 
 
-@pytest.mark.parametrize("language", ["en", "ru"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_procfile_runs_as_on_a_dyno(bake, serve, dyno, language):
     project = bake(language=language)
     release = project.run("sh", "-c", procfile(project)["release"], **dyno)
@@ -233,12 +216,25 @@ def test_procfile_runs_as_on_a_dyno(bake, serve, dyno, language):
     assert server.stop() == 0
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_project_without_an_example_runs_as_on_a_dyno(bake, serve, dyno, language):
+    project = bake(language=language, example="none")
+    project.run("sh", "-c", procfile(project)["release"], **dyno)
+    server = serve(project, "sh", "-c", "exec " + procfile(project)["web"], environ=dyno)
+    page = server.get("/")
+    assert page.status == 200, server.log()
+    assert "<code>views.py</code>" in page.text
+    JustHTML(page.text, strict=True)
+    assert server.get("/healthz").text.strip() == '{"database":"ok"}'
+    assert server.get("/nope").status == 404
+    assert server.stop() == 0
+
+
 def test_a_request_in_flight_is_finished_at_sigterm(bake, serve, dyno, database):
     project = bake()
-    # This machine may be busy.
-    Broken(project.path).replace("config.py", "statement_timeout=4s", "statement_timeout=60s")
+    set_constant(project, "deploy/environment.py", STATEMENT_TIMEOUT=60)  # this machine may be busy
     project.run("flask", "db", "upgrade", **dyno)
-    server = serve(project, "python", "serve.py", environ=dyno)
+    server = serve(project, *SERVER, environ=dyno)
     # The page has to wait for this lock, so it is in flight for as long as the test wants.
     code = (
         f"import psycopg, sys\nwith psycopg.connect({database.url!r}) as connection:\n"
@@ -257,7 +253,7 @@ def test_a_request_in_flight_is_finished_at_sigterm(bake, serve, dyno, database)
     request = threading.Thread(target=lambda: answers.append(server.get("/").status))
     request.start()
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    wait_until(lambda: database.python(f"print(connection.execute({waiting!r}).fetchone()[0])").strip() != "0", 10)
+    wait_until(lambda: database.value(waiting), seconds=10)
     server.process.terminate()
     wait_until(lambda: "Shutting down" in server.log(), seconds=10)
     holder.communicate("\n", timeout=30)
@@ -271,8 +267,8 @@ def test_requests_are_answered_for_a_moment_after_sigterm(bake, serve, dyno, wor
     """Heroku tells all processes to stop, some of them twice; its router hears of it later."""
     project = bake()
     project.run("flask", "db", "upgrade", **dyno)
-    Broken(project.path).replace("serve.py", "time.sleep(1)", "time.sleep(5)")  # this machine may be busy
-    server = serve(project, "python", "serve.py", environ=dyno | {"WEB_CONCURRENCY": workers})
+    set_constant(project, "deploy/server.py", LINGER=5)  # this machine may be busy
+    server = serve(project, *SERVER, environ=dyno | {"WEB_CONCURRENCY": workers})
     os.killpg(server.process.pid, signal.SIGTERM)
     wait_until(lambda: "Shutting down" in server.log(), seconds=10)
     os.killpg(server.process.pid, signal.SIGTERM)
@@ -283,15 +279,10 @@ def test_requests_are_answered_for_a_moment_after_sigterm(bake, serve, dyno, wor
 def test_all_processes_together_stay_within_15_connections(bake, serve, dyno, database):
     project = bake()
     project.run("flask", "db", "upgrade", **dyno)
-    server = serve(project, "python", "serve.py", environ=dyno | {"WEB_CONCURRENCY": "3"})
-    threads = [threading.Thread(target=server.get) for _ in range(60)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
+    server = serve(project, *SERVER, environ=dyno | {"WEB_CONCURRENCY": "3"})
+    at_once(server.get, times=60)
     own = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    connections = int(database.python(f"print(connection.execute({own!r}).fetchone()[0])"))
-    assert 1 <= connections <= 15
+    assert 1 <= database.value(own) <= 15
 
 
 def test_a_dyno_asks_for_tls(bake, dyno):
@@ -301,7 +292,7 @@ def test_a_dyno_asks_for_tls(bake, dyno):
     assert "server does not support SSL" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["python serve.py", "flask db upgrade", "flask run"])
+@pytest.mark.parametrize("command", [" ".join(SERVER), "flask db upgrade", "flask run"])
 @pytest.mark.parametrize(("missing", "named"), [("DATABASE_URL", "Heroku Postgres"), ("SECRET_KEY", "SECRET_KEY")])
 def test_what_is_missing_is_said_in_one_sentence(bake, dyno, command, missing, named):
     del dyno[missing]
@@ -310,7 +301,7 @@ def test_what_is_missing_is_said_in_one_sentence(bake, dyno, command, missing, n
 
 @pytest.mark.parametrize(("name", "value"), [("PORT", "eighty"), ("PORT", "0"), ("WEB_CONCURRENCY", "many")])
 def test_what_is_wrong_is_said_in_one_sentence(bake, dyno, name, value):
-    assert f"{name} must be a number" in only_sentence(bake(), "python serve.py", dyno | {name: value})
+    assert f"{name} must be a number" in only_sentence(bake(), " ".join(SERVER), dyno | {name: value})
 
 
 def test_copied_credentials_that_went_stale_are_named(bake, dyno):
@@ -326,11 +317,11 @@ def test_a_port_in_use_is_said_in_one_sentence(bake, dyno):
         taken.bind(("0.0.0.0", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        assert port in only_sentence(bake(), "python serve.py", dyno | {"PORT": port})
+        assert port in only_sentence(bake(), " ".join(SERVER), dyno | {"PORT": port})
 
 
 def test_pages_without_tables_say_what_to_do(bake, serve, dyno):
-    server = serve(bake(), "python", "serve.py", environ=dyno)
+    server = serve(bake(), *SERVER, environ=dyno)
     page = server.get("/")
     assert page.status == 503
     assert "flask db upgrade" in page.text
@@ -344,14 +335,16 @@ def test_notes_survive_a_restart_of_everything(bake, serve):
     server = serve(project, "python", "main.py")
     server.add("still here")
     server.stop()
-    project.run("python", "local_postgres.py", "stop")
+    project.run("python", "-m", "deploy.postgres", "stop")
     assert "still here" in serve(project, "python", "main.py").get("/").text
 
 
 def test_processes_that_start_at_once_share_one_server(bake):
     project = bake()
     started = [
-        subprocess.Popen(["python", "local_postgres.py"], cwd=project.path, env=project.environ, stdout=subprocess.PIPE)
+        subprocess.Popen(
+            ["python", "-m", "deploy.postgres"], cwd=project.path, env=project.environ, stdout=subprocess.PIPE
+        )
         for _ in range(4)
     ]
     addresses = {process.communicate(timeout=60)[0] for process in started}
@@ -361,7 +354,7 @@ def test_processes_that_start_at_once_share_one_server(bake):
 
 def test_embedded_server_is_for_this_user_only(bake, database_folder):
     project = bake(repo_name="private")
-    url = project.run("python", "local_postgres.py").stdout.strip()
+    url = project.run("python", "-m", "deploy.postgres").stdout.strip()
     assert "@127.0.0.1:" in url
     wrong = re.sub(r":[^:@]+@", ":wrong@", url).replace("+psycopg", "")
     result = project.run("python", "-c", f"import psycopg; psycopg.connect({wrong!r})", check=False)
@@ -373,12 +366,12 @@ def test_embedded_server_is_for_this_user_only(bake, database_folder):
 
 def test_embedded_server_can_be_stopped_and_deleted(bake, database_folder):
     project = bake(repo_name="gone")
-    project.run("python", "local_postgres.py")
-    project.run("python", "local_postgres.py", "stop")
-    project.run("python", "local_postgres.py", "stop")  # nothing to do, no error
+    project.run("python", "-m", "deploy.postgres")
+    project.run("python", "-m", "deploy.postgres", "stop")
+    project.run("python", "-m", "deploy.postgres", "stop")  # nothing to do, no error
     assert len(list(database_folder.glob("gone-*"))) == 1
-    project.run("python", "local_postgres.py", "delete")
-    project.run("python", "local_postgres.py", "delete")
+    project.run("python", "-m", "deploy.postgres", "delete")
+    project.run("python", "-m", "deploy.postgres", "delete")
     assert list(database_folder.glob("gone-*")) == []
 
 
@@ -395,12 +388,12 @@ def test_embedded_server_comes_back_after_a_crash(bake, serve, database_folder):
 def test_an_interrupted_first_start_is_begun_again(bake, database_folder):
     project = bake(repo_name="half")
     process = subprocess.Popen(
-        ["python", "local_postgres.py"], cwd=project.path, env=project.environ, start_new_session=True
+        ["python", "-m", "deploy.postgres"], cwd=project.path, env=project.environ, start_new_session=True
     )
     wait_until(lambda: list(database_folder.glob("half-*/unfinished/*")), seconds=20)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=10)
-    assert project.run("python", "local_postgres.py").stdout.startswith("postgresql+psycopg://")
+    assert project.run("python", "-m", "deploy.postgres").stdout.startswith("postgresql+psycopg://")
 
 
 def test_embedded_server_works_under_a_path_with_spaces_and_cyrillic(bake, database_folder):
@@ -408,14 +401,14 @@ def test_embedded_server_works_under_a_path_with_spaces_and_cyrillic(bake, datab
     folder.mkdir()
     project = bake()
     try:
-        project.run("python", "local_postgres.py", LOCAL_POSTGRES_DIR=str(folder))
+        project.run("python", "-m", "deploy.postgres", LOCAL_POSTGRES_DIR=str(folder))
         assert list(folder.glob("my-notes-*/data/postmaster.pid"))
     finally:
-        project.run("python", "local_postgres.py", "delete", LOCAL_POSTGRES_DIR=str(folder))
+        project.run("python", "-m", "deploy.postgres", "delete", LOCAL_POSTGRES_DIR=str(folder))
 
 
 def test_without_its_packages_the_sentence_says_what_to_install(bake):
-    code = "import sys; sys.modules['fasteners'] = None; import local_postgres; local_postgres.start()"
+    code = "import sys; sys.modules['fasteners'] = None; from deploy import postgres; postgres.start()"
     result = bake().run("python", "-c", code, check=False)
     assert result.returncode == 1
     assert "requirements-test.txt" in result.stderr
@@ -425,7 +418,7 @@ def test_without_its_packages_the_sentence_says_what_to_install(bake):
 # --- the two commands ---
 
 
-@pytest.mark.parametrize("language", ["en", "ru"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_make_test_and_make_run_set_up_what_they_need(bake, serve, language):
     project = bake(language=language)
     # Not the tests' own packages: the project makes its own environment.
@@ -441,9 +434,13 @@ def test_make_test_and_make_run_set_up_what_they_need(bake, serve, language):
     assert taken.returncode != 0
     assert f"Port {server.port} is in use" in taken.stderr
     assert "make run PORT=8000" in taken.stdout
+    server.stop()
+    project.run("make", "stop", python)
+    code = "from deploy import postgres; print(postgres.is_running())"
+    assert project.run(".venv/bin/python", "-c", code).stdout == "False\n"
 
 
-@pytest.mark.parametrize("language", ["en", "ru"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_a_missing_python_or_network_is_said_in_one_sentence(bake, language):
     project = bake(language=language)
     result = project.run("make", "run", "PYTHON=no-such-python", check=False)

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import faults
-from conftest import start_server, stop_server
+
+pytestmark = pytest.mark.slow
 
 # https://developer.mozilla.org/en-US/observatory/docs/tests_and_scoring (seen in November 2026)
 A_PLUS = 100
@@ -200,19 +201,16 @@ def test_a_strange_body_is_refused(dyno, body):
     assert dyno_raw(dyno, head, body).split()[1] == b"400"
 
 
-def test_debug_is_off_where_others_can_come(bake, environ, tmp_path):
+def test_debug_is_off_where_others_can_come(bake, serve):
     project = bake()
     result = project.run("flask", "run", check=False, DYNO="web.1", FLASK_DEBUG="1", SECRET_KEY="x" * 40)
     assert result.returncode == 1
     assert "FLASK_DEBUG" in result.stderr
-    server = start_server(project, ["flask", "run", "--debug", "--port", "{port}"], tmp_path / "log")
-    try:
-        # By default the development server is reached from this machine only.
-        with open(f"/proc/{server.process.pid}/net/tcp") as table:
-            listening = [line.split()[1] for line in table if f":{server.port:04X} 00000000:0000 0A" in line]
-        assert listening == [f"0100007F:{server.port:04X}"]
-    finally:
-        stop_server(server)
+    server = serve(project, "flask", "run", "--debug", "--port", "{port}")
+    # By default the development server is reached from this machine only.
+    with open(f"/proc/{server.process.pid}/net/tcp") as table:
+        listening = [line.split()[1] for line in table if f":{server.port:04X} 00000000:0000 0A" in line]
+    assert listening == [f"0100007F:{server.port:04X}"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such rights")
@@ -220,5 +218,5 @@ def test_passwords_are_for_their_owner_only(bake):
     project = bake()
     for name in (".env", "instance/secret_key"):
         if name != ".env":
-            project.run("python", "-c", "import config; config.load({})")
+            project.python("from deploy import environment; environment.load({})")
         assert (project.path / name).stat().st_mode & 0o077 == 0, name
