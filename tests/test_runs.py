@@ -356,7 +356,7 @@ def test_embedded_server_is_for_this_user_only(bake, database_folder):
     project = bake(repo_name="private")
     url = project.run("python", "-m", "deploy.postgres").stdout.strip()
     assert "@127.0.0.1:" in url
-    wrong = re.sub(r":[^:@]+@", ":wrong@", url).replace("+psycopg", "")
+    wrong = re.sub(r":[^:@]+@", ":wrong@", url)
     result = project.run("python", "-c", f"import psycopg; psycopg.connect({wrong!r})", check=False)
     assert "password authentication failed" in result.stderr
     for name in ("password", "data"):
@@ -393,7 +393,7 @@ def test_an_interrupted_first_start_is_begun_again(bake, database_folder):
     wait_until(lambda: list(database_folder.glob("half-*/unfinished/*")), seconds=20)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=10)
-    assert project.run("python", "-m", "deploy.postgres").stdout.startswith("postgresql+psycopg://")
+    assert project.run("python", "-m", "deploy.postgres").stdout.startswith("postgresql://")
 
 
 def test_embedded_server_works_under_a_path_with_spaces_and_cyrillic(bake, database_folder):

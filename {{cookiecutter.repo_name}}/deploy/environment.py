@@ -24,7 +24,7 @@ GUIDE_VARIABLES = ("DB_HOST", "DB_USERNAME", "DB_PASSWORD", "DATA_BASE")
 # Shorter keys can be guessed. secrets.token_hex() makes one of 64 characters.
 MIN_KEY_LENGTH = 32  # characters
 # Hosts that only this computer can be called by.
-LOCALHOST = ("localhost", ".localhost", "127.0.0.1", "[::1]")
+LOCALHOST = ("localhost", ".localhost", "127.0.0.1")
 # For whom the app is served: SERVE_TO.
 LAPTOP, INTERNET = "laptop", "internet"
 
