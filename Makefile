@@ -1,6 +1,6 @@
 # make demo: bake a project and serve it.   make test: the whole suite.   make quick: what takes less than a minute.
 # All set up what they need.
-.PHONY: demo test quick lint readme pictures faults bench
+.PHONY: demo test quick pythons lint readme pictures faults bench
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -26,6 +26,10 @@ quick: $(READY) lint
 	@$(PACKAGES)
 	@echo "Baking projects: all tests but those that serve one, about a minute ..."
 	@$(PYTEST) -m "not slow"
+
+pythons: $(READY)
+	@echo "Running a baked project on every Python that is here; about two minutes each ..."
+	@$(BIN)/python tests/pythons.py $(PYTHONS)
 
 lint: $(READY)
 	@echo "Checking the style of the template's own code ..."
