@@ -126,8 +126,9 @@ def test_the_development_server_is_seen_to_cut_requests_off(project, temporary):
     assert (status, ids(report)) == (0, {"H406", "H978"}), report["findings"]
 
 
-@pytest.mark.parametrize("moment", ["Building", "Sending"])
-def test_ctrl_c_leaves_nothing_running_and_nothing_behind(project, temporary, moment):
+@pytest.mark.parametrize(("moment", "end"), [("Building", "SIGINT"), ("Sending", "SIGINT"), ("Sending", "SIGHUP")])
+def test_what_ends_it_leaves_nothing_running_and_nothing_behind(project, temporary, moment, end):
+    """Ctrl-C, and the terminal that is closed."""
     process = subprocess.Popen(
         ["python", "-m", "doctor", "--dyno"],
         cwd=project.path,
@@ -140,10 +141,11 @@ def test_ctrl_c_leaves_nothing_running_and_nothing_behind(project, temporary, mo
     while moment not in process.stderr.readline():
         assert process.poll() is None
     time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, getattr(signal, end))
     assert process.wait(timeout=60) == 2
     assert "nothing was left" in process.stderr.read()
     wait_until(lambda: not left_running(temporary), seconds=10)
+    assert project.run("git", "status", "--porcelain", "--ignored").stdout.split() == ["!!", ".env"]
 
 
 def test_what_cannot_be_built_here_is_said(project, temporary):

@@ -171,7 +171,7 @@ class Dyno:
 
     def start_database(self):
         """Start a PostgreSQL of its own, if the project still has its local one."""
-        if (self.project.root / "deploy" / "postgres.py").exists():
+        if (self.app / "deploy" / "postgres.py").exists():
             folder = str(self.folder / "postgres")
             self.database_environ = os.environ | {"LOCAL_POSTGRES_DIR": folder}
             result = self.call_here("-m", "deploy.postgres")
@@ -182,9 +182,9 @@ class Dyno:
             self.database_url = f"postgres://{address}?sslmode=disable"
 
     def call_here(self, *arguments):
-        """Run Python in the project's own folder, with a database of this run's."""
+        """Run this Python, which has what a laptop needs, with a database of this run's."""
         command = [sys.executable, *arguments]
-        return call(command, self.project.root, self.database_environ)
+        return call(command, self.app, self.database_environ)
 
     def environ(self, type, port):
         """Return what a process sees on the platform, and nothing else."""
