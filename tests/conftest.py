@@ -13,13 +13,11 @@ from pathlib import Path
 
 import pytest
 
-# Some tests take ROOT, TEMPLATE and Project from here.
+# Some tests take ROOT, TEMPLATE, Project and merged from here.
 from lab import (  # noqa: F401
-    CHOICES,
     ROOT,
     TEMPLATE,
     Project,
-    bake_into,
     make_packages,
     merged,
     project_environ,
@@ -29,7 +27,10 @@ from lab import (  # noqa: F401
 )
 
 # The files that take longest. They start first, so that no core is idle at the end.
-LONGEST = ["test_runs.py", "test_dyno.py", "test_faults.py"]
+LONGEST = [
+    *("test_runs.py", "test_dyno.py", "test_faults.py", "test_own_app.py", "test_browser.py", "test_fuzz.py"),
+    *("test_answers.py", "test_doctor.py", "test_git.py"),
+]
 
 
 def pytest_collection_modifyitems(items):

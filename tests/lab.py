@@ -38,7 +38,7 @@ SAMPLES = [
 SERVER = ("python", "-m", "deploy.server")
 KEY = "of this run only, and long enough for a dyno"
 CSRF_TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
-# Each a process less for every commit, and none of the settings of whoever runs this.
+# Line ends stay as they are, and git starts no clean-up of its own after a commit.
 GIT = ["git", "-c", "user.name=T", "-c", "user.email=t@example.com", "-c", "core.autocrlf=false"]
 GIT += ["-c", "maintenance.auto=false", "-c", "commit.gpgSign=false"]
 

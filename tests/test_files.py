@@ -127,6 +127,7 @@ def test_every_file_parses_as_what_it_is(project):
         ".toml": tomllib.loads,
         ".yml": yaml.safe_load,
         ".md": MarkdownIt("commonmark").parse,
+        ".html": Environment().parse,
     }
     for path in project.files():
         text = path.read_bytes().decode("utf-8")

@@ -90,7 +90,7 @@ PIECES = {
         "web:",
         "web: ",
         "release: ",
-        "python serve.py",
+        "python -m deploy.server",
         "gunicorn main:app",
         "'",
         '"',

@@ -10,6 +10,7 @@ from doctor.project import modules, normal, plain_utf8, utf16
 
 PACKAGES, PYTHON = FACTS["packages"], FACTS["python"]
 OFFERED = ", ".join(PYTHON["offered"])
+NEWEST = PYTHON["offered"][-1]
 
 
 def misspelt(project):
@@ -133,21 +134,21 @@ def wrong_version_files(project):
 def python_not_named(project):
     named = {".python-version", "runtime.txt"} & set(project.sizes)
     if "requirements.txt" in project and not named | set(wrong_version_files(project)):
-        yield "", 0, {"newest": PYTHON["offered"][-1]}
+        yield "", 0, {"newest": NEWEST}
 
 
 @check("H302", step=1)
 def python_version_unreadable(project):
     if ".python-version" not in project:
         for name in wrong_version_files(project):
-            yield name, 0, {"text": name}
+            yield name, 0, {"text": name, "newest": NEWEST}
         return
     lines = [line.strip() for _, line in project.lines(".python-version")]
     versions = [line for line in lines if line and line[0] != "#"]
     readable = len(versions) == 1 and re.fullmatch(r"3\.\d+(\.\d+)?", versions[0])
     if not readable or not plain_utf8(project.contents.get(".python-version", b"")):
         text = project.text(".python-version").strip()[:30]
-        yield ".python-version", 1, {"text": text}
+        yield ".python-version", 1, {"text": text, "newest": NEWEST}
 
 
 def named_python(project):
