@@ -64,9 +64,10 @@ BREAK = {
         lambda p: p.write(".python-version", f"{NEWEST_PYTHON}\n".encode("utf-16")),
         lambda p: p.rename(".python-version", ".python-version.txt"),
     ],
-    "H303": [lambda p: p.write(".python-version", "3.9\n"), lambda p: p.write(".python-version", "3.99\n")],
+    "H303": [lambda p: p.write(".python-version", "3.9\n"), lambda p: p.write(".python-version", "3.8.20\n")],
     "H304": [lambda p: p.write("runtime.txt", "python-3.13\n")],
     "H305": [lambda p: p.write(".python-version", "3.10\n")],
+    "H306": [lambda p: p.write(".python-version", "3.99\n")],
     "H401": [
         lambda p: p.rename("Procfile", "procfile"),
         lambda p: p.rename("Procfile", "Procfile.txt"),

@@ -28,7 +28,7 @@ TERMS = {
         "/",
         '"options"',
         "$PORT",
-        "DYNO=web.1",
+        "localhost",
         ".env",
         "PGSSLMODE=prefer",
         "code=H10",

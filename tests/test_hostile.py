@@ -14,7 +14,7 @@ from threading import Timer
 
 import pytest
 
-from conftest import bake_into
+from lab import bake_into
 
 SECONDS, MEMORY = 10, 300  # what any look at a repository may take; MB
 GIT = ["git", "-c", "user.name=T", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"]

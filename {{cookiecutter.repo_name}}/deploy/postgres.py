@@ -299,7 +299,7 @@ def remove(name):
             raise ConfigError("postgres_unknown", name=name)
         print(describe(found[0]))
         answer = input(WORDS["server"]["ask"] + " ").strip().lower()
-        if answer in WORDS["server"]["yes"]:
+        if answer in WORDS["server"]["yes"].split():
             found[0].delete()
 
 
