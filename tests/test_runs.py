@@ -436,7 +436,7 @@ def test_make_test_and_make_run_set_up_what_they_need(bake, serve, language):
     assert "make run PORT=8000" in taken.stdout
     server.stop()
     project.run("make", "stop", python)
-    code = "from deploy import postgres; print(postgres.is_running())"
+    code = "from deploy import postgres; print(bool(postgres.own().process()))"
     assert project.run(".venv/bin/python", "-c", code).stdout == "False\n"
 
 

@@ -167,10 +167,10 @@ class Repository:
             resource.prlimit(process.pid, resource.RLIMIT_DATA, (MEMORY, MEMORY))
         end = threading.Timer(SECONDS, process.kill)
         end.start()
+        errors = []
+        reader = in_background(lambda: errors.append(process.stderr.read(SMALL)))
+        in_background(feed, process.stdin, given)
         try:
-            in_background(feed, process.stdin, given)
-            errors = []
-            reader = in_background(lambda: errors.append(process.stderr.read(SMALL)))
             output = process.stdout.read(OUTPUT + 1)
             if len(output) > OUTPUT:
                 process.kill()
@@ -181,13 +181,15 @@ class Repository:
             end.cancel()
             process.kill()
             process.wait()
+            reader.join()
+            process.stdout.close()
+            process.stderr.close()
         if status == 0:
             return output
         if not fatal:
             return None
         if late:
             raise CannotCheck("git_too_long", seconds=SECONDS)
-        reader.join(timeout=1)
         cause = b"".join(errors).decode("utf-8", "replace").strip().splitlines()
         raise CannotCheck("git_failed", cause=(cause or [f"git {arguments[0]}"])[-1])
 
