@@ -7,12 +7,20 @@ from wtforms import TextAreaField
 from wtforms.validators import DataRequired, Length, ValidationError
 
 MAX_LENGTH = 1000  # {{ t.notes_max_length }}
+BLANK = " \N{BRAILLE PATTERN BLANK}\N{HANGUL FILLER}\N{HALFWIDTH HANGUL FILLER}"
 
 
-def no_nul(form, field):
-    """{{ t.notes_no_nul }}"""
+def line_breaks(text):
+    """{{ t.notes_line_breaks }}"""
+    return text and text.replace("\r\n", "\n")
+
+
+def visible(form, field):
+    """{{ t.notes_visible }}"""
     if "\0" in field.data:
         raise ValidationError("{{ t.notes_bad_character }}")
+    if not any(c.isprintable() and c not in BLANK for c in field.data):
+        raise ValidationError("{{ t.notes_empty }}")
 
 
 class NoteForm(FlaskForm):
@@ -24,7 +32,8 @@ class NoteForm(FlaskForm):
         validators=[
             DataRequired("{{ t.notes_empty }}"),
             Length(max=MAX_LENGTH, message="{{ t.notes_too_long }}"),
-            no_nul,
+            visible,
         ],
+        filters=[line_breaks],
     )
 {%- endif %}

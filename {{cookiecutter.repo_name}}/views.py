@@ -2,15 +2,25 @@
 {%- if cookiecutter.example == "notes" -%}
 """{{ t.notes_views_purpose }}"""
 
+import re
 from datetime import timedelta
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    current_app,
+    flash,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from flask_wtf.csrf import CSRFError
 from sqlalchemy import func, select
 
-from config import NOTES_PER_MINUTE
+from config import NOTES_PER_MINUTE, NOTES_PER_MINUTE_IN_ALL
 from database import db
-from deploy.errors import form_expired
+from deploy.errors import csrf_error, csrf_reason
+from deploy.requests import PerMinute
 from deploy.streaming import csv_download
 from forms import MAX_LENGTH, NoteForm
 from models import SEARCH_LANGUAGE, Note
@@ -18,8 +28,24 @@ from models import SEARCH_LANGUAGE, Note
 bp = Blueprint("notes", __name__)
 
 PAGE_SIZE = 20
+# {{ t.notes_max_query }}
+MAX_QUERY = 100
 RARE = 1000  # {{ t.notes_rare }}
 MAX_ID = 2**63 - 1  # {{ t.notes_max_id }}
+NOTE = f"/notes/<int(max={MAX_ID}):note_id>/delete"
+FORM_FAULTS = {
+    "expired": "{{ t.notes_expired }}",
+    "cookie": "{{ t.notes_no_cookie }}",
+    "token": "{{ t.notes_expired }}",
+}
+visitors = PerMinute(NOTES_PER_MINUTE)
+
+
+@bp.after_request
+def keep_search_engines_away(response):
+    """{{ t.notes_no_search_engines }}"""
+    response.headers["X-Robots-Tag"] = "noindex, nofollow"
+    return response
 
 
 @bp.get("/")
@@ -32,7 +58,7 @@ def add():
     form = NoteForm()
     if not form.validate_on_submit():
         return notes_page(form), 422
-    if is_flooded():
+    if visitors.is_exceeded() or is_flooded():
         form.body.errors = [
             "{{ t.notes_flood }}",
         ]
@@ -43,51 +69,78 @@ def add():
     return redirect(url_for("notes.index"))
 
 
-@bp.post(f"/notes/<int(max={MAX_ID}):note_id>/delete")
+@bp.get(NOTE)
+def ask(note_id):
+    """{{ t.notes_ask }}"""
+    note = db.get_or_404(Note, note_id)
+    return render_template("delete.html", note=note, place=place())
+
+
+@bp.post(NOTE)
 def delete(note_id):
     note = db.get_or_404(Note, note_id)
     db.session.delete(note)
     db.session.commit()
     flash("{{ t.notes_deleted }}")
-    return redirect(url_for("notes.index"))
+    return redirect(url_for("notes.index", **place()))
 
 
 @bp.get("/notes.csv")
 def download():
-    return csv_download(db, [Note.id, Note.created_at, Note.body], "notes.csv")
+    columns = {
+        "{{ t.notes_csv_number }}": Note.id,
+        "{{ t.notes_csv_date }}": Note.created_at,
+        "{{ t.notes_csv_text }}": Note.body,
+    }
+    return csv_download(db, columns, "notes.csv")
 
 
 @bp.errorhandler(CSRFError)
 def keep_the_text(error):
     """{{ t.notes_keep_the_text }}"""
-    if request.endpoint != "notes.add":
-        return form_expired(error)
+    fault = FORM_FAULTS.get(csrf_reason(error))
+    if request.endpoint != "notes.add" or not fault:
+        return csrf_error(error)
+    current_app.logger.warning("csrf: %s", error.description)
     form = NoteForm()
-    form.body.errors = [
-        "{{ t.notes_expired }}",
-    ]
+    form.body.errors = [fault]
     return notes_page(form), 400
+
+
+def place():
+    """{{ t.notes_place }}"""
+    return {name: request.args.get(name) for name in ("q", "before")}
 
 
 def is_flooded():
     """{{ t.notes_is_flooded }}"""
     is_young = Note.created_at > func.now() - timedelta(minutes=1)
     newest_first = select(is_young).order_by(Note.id.desc())
-    return db.session.scalar(newest_first.offset(NOTES_PER_MINUTE - 1).limit(1))
+    return db.session.scalar(newest_first.offset(NOTES_PER_MINUTE_IN_ALL - 1).limit(1))
+
+
+def as_query(words):
+    """{{ t.notes_as_query }}"""
+    # {{ t.notes_why_as_query }}
+    words = re.sub(r"[^\w\s\"'-]|-(?!\w)|(?<=\w)-", " ", words)
+    return func.websearch_to_tsquery(SEARCH_LANGUAGE, words[:MAX_QUERY])
 
 
 def notes_page(form):
     """{{ t.notes_page }}"""
     words = request.args.get("q", "").replace("\0", "").strip()
     before = request.args.get("before", type=int)
-    query = select(Note).order_by(Note.id.desc())
+    query, only_common = select(Note).order_by(Note.id.desc()), False
     if words:
-        has_words = Note.words.op("@@")(
-            func.websearch_to_tsquery(SEARCH_LANGUAGE, words)
-        )
-        ids = db.session.scalars(select(Note.id).where(has_words).limit(RARE)).all()
+        wanted = as_query(words)
+        has_words = Note.words.op("@@")(wanted)
+        # {{ t.notes_why_indexable }}
+        findable = select(Note.id).where(has_words, func.querytree(wanted) != "T")
+        ids = db.session.scalars(findable.limit(RARE)).all()
         # {{ t.notes_why_rare }}
         query = query.where(Note.id.in_(ids) if len(ids) < RARE else has_words)
+        if not ids:
+            only_common = db.session.scalar(select(func.numnode(wanted))) == 0
     if before is not None:
         # {{ t.notes_why_before }}
         query = query.where(Note.id < max(0, min(before, MAX_ID)))
@@ -99,6 +152,7 @@ def notes_page(form):
         max_length=MAX_LENGTH,
         notes=notes[:PAGE_SIZE],
         words=words,
+        only_common=only_common,
         before=before,
         next_before=notes[PAGE_SIZE - 1].id if len(notes) > PAGE_SIZE else None,
     )

@@ -8,11 +8,22 @@ def init_app(app, db, environ=None):
     the process environment and the file .env). Raises environment.ConfigError.
     """
     # Imported here, so that `python -m deploy.postgres` need not wait for Flask.
-    from deploy import database, environment, errors, health, logs, security
+    from deploy import (
+        database,
+        dates,
+        environment,
+        errors,
+        health,
+        logs,
+        requests,
+        security,
+    )
 
     app.config.from_mapping(environment.load(environ))
     logs.init_app(app)
+    requests.init_app(app)
     security.init_app(app)
     database.init_app(app, db)
     errors.init_app(app)
+    dates.init_app(app)
     health.init_app(app)

@@ -110,6 +110,7 @@ def load(environ=None):
         # The internet comes over https only; a laptop over plain http.
         "SESSION_COOKIE_SECURE": bool(home),
         "SESSION_COOKIE_SAMESITE": "Lax",
+        "SEND_FILE_MAX_AGE_DEFAULT": 600,  # seconds that a browser keeps a static file
         # A page of another site can lead a name of its own to this computer.
         "TRUSTED_HOSTS": None if home else [*LOCALHOST, *laptop_hosts(environ)],
     }

@@ -1,8 +1,8 @@
 """What a visitor sees when something goes wrong, and what the log says about it."""
 
-from flask import current_app, render_template
+from flask import current_app, g, render_template, request
 from flask_wtf.csrf import CSRFError
-from psycopg import Error, OperationalError, errors
+from psycopg import DataError, Error, OperationalError, errors
 from sqlalchemy.exc import DBAPIError, TimeoutError
 from werkzeug.exceptions import HTTPException, SecurityError
 
@@ -16,16 +16,21 @@ FULL = (errors.DiskFull, errors.InsufficientPrivilege, errors.ReadOnlySqlTransac
 def init_app(app):
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(SecurityError, unknown_host)
-    app.register_error_handler(CSRFError, form_expired)
+    app.register_error_handler(CSRFError, csrf_error)
     for error in (Error, DBAPIError, TimeoutError):  # the last: none is free
         app.register_error_handler(error, database_error)
 
 
 def page(reason, layouts=LAYOUTS):
-    """Return the HTML that says what happened. reason: a status or a word."""
+    """Return what says what happened, for people or programs. reason: a status or a word."""
+    limit = current_app.config["MAX_CONTENT_LENGTH"]
+    details = {"reason": reason, "limit": limit and limit // 1024}
+    if wants_json():
+        words = render_template("reason.html", **details).strip()
+        return {"error": words, "request_id": g.get("request_id", "")}
     for layout in layouts:
         try:
-            html = render_template("error.html", layout=layout, reason=reason)
+            html = render_template("error.html", layout=layout, **details)
         except Exception:  # whatever a page of the app's own raises
             current_app.logger.exception("the error page cannot use %s", layout)
         else:
@@ -34,9 +39,17 @@ def page(reason, layouts=LAYOUTS):
     return html
 
 
+def wants_json():
+    """Tell whether a program asks: it would rather have JSON than a page."""
+    accepted = request.accept_mimetypes
+    return accepted["application/json"] > accepted["text/html"]
+
+
 def http_error(error):
     """404 and its like: the same page, other words."""
-    return page(error.code), error.code
+    headers = dict(error.get_headers(request.environ))
+    keep = {name: headers[name] for name in ("Allow", "Retry-After") if name in headers}
+    return page(error.code), error.code, keep
 
 
 def unknown_host(error):
@@ -45,9 +58,20 @@ def unknown_host(error):
     return page("host", LAYOUTS[1:]), 400
 
 
-def form_expired(error):
-    """The token of a form is good for an hour."""
-    return page("expired"), 400
+def csrf_reason(error):
+    """Return the word for what is wrong with a form's token, or with where it stands."""
+    if error.code == 403:
+        return "foreign"
+    for word, reason in (("session", "cookie"), ("expired", "expired")):
+        if word in error.description:
+            return reason
+    return "token"
+
+
+def csrf_error(error):
+    """A form that may not have come from one of our own pages."""
+    current_app.logger.warning("csrf: %s", one_line(error.description))
+    return page(csrf_reason(error)), error.code
 
 
 def database_error(error):
@@ -59,6 +83,10 @@ def database_error(error):
     elif isinstance(cause, FULL):
         reason = "full"
         current_app.logger.error("database: takes no more data: %s", one_line(cause))
+    elif isinstance(cause, (DataError, errors.ProgramLimitExceeded)):
+        # What was sent: a character, a number or a length that no column takes.
+        current_app.logger.warning("database: refused: %s", type(cause).__name__)
+        return page("data"), 400
     elif isinstance(cause, (OperationalError, TimeoutError)):
         # On a laptop its own server may have been stopped.
         reason = "local" if current_app.config["LOCAL_DATABASE"] else "database"

@@ -3,19 +3,63 @@
 import ipaddress
 import os
 import secrets
+from urllib.parse import urlsplit
 
-from flask import current_app, redirect, request
+from flask import abort, current_app, g, redirect, request
 from flask_wtf import CSRFProtect
+from flask_wtf.csrf import CSRFError
+from werkzeug.sansio.utils import host_is_trusted
 
-# Refuses every POST that does not carry the token of one of our own pages.
-csrf = CSRFProtect()
+from deploy.environment import ConfigError
+
+
+class ForeignSite(CSRFError):
+    """The form stands on a page of another site."""
+
+    code = 403
+
+
+class SameSite(CSRFProtect):
+    """Refuses what another site has a browser send.
+
+    Browsers say in Origin which site a form stands on, and no page can change that:
+    https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Origin
+    Where there is none, the form has to carry the token of one of our own pages.
+    """
+
+    def protect(self, apply_exemptions=False):
+        origin = request.headers.get("Origin", "null")
+        exempt = not request.endpoint or (apply_exemptions and self._is_exempt())
+        checked = request.method in current_app.config["WTF_CSRF_METHODS"]
+        if exempt or not checked or origin == "null":
+            super().protect(apply_exemptions)
+        elif is_own(origin):
+            g.csrf_valid = True  # the forms need not look at their token
+        else:
+            raise ForeignSite(f"the form came from {origin!r}")
+
+
+def is_own(origin):
+    """Tell whether an Origin is this site, or a name that a laptop is called by."""
+    scheme, host = urlsplit(origin)[:2]
+    laptop = current_app.config["TRUSTED_HOSTS"]
+    if laptop:
+        return host == request.host or host_is_trusted(host, laptop)
+    return (scheme, host) == (request.scheme, request.host)
+
+
+# An API or a webhook, which no form of ours sends, is marked with @csrf.exempt.
+csrf = SameSite()
 
 # What https://developer.mozilla.org/observatory scores.
+POLICY = "Content-Security-Policy"
 HEADERS = {
-    # The browser loads styles and pictures from this app and nothing else: what a
-    # visitor smuggles into a page cannot run, and forms are sent only back here.
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; "
+    # The browser takes files from this app and nothing else, and runs nothing that
+    # stands in a page itself: what a visitor smuggles into one cannot run. Forms are
+    # sent only back here. EXTRA_SOURCES in config.py adds to it.
+    POLICY: (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "font-src 'self'; media-src 'self'; connect-src 'self'; manifest-src 'self'; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     # No page of another site may show this one inside a frame, or read its files.
@@ -28,8 +72,8 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-# For a year browsers come by https only, without asking.
-HSTS = "max-age=31536000; includeSubDomains"
+# For a year browsers come to this host by https only, without asking.
+HSTS = "max-age=31536000"
 
 
 def init_app(app):
@@ -40,9 +84,23 @@ def init_app(app):
         # computer. The reloader's processes share this one.
         pin = f"{secrets.randbelow(10**9):09}"
         os.environ.setdefault("WERKZEUG_DEBUG_PIN", f"{pin[:3]}-{pin[3:6]}-{pin[6:]}")
+    app.config.setdefault("WTF_CSRF_SSL_STRICT", False)  # SameSite asks for Origin
+    extra = app.config.get("EXTRA_SOURCES", {})
+    app.config["HEADERS"] = HEADERS | {POLICY: policy(extra)}
     app.before_request(to_https)
     app.after_request(add_headers)
     csrf.init_app(app)
+
+
+def policy(extra):
+    """Return the Content-Security-Policy with more sources: {"script-src": "https://…"}."""
+    directives = HEADERS[POLICY].split("; ")
+    for name, sources in extra.items():
+        at = [i for i, directive in enumerate(directives) if directive.startswith(name)]
+        if not at:
+            raise ConfigError("unknown_source", name=name)
+        directives[at[0]] += f" {sources}"
+    return "; ".join(directives)
 
 
 class Router:
@@ -74,13 +132,15 @@ def said(environ, header):
 def to_https():
     """Send a visitor of http:// to the same page of https://."""
     insecure = current_app.config["PLATFORM"] and not request.is_secure
+    if current_app.config["PLATFORM"] and not request.host:
+        abort(400)  # no name, or one that could lead elsewhere
     # The platform itself may ask for /healthz from inside, where there is no https.
     if insecure and request.path != "/healthz":
         return redirect(request.url.replace("http://", "https://", 1), code=308)
 
 
 def add_headers(response):
-    response.headers.update(HEADERS)
+    response.headers.update(current_app.config["HEADERS"])
     if current_app.config["PLATFORM"]:
         response.headers["Strict-Transport-Security"] = HSTS
     return response

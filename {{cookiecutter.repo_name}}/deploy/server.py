@@ -100,10 +100,6 @@ def main():
         websockets=False,
         # Nothing is compressed: where a page shows what a visitor sent, its compressed
         # size can give away its secret token (BREACH).
-        # Static files come from the server itself, nine times as many as from Flask.
-        static_path_route=["/static"],
-        static_path_mount=[ROOT / "static"],
-        static_path_expires=600,  # seconds that a browser keeps them without asking
         workers=workers,
         blocking_threads=THREADS,
         blocking_threads_idle_timeout=10,  # seconds; then their memory is given back

@@ -11,6 +11,7 @@ from flask_migrate import check
 from jinja2 import ChoiceLoader, DictLoader
 from sqlalchemy import text
 
+import config
 from database import db
 from main import init_app
 
@@ -20,10 +21,13 @@ FORM = "<form method=post><input name=csrf_token value='{{ '{{ csrf_token() }}' 
 
 
 @pytest.fixture
-def make(database_url):
+def make(database_url, monkeypatch):
     """A function that makes an app with a few pages of the tests' own."""
+    apps = []
 
-    def make(url=database_url):
+    def make(url=database_url, **settings):
+        for name, value in settings.items():
+            monkeypatch.setattr(config, name, value, raising=False)
         app = init_app({"DATABASE_URL": url, "SECRET_KEY": "only for tests"})
 
         @app.route("/test/form", methods=["GET", "POST"])
@@ -34,13 +38,21 @@ def make(database_url):
         def query():
             return str(db.session.scalar(text("SELECT 1")))
 
+        @app.get("/test/number")
+        def number():
+            return str(db.session.scalar(text("SELECT (2 ^ 40)::integer")))
+
         @app.get("/test/broken")
         def broken():
             raise ValueError("a mistake in the program")
 
+        apps.append(app)
         return app
 
-    return make
+    yield make
+    for app in apps:
+        with app.app_context():
+            db.engine.dispose()
 
 
 @pytest.fixture
@@ -103,6 +115,77 @@ def test_a_form_without_its_token_is_refused(visitor):
     assert visitor.post("/test/form", data=data).text == "kept"
 
 
+def test_a_browser_that_names_this_site_needs_no_token(visitor):
+    """Browsers without cookies or Referer, and pages that were open for a week."""
+    own = {"Origin": "http://localhost"}
+    assert visitor.post("/test/form", data={"typed": "a"}, headers=own).text == "a"
+
+
+FOREIGN = ["https://evil.example", "http://localhost.evil.example"]
+
+
+@pytest.mark.parametrize("origin", FOREIGN)
+def test_a_form_of_another_site_is_refused(visitor, caplog, origin):
+    page = visitor.get("/test/form").text
+    data = {"typed": "a", "csrf_token": re.search("value='(.*)'", page)[1]}
+    answer = visitor.post("/test/form", data=data, headers={"Origin": origin})
+    assert answer.status_code == 403
+    assert origin in caplog.text
+
+
+def test_what_is_wrong_with_a_form_is_said(make, caplog):
+    app = make()
+    visitor, stranger = app.test_client(), app.test_client(use_cookies=False)
+    token = re.search("value='(.*)'", visitor.get("/test/form").text)[1]
+    said = {}
+    for name, client, sent in (
+        ("token", visitor, ""),
+        ("cookie", stranger, token),
+        ("expired", visitor, token),
+    ):
+        app.config["WTF_CSRF_TIME_LIMIT"] = -1 if name == "expired" else 3600
+        answer = client.post("/test/form", data={"csrf_token": sent})
+        assert answer.status_code == 400
+        said[name] = re.search('id="reason">(.*?)<', answer.text, re.DOTALL)[1]
+    assert len(set(said.values())) == 3
+    assert caplog.text.count("csrf: ") == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/nothing", 404), ("/test/broken", 500), ("/test/query?away", 503)],
+)
+def test_a_program_gets_json(make, path, status):
+    visitor = (make(NOWHERE) if "away" in path else make()).test_client()
+    answer = visitor.get(path, headers={"Accept": "application/json"})
+    assert answer.status_code == status
+    assert answer.json["error"]
+    assert answer.json["request_id"] == answer.headers["X-Request-Id"]
+
+
+def test_what_no_column_takes_is_a_400(visitor):
+    assert visitor.get("/test/number").status_code == 400
+
+
+def test_more_sources_for_pages_are_one_line(make):
+    app = make(EXTRA_SOURCES={"script-src": "https://cdn.example"})
+    policy = app.test_client().get("/healthz").headers["Content-Security-Policy"]
+    assert "script-src 'self' https://cdn.example;" in policy
+    with pytest.raises(SystemExit, match="no-such"):
+        make(EXTRA_SOURCES={"no-such": "https://cdn.example"})
+
+
+def test_static_files_are_guarded_and_logged(client, caplog):
+    caplog.set_level("INFO")
+    answer = client.get("/static/style.css")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "GET /static/style.css 200" in caplog.text
+    answer.close()
+    known = {"If-None-Match": answer.headers["ETag"]}
+    assert client.get("/static/style.css", headers=known).status_code == 304
+    assert client.post("/static/style.css").status_code == 405
+
+
 def test_every_request_is_logged_with_its_id(client, caplog):
     caplog.set_level("INFO")
     response = client.get("/healthz", headers={"X-Request-Id": "abc-123"})
@@ -110,9 +193,10 @@ def test_every_request_is_logged_with_its_id(client, caplog):
     assert "GET /healthz 200" in caplog.text
 
 
-def test_pages_forbid_scripts_and_frames(client):
+def test_pages_forbid_foreign_scripts_and_frames(client):
     policy = client.get("/healthz").headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
 
