@@ -101,6 +101,7 @@ def test_every_name_in_a_guide_exists(project, doctor, guide):
     known |= {f"{name}()" for name in re.findall(r"(?m)^def (\w+)", code)} | set(re.findall(r"(?m)^(\w+) = ", code))
     known |= set(re.findall(r'"(/\w+)"', code))  # addresses
     known |= {name.rpartition("/")[2] for name in project.names() if name.startswith("deploy/templates/")}
+    known |= set(re.findall(r"{% block (\w+)", project.read("templates/base.html"))) | {"reason"}
     known |= {line.removeprefix("/") for line in project.read(".gitignore").splitlines()}
     text = project.read(guide)
     for line in commands(text):
