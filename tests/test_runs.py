@@ -187,7 +187,8 @@ def test_its_tests_pass_on_the_embedded_server(bake, language, example):
 @pytest.mark.parametrize(("language", "example"), ANSWERS)
 def test_its_tests_pass_over_tcp_as_in_heroku_ci(bake, database, language, example):
     project = bake(language=language, example=example)
-    project.environ = {"PATH": project.environ["PATH"], "CI": "true", "DYNO": "run.1", "DATABASE_URL": database.url}
+    project.environ = {"PATH": project.environ["PATH"], "DYNO": "run.1", "DATABASE_URL": database.url}
+    project.environ |= {"CI": "true", "HEROKU_TEST_RUN_ID": "1"}
     result = project.run("pytest")
     assert re.search(r"\d+ passed", result.stdout)
     # Written where the migrations were applied, also where there is none.
