@@ -87,7 +87,7 @@ def check_command(line, project):
         exists = (project.path / target).exists() or module.exists() or target in ("-c", "venv", "pytest")
         assert exists, line
     elif program == "flask":
-        assert words[1] == "run" or words[1:3] in (["db", "upgrade"], ["db", "migrate"]), line
+        assert words[1] == "run" or words[1:3] in (["db", "upgrade"], ["db", "migrate"], ["db", "downgrade"]), line
     else:
         assert program in PROGRAMS, line
 

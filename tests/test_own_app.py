@@ -137,7 +137,10 @@ def test_the_readme_leads_to_an_app_of_one_s_own(project, serve, language, capsy
 
 @pytest.mark.parametrize("project", ["notes"], indirect=True)
 def test_another_package_and_another_table(project, serve, language):
-    names = {"en": ("Another package:", "Another table:"), "ru": ("Новый пакет:", "Новая таблица:")}[language]
+    names = {
+        "en": ("Another package:", "Another table:", "A migration to take back:"),
+        "ru": ("Новый пакет:", "Новая таблица:", "Миграция, которая не нужна:"),
+    }[language]
     guide = Guide(project.read("README.md"))
     project.environ = project.environ | {"PATH": f"{project.path / '.venv' / 'bin'}:{project.environ['PATH']}"}
     project.run("make", "stop", timeout=300)  # makes .venv
@@ -159,3 +162,9 @@ def test_another_package_and_another_table(project, serve, language):
     project.run("git", "commit", "-q", "-m", "tags")
     assert " passed" in project.run("python", "-m", "pytest", "-q").stdout
     assert '"findings": []' in project.run("python", "-m", "doctor", "--json").stdout
+
+    (newest,) = project.path.glob("migrations/versions/*tags*.py")
+    guide.follow(project, names[2])
+    newest.unlink()
+    project.run("flask", "db", "upgrade")
+    assert ["tags"] not in Postgres(project).sql(TABLES)

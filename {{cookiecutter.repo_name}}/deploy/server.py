@@ -137,4 +137,6 @@ def main():
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:  # --help, or an option of another server
+        sys.exit(f"{__doc__}\nIt takes no options.")
     main()

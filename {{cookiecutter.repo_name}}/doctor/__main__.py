@@ -17,7 +17,7 @@ from doctor.report import printable, say
 from doctor.repository import CannotCheck
 
 ROOT = Path(__file__).resolve().parent.parent
-DEADLINE = 60  # seconds; a course project takes one or two
+DEADLINE = 10  # seconds; a course project takes less than one
 
 
 def find(project):
