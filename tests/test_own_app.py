@@ -168,3 +168,18 @@ def test_another_package_and_another_table(project, serve, language):
     newest.unlink()
     project.run("flask", "db", "upgrade")
     assert ["tags"] not in Postgres(project).sql(TABLES)
+
+
+@pytest.mark.parametrize("project", ["notes", "none"], indirect=True)
+@pytest.mark.parametrize("language", ["en"], indirect=True)
+def test_a_login_before_every_page_leaves_the_machinery_s_tests_green(project, serve):
+    """Nor does it stand before /healthz, which monitoring asks."""
+    login = '\n\n@bp.before_app_request\ndef login():\n    return "Who are you?", 401\n'
+    project.append("views.py", login)
+    tests = [f"test/{path.name}" for path in project.path.glob("test/test_deploy*.py")]
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "-q", "-m", "login")
+    assert " passed" in project.run("python", "-m", "pytest", "-q", *tests).stdout
+    server = serve(project, "flask", "run", "--port", "{port}")
+    assert [server.get(page).status for page in ("/", "/healthz", "/no/such")] == [401, 200, 401]
+    assert server.get("/", headers={"Host": "evil.example"}).status == 400

@@ -6,6 +6,7 @@ import secrets
 
 from flask import current_app, redirect, request
 from flask_wtf import CSRFProtect
+from werkzeug.exceptions import SecurityError
 
 # Refuses every POST that does not carry the token of one of our own pages.
 csrf = CSRFProtect()
@@ -40,6 +41,7 @@ def init_app(app):
         # computer. The reloader's processes share this one.
         pin = f"{secrets.randbelow(10**9):09}"
         os.environ.setdefault("WERKZEUG_DEBUG_PIN", f"{pin[:3]}-{pin[3:6]}-{pin[6:]}")
+    app.before_request(check_host)
     app.before_request(to_https)
     app.after_request(add_headers)
     csrf.init_app(app)
@@ -69,6 +71,12 @@ def said(environ, header):
     """Return the last value of a header: the one that the nearest router has added."""
     value = environ.get(f"HTTP_{header.upper().replace('-', '_')}", "")
     return value.rpartition(",")[2].strip()
+
+
+def check_host():
+    """Refuse a name that leads here by a trick before anything of the app can answer."""
+    if isinstance(request.routing_exception, SecurityError):
+        raise request.routing_exception
 
 
 def to_https():
