@@ -30,6 +30,7 @@ markupsafe packaging pip platformdirs pluggy psutil psycopg py pygments pytest s
 tzdata werkzeug wtforms
 """
 MODULES = {name.lower() for name in (*PROJECT_MODULES.split(), *PACKAGES.split(), *sys.stdlib_module_names)}
+COOKIECUTTER_S = {"_template", "_output_dir", "_repo_dir", "_checkout", "_commit"}  # what it adds to the answers
 MEGABYTES = 5  # that the project and its repository take, with room to spare
 NEEDED = "2.2"  # the first cookiecutter that finds templates/
 DEVICES = {"con", "prn", "aux", "nul", "com", "lpt"}  # also with a number behind
@@ -48,6 +49,10 @@ MESSAGES = {
         "choice": "{value!r} is not one of {choices}",
         "not_text": "{json} is not a text",
         "two_names": "the replay file has two different names, {value!r} and {other!r}",
+        "altered": (
+            "Nothing was written: the replay file has other values than the template for {names}."
+            " Run cookiecutter without the replay file."
+        ),
         "too_old": (
             "Nothing was written, because this cookiecutter is too old; the template needs version {needed} or newer:"
             " `pipx install cookiecutter` or `python3 -m pip install --upgrade cookiecutter`."
@@ -69,6 +74,10 @@ MESSAGES = {
         "choice": "{value!r} – не один из вариантов {choices}",
         "not_text": "{json} – не текст",
         "two_names": "в файле для повтора два разных имени, {value!r} и {other!r}",
+        "altered": (
+            "Ничего не записано: в файле для повтора не те значения, что в шаблоне, у {names}."
+            " Запустите cookiecutter без этого файла."
+        ),
         "too_old": (
             "Ничего не записано: эта версия cookiecutter слишком старая, шаблону нужна {needed} или новее –"
             " `pipx install cookiecutter` или `python3 -m pip install --upgrade cookiecutter`."
@@ -104,8 +113,8 @@ def questions(answers):
     return [name for name in answers if not name.startswith("_")]
 
 
-def all_choices(answers):
-    """Return {question: its choices} as cookiecutter.json has them, {} where it cannot be found.
+def template_settings(answers):
+    """Return what stands in the template's cookiecutter.json, {} where it cannot be found.
 
     Under cruft it cannot; there the answers come from cookiecutter's own prompt, which takes no others.
     """
@@ -115,8 +124,21 @@ def all_choices(answers):
         file = Path(start, answers["_repo_dir"], "cookiecutter.json")
         settings = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         if "__typed_repo_name" in settings:
-            return {name: settings[name] for name in questions(settings) if isinstance(settings[name], list)}
+            return settings
     return {}
+
+
+def all_choices(settings):
+    """Return {question: its choices}."""
+    return {name: settings[name] for name in questions(settings) if isinstance(settings[name], list)}
+
+
+def altered(answers, settings):
+    """Return the names of the template's own settings that a replay file has other values for."""
+    if not settings:
+        return []
+    names = {name for name in {*answers, *settings} if re.match("_[^_]", name)} - COOKIECUTTER_S
+    return sorted(name for name in names if answers.get(name) != settings.get(name))
 
 
 def too_old(answers):
@@ -209,7 +231,10 @@ def refusal(answers):
     if free < MEGABYTES:
         # cookiecutter itself would stop in the middle and leave what is there by then.
         return [words["disk"].format(free=free, needed=MEGABYTES)]
-    choices = all_choices(answers)
+    settings = template_settings(answers)
+    if names := altered(answers, settings):
+        return [words["altered"].format(names=", ".join(name[:30] for name in names))]
+    choices = all_choices(settings)
     refused = faults(answers, choices)
     if not refused:
         return []

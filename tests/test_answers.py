@@ -316,7 +316,7 @@ def render_page(project):
         "app = init_app({'DATABASE_URL': 'postgres://u:p@127.0.0.1:1/d', 'SECRET_KEY': 'k'})\n"
         "with app.test_request_context('/'):\n"
         "    import sys; sys.stdout.reconfigure(encoding='utf-8')\n"
-        "    print(render_template('error.html', layout='base.html', reason=404))\n"
+        "    print(render_template('deploy/error.html', layout='base.html', reason=404))\n"
     )
     return project.run("python", "-c", code).stdout
 

@@ -402,6 +402,7 @@ def test_an_explanation_is_one_command_away(baked):
 @pytest.mark.parametrize(
     ("line", "means", "checks"),
     [
+        ("alembic.util.exc.CommandError: Can't locate revision identified by '0002'", "no longer there", "downgrade"),
         ('at=error code=H10 desc="App crashed" method=GET path="/"', "App crashed", "H501"),
         ("Process exited with status 127", "not installed", "H206"),
         ("bash: gunicorn: command not found", "not installed", "H206"),

@@ -27,7 +27,7 @@ RUNS = {
     *STUDENT,
     *(f"deploy/{name}.py" for name in ("__init__", "database", "environment", "errors", "health", "logs", "postgres")),
     *(f"deploy/{name}.py" for name in ("security", "server", "streaming")),
-    *(f"deploy/templates/{name}.html" for name in ("error", "plain", "status")),
+    *(f"deploy/templates/{name}.html" for name in ("deploy/error", "deploy/plain", "status")),
     *("deploy/words.toml", "templates/base.html", "static/simple.css", "static/style.css", "static/icon.svg"),
     *("migrations/env.py", "migrations/script.py.mako", "test/conftest.py", "Procfile", "app.json", "pyproject.toml"),
     *("requirements.txt", "requirements-test.txt", ".python-version", ".flaskenv"),
@@ -355,7 +355,7 @@ def test_russian_project_speaks_russian(baked):
     project = baked(language="ru", example="notes")
     for name in (
         *("README.md", "DEPLOY.md", "MOVING-ON.md", "Makefile", ".env.example", "app.json", "templates/notes.html"),
-        *("forms.py", "views.py", "deploy/words.toml", "doctor/words.toml", "deploy/templates/error.html"),
+        *("forms.py", "views.py", "deploy/words.toml", "doctor/words.toml", "deploy/templates/deploy/error.html"),
     ):
         assert re.search("[а-я]{3}", project.read(name)), name
 

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow
 # What each platform sets, and whom the app takes for the visitor of the forged request below.
 PLATFORMS = {
     "Heroku": ({"DYNO": "web.1"}, "203.0.113.7"),
-    "Heroku-with-CI": ({"DYNO": "web.1", "GIT_REV": "x", "CI": "true"}, "203.0.113.7"),
+    "Dokku with CI in its settings": ({"DYNO": "web.1", "GIT_REV": "x", "CI": "true"}, "203.0.113.7"),
+    "Heroku with CI in its settings": ({"DYNO": "web.1", "CI": "true"}, "203.0.113.7"),
     "Dokku": ({"DYNO": "web.1", "GIT_REV": "0a1b2c"}, "203.0.113.7"),
     "Railway": ({"RAILWAY_ENVIRONMENT": "production", "CI": "true"}, "198.51.100.1"),
     "Fly": ({"FLY_APP_NAME": "app"}, "198.51.100.2"),
@@ -97,9 +98,12 @@ def test_on_every_platform_what_is_missing_is_said_in_one_sentence(project, bare
     assert result.returncode == 1
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
     assert missing in result.stderr
-    own = "SERVE_TO=laptop" if platform.startswith("a server") else {"Heroku": "Heroku", "Fly": "fly secrets"}
-    if isinstance(own, str):
-        assert own in result.stderr
+    own = {
+        "Heroku": "Heroku" if missing == "DATABASE_URL" else "Config Vars",
+        "Fly": "fly secrets",
+        "a server of one's own": "SERVE_TO=laptop",
+    }
+    assert own.get(platform, "") in result.stderr
 
 
 @pytest.mark.parametrize("platform", [name for name, (marks, _) in PLATFORMS.items() if marks])
@@ -122,8 +126,8 @@ def test_http_leads_to_https_only_where_the_router_says_what_came(project, bare,
         assert "app.example" in raw(server.port, plain)
 
 
-def raw(port, text):
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+def raw(port, text, address="127.0.0.1"):
+    with socket.create_connection((address, port), timeout=10) as connection:
         connection.sendall(text.encode())
         answer = b""
         while data := connection.recv(65536):
@@ -141,6 +145,20 @@ def test_on_a_laptop_the_procfile_serves_a_laptop(project, serve, command):
     assert page.status == 200
     assert "Secure" not in page.headers["Set-Cookie"]
     assert "Strict-Transport-Security" not in page.headers
+
+
+def test_a_laptop_is_called_by_itself_only(project, serve):
+    """Others reach it once names are listed for them."""
+    laptop = project.environ | {"SERVE_TO": "laptop"}
+    for listed, status in (("", None), ("127.0.0.2", 200)):
+        server = serve(project, *web(project), environ=laptop | {"LAPTOP_HOSTS": listed})
+        request = f"GET /healthz HTTP/1.0\r\nHost: 127.0.0.2:{server.port}\r\n\r\n"
+        if status:
+            assert raw(server.port, request, "127.0.0.2").split()[1] == str(status)
+        else:
+            with pytest.raises(ConnectionRefusedError):
+                raw(server.port, request, "127.0.0.2")
+        server.stop()
 
 
 def test_whom_it_serves_has_two_answers(project, bare):

@@ -87,7 +87,7 @@ def check_command(line, project):
         exists = (project.path / target).exists() or module.exists() or target in ("-c", "venv", "pytest")
         assert exists, line
     elif program == "flask":
-        assert words[1] == "run" or words[1:3] in (["db", "upgrade"], ["db", "migrate"]), line
+        assert words[1] == "run" or words[1:3] in (["db", "upgrade"], ["db", "migrate"], ["db", "downgrade"]), line
     else:
         assert program in PROGRAMS, line
 
@@ -101,6 +101,7 @@ def test_every_name_in_a_guide_exists(project, doctor, guide):
     known |= {f"{name}()" for name in re.findall(r"(?m)^def (\w+)", code)} | set(re.findall(r"(?m)^(\w+) = ", code))
     known |= set(re.findall(r'"(/\w+)"', code))  # addresses
     known |= {name.rpartition("/")[2] for name in project.names() if name.startswith("deploy/templates/")}
+    known |= set(re.findall(r"{% block (\w+)", project.read("templates/base.html"))) | {"reason"}
     known |= {line.removeprefix("/") for line in project.read(".gitignore").splitlines()}
     text = project.read(guide)
     for line in commands(text):

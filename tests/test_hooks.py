@@ -122,7 +122,25 @@ def test_a_template_given_by_a_relative_path_is_found(monkeypatch, tmp_path, pla
     output_dir = str(ROOT) if place == "_output_dir" else str(tmp_path)
     answers = ANSWERS | {"_repo_dir": ".", "_output_dir": output_dir}
     (tmp_path / "cookiecutter.json").write_text('{"license": ["another template"]}', encoding="utf-8")
-    assert PRE.all_choices(answers) == CHOICES
+    assert PRE.all_choices(PRE.template_settings(answers)) == CHOICES
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("_copy_without_render", ["*"]),
+        ("_new_lines", "\r\n"),
+        ("_newest_python", "9.9"),
+        ("_jinja2_env_vars", {"variable_start_string": "<<"}),
+        ("_extensions", ["another.module"]),
+    ],
+)
+def test_a_replay_file_changes_answers_only(name, value):
+    (line,) = PRE.refusal(ANSWERS | {name: value})
+    assert line.startswith("Nothing was written: the replay file has other values than the template for")
+    assert name in line
+    less = {key: value for key, value in ANSWERS.items() if key != "_new_lines"}
+    assert "_new_lines" in PRE.refusal(less)[0]
 
 
 @pytest.mark.parametrize("name", ["../../evil", "/evil", "", "flask", "other", "refused-abcdefghi"])

@@ -323,9 +323,11 @@ def test_no_escape_sequence_reaches_a_terminal(doctor, hostile):
     hostile.write("app.py", f"import {'x' * 9}\nimport os\nos.environ['A']\nURL = 'sqlite:///{ESCAPES}'\n")
     hostile.commit()
     hostile.write(f"new{ESCAPES}", "not committed")
+    hostile.write("This push would deploy\nfor certain", "not committed")
     answer = doctor(hostile.path, "--root", str(hostile.path))
     assert answer.status == 1
     assert not [c for c in answer.output + answer.errors if not c.isprintable() and c != "\n"]
+    assert not any(line.startswith("for certain") for line in answer.output.splitlines())
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1251", "utf-16", "latin-1"])
@@ -346,6 +348,82 @@ def test_a_reader_that_goes_away_is_no_traceback(doctor, hostile):
     result = subprocess.run(["sh", "-c", command], cwd=project, capture_output=True, encoding="utf-8", check=False)
     assert result.stdout
     assert result.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_an_output_that_is_full_or_closed_is_no_traceback(doctor, hostile):
+    project = Path(doctor.__closure__[0].cell_contents.path)
+    for redirect, status in ((">/dev/full", 2), (">&-", 0), (">&- 2>&-", 0)):
+        command = f"'{sys.executable}' -m doctor --root '{hostile.path}' {redirect}"
+        result = subprocess.run(["sh", "-c", command], cwd=project, capture_output=True, encoding="utf-8", check=False)
+        assert result.returncode == status, (redirect, result.stderr)
+        assert len(result.stderr.splitlines()) == (status == 2)
+
+
+# --- odd, but true ---
+
+
+def test_what_python_says_of_a_file_is_not_repeated(doctor, hostile):
+    hostile.write("app.py", f'{FILES["app.py"]}PATTERN = "\\d"\nassert PATTERN is "x"\n')
+    hostile.commit()
+    assert doctor(hostile.path).errors == ""
+
+
+def test_numbers_of_any_length_are_no_mistake_of_the_doctor(doctor, hostile):
+    hostile.write(".python-version", "3." + "1" * 5000 + "\n")
+    hostile.write("requirements.txt", "flask\ngunicorn\nflask-sqlalchemy\npsycopg\n")
+    hostile.write("Procfile", "web: gunicorn app:app --workers " + "9" * 1500 + "\n")
+    hostile.commit()
+    answer = doctor(hostile.path)
+    assert (answer.status, answer.errors) == (1, "")
+    assert "H302" in answer.ids
+
+
+@pytest.mark.parametrize("content", ["", "gitdir:", "gitdir: a\0b", "what is this", "\0" * 100])
+def test_a_git_file_that_leads_nowhere_is_said(doctor, hostile, content):
+    """Without a place in it, the folder itself would pass for a repository's insides."""
+    shutil.rmtree(hostile.path / ".git")
+    hostile.write(".git", content)
+    answer = doctor(hostile.path)
+    assert answer.status == 2
+    assert len(answer.errors.splitlines()) == 1
+
+
+def test_links_in_a_circle_are_no_mistake_of_the_doctor(doctor, hostile):
+    circle = hostile.path / "circle"
+    circle.symlink_to("circle")
+    assert doctor(circle).status == 2
+    (hostile.path / ".git" / "commondir").write_text("../circle", encoding="utf-8")
+    answer = doctor(hostile.path)
+    assert "Traceback" not in answer.errors
+
+
+def test_settings_with_comments_and_those_that_mean_nothing_are_read(doctor, hostile):
+    hostile.config('[core]\n\trepositoryFormatVersion = 1\n[extensions]\n\tnoop = x\n\tobjectFormat = "sha1" ; so\n')
+    assert doctor(hostile.path).status == 0
+
+
+def test_a_sparse_checkout_is_not_called_unpushed(doctor, hostile):
+    hostile.write("docs/a.txt", "x")
+    hostile.commit()
+    hostile.git("sparse-checkout", "set", "src")
+    assert not (hostile.path / "docs").exists()
+    answer = doctor(hostile.path)
+    assert json.loads(answer.output)["unpushed"] == []
+
+
+def test_what_takes_too_long_is_ended_in_one_sentence(doctor, hostile):
+    project = Path(doctor.__closure__[0].cell_contents.path)
+    code = (
+        "import sys, doctor.__main__ as m\n"
+        "def endless(project):\n    while True: pass\n"
+        "m.find, m.DEADLINE = endless, 0.5\nsys.argv = ['doctor', '--root', sys.argv[1]]\nsys.exit(m.run())\n"
+    )
+    command = [sys.executable, "-c", code, str(hostile.path)]
+    result = subprocess.run(command, cwd=project, capture_output=True, encoding="utf-8", check=False, timeout=30)
+    assert result.returncode == 2
+    assert result.stderr.strip().endswith("it took more than 0.5 seconds")
+    assert len(result.stderr.splitlines()) == 1
 
 
 # --- links, and paths that lead out ---

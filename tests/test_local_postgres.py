@@ -11,6 +11,7 @@ import pytest
 from lab import Postgres, Project, bake_into, call, wait_until
 
 pytestmark = pytest.mark.slow
+DUMP_END = "-- PostgreSQL database dump complete"
 # What surrounds a word in texts: quotation marks of all kinds, dashes, signs.
 SURROUNDED = ["«мир»", "„мир“", "“мир”", "‘мир’", "мир…", "—мир—", "(мир)", "№мир", "мир。", "€мир", "→мир"]
 
@@ -184,8 +185,8 @@ def test_a_dump_can_be_restored_over_what_came_after(project):
 def test_a_restore_that_fails_changes_nothing(project, tmp_path):
     note(project, "safe")
     damaged = tmp_path / "damaged.sql"
-    damaged.write_text("DELETE FROM kept;\nSELECT 1 / 0;\n", encoding="utf-8")
-    assert postgres(project, "restore", str(damaged), check=False).returncode != 0
+    damaged.write_text(f"DELETE FROM kept;\nSELECT 1 / 0;\n{DUMP_END}\n", encoding="utf-8")
+    assert "division by zero" in only_sentence(postgres(project, "restore", str(damaged), check=False))
     assert kept(project) == ["safe"]
     assert "no-such-file" in only_sentence(postgres(project, "restore", "no-such-file", check=False))
 
@@ -216,6 +217,104 @@ def test_the_address_is_one_that_psql_takes(project):
     code = "from deploy import postgres; print(postgres.programs() / 'psql')"
     psql = project.python(code).strip()
     assert project.run(psql, address, "-tAc", "SELECT 6 * 7").stdout.strip() == "42"
+
+
+def test_half_a_dump_is_refused(project, tmp_path):
+    """psql takes the end of a file for the end of the data, and says nothing."""
+    note(project, "one")
+    note(project, "two")
+    dump = Path(postgres(project, "dump").stdout.strip())
+    half = tmp_path / "half.sql"
+    half.write_bytes(dump.read_bytes().partition(b"two\n")[0])
+    assert "not a whole dump" in only_sentence(postgres(project, "restore", str(half), check=False))
+    assert kept(project) == ["one", "two"]
+    assert dump.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_psqlrc_and_settings_for_another_postgresql_change_nothing(project, tmp_path, serve):
+    """PG… variables are meant for another server; a .psqlrc may end in an error."""
+    (tmp_path / ".psqlrc").write_text("SELECT 1 / 0;\n", encoding="utf-8")
+    another = {"PGHOSTADDR": "127.0.0.9", "PGSSLMODE": "verify-full", "PGCLIENTENCODING": "LATIN1", "PGPORT": "1"}
+    another |= {"HOME": str(tmp_path), "PGDATABASE": "another", "PGUSER": "another", "PGPASSFILE": "/nowhere"}
+    note(project, "ё")
+    file = postgres(project, "dump", **another).stdout.strip()
+    note(project, "later")
+    postgres(project, "restore", file, **another)
+    assert kept(project) == ["ё"]
+    assert serve(project, "python", "main.py", environ=project.environ | another).get("/").status == 200
+
+
+def test_no_password_stands_where_all_users_of_a_computer_see_it(project):
+    """What a program is started with is seen by everybody: /proc/PID/cmdline."""
+    code = (
+        "import subprocess, deploy.postgres as postgres\n"
+        "run = subprocess.run\n"
+        "def seen(command, **options):\n"
+        "    assert postgres.urlsplit(address).password not in ' '.join(map(str, command)), command\n"
+        "    return run(command, **options)\n"
+        "address = postgres.start()\n"
+        "subprocess.run = seen\n"
+        "postgres.restore(postgres.dump())\n"
+    )
+    project.python(code)
+
+
+@pytest.mark.parametrize("sign", ["$", "`", '"', "\\", "\n"])
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such names")
+def test_a_folder_whose_name_a_shell_would_run_is_refused(project, tmp_path, sign):
+    for folder in (tmp_path / f"a{sign}(touch run)b", tmp_path / f"a{sign}touch run{sign}b"):
+        sentence = only_sentence(postgres(project, check=False, LOCAL_POSTGRES_DIR=str(folder)))
+        assert repr(sign) in sentence
+        assert not list(folder.glob("*/data"))
+
+
+def test_the_data_may_lie_behind_a_link(project, database_folder):
+    """However the folder is called, the running server is found, and its lock file left alone."""
+    folder = database_folder / "behind"
+    folder.mkdir()
+    (folder / "real").mkdir()
+    (folder / "link").symlink_to(folder / "real")
+    ways = [str(folder / "real"), str(folder / "link"), os.path.relpath(folder / "link", project.path)]
+    addresses = {postgres(project, LOCAL_POSTGRES_DIR=way).stdout for way in ways}
+    assert len(addresses) == 1
+    for way in ways:
+        assert "runs" in postgres(project, "list", LOCAL_POSTGRES_DIR=way).stdout
+    said = postgres(project, "delete", LOCAL_POSTGRES_DIR=ways[1]).stdout
+    assert str(folder / "real") in said
+    assert not list((folder / "real").glob("*/data"))
+
+
+def test_a_list_changes_nothing(project):
+    server = note(project, "safe")
+    server.kill()
+    lock_file = server.data_folder / "postmaster.pid"
+    assert "stopped" in postgres(project, "list").stdout
+    assert lock_file.exists()
+    (server.data_folder.parent / "project").write_bytes(b"")  # as a full disk may leave it
+    assert server.data_folder.parent.name in postgres(project, "list").stdout
+    assert kept(project) == ["safe"]
+
+
+def test_a_name_that_leads_elsewhere_is_not_followed(project, tmp_path, database_folder):
+    project.write("instance/postgres", "../../elsewhere-0123abcd\n")
+    note(project, "mine")
+    assert not list(database_folder.parent.parent.glob("elsewhere*"))
+    assert kept(project) == ["mine"]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root's server runs as another user")
+def test_as_root_a_closed_umask_is_no_obstacle(project, database_folder):
+    command = ["sh", "-c", "umask 077 && exec python -m deploy.postgres"]
+    environ = project.environ | {"LOCAL_POSTGRES_DIR": str(database_folder / "closed")}
+    assert call(*command, cwd=project.path, env=environ).stdout.startswith("postgresql://")
+    postgres(project, "delete", LOCAL_POSTGRES_DIR=str(database_folder / "closed"))
+
+
+def test_a_question_that_nobody_answers_is_answered_no(project):
+    name = note(project, "safe").data_folder.parent.name
+    command = ("python", "-m", "deploy.postgres", "remove", name)
+    assert "yes/no" in call(*command, cwd=project.path, env=project.environ, input="").stdout
+    assert kept(project) == ["safe"]
 
 
 @pytest.mark.parametrize("text", SURROUNDED)

@@ -137,7 +137,10 @@ def test_the_readme_leads_to_an_app_of_one_s_own(project, serve, language, capsy
 
 @pytest.mark.parametrize("project", ["notes"], indirect=True)
 def test_another_package_and_another_table(project, serve, language):
-    names = {"en": ("Another package:", "Another table:"), "ru": ("Новый пакет:", "Новая таблица:")}[language]
+    names = {
+        "en": ("Another package:", "Another table:", "A migration to take back:"),
+        "ru": ("Новый пакет:", "Новая таблица:", "Миграция, которая не нужна:"),
+    }[language]
     guide = Guide(project.read("README.md"))
     project.environ = project.environ | {"PATH": f"{project.path / '.venv' / 'bin'}:{project.environ['PATH']}"}
     project.run("make", "stop", timeout=300)  # makes .venv
@@ -159,3 +162,24 @@ def test_another_package_and_another_table(project, serve, language):
     project.run("git", "commit", "-q", "-m", "tags")
     assert " passed" in project.run("python", "-m", "pytest", "-q").stdout
     assert '"findings": []' in project.run("python", "-m", "doctor", "--json").stdout
+
+    (newest,) = project.path.glob("migrations/versions/*tags*.py")
+    guide.follow(project, names[2])
+    newest.unlink()
+    project.run("flask", "db", "upgrade")
+    assert ["tags"] not in Postgres(project).sql(TABLES)
+
+
+@pytest.mark.parametrize("project", ["notes", "none"], indirect=True)
+@pytest.mark.parametrize("language", ["en"], indirect=True)
+def test_a_login_before_every_page_leaves_the_machinery_s_tests_green(project, serve):
+    """Nor does it stand before /healthz, which monitoring asks."""
+    login = '\n\n@bp.before_app_request\ndef login():\n    return "Who are you?", 401\n'
+    project.append("views.py", login)
+    tests = [f"test/{path.name}" for path in project.path.glob("test/test_deploy*.py")]
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "-q", "-m", "login")
+    assert " passed" in project.run("python", "-m", "pytest", "-q", *tests).stdout
+    server = serve(project, "flask", "run", "--port", "{port}")
+    assert [server.get(page).status for page in ("/", "/healthz", "/no/such")] == [401, 200, 401]
+    assert server.get("/", headers={"Host": "evil.example"}).status == 400

@@ -150,6 +150,19 @@ def test_code_that_imports_main_gets_the_same_module(bake):
     assert "same module: True" in result.stdout
 
 
+@pytest.mark.parametrize("name", ["shop", "app", "models"])
+def test_a_module_of_the_folder_s_own_name_works(bake, serve, name):
+    """Flask calls the folder `shop`; `shop.py` in it is then found as a module of that name."""
+    project = bake(repo_name="notes-app")
+    project.path = project.path.rename(project.path.parent / name)
+    if name != "models":
+        project.write(f"{name}.py", "GREETING = 'Hello from a module of my own'\n")
+        project.write("views.py", f"from {name} import GREETING\n{project.read('views.py')}\n\nassert GREETING\n")
+    for command in (["flask", "db", "upgrade"], ["flask", "routes"], ["pytest", "-q", "-k", "environment"]):
+        assert project.run(*command).returncode == 0, command
+    assert serve(project, "flask", "run", "--port", "{port}").get("/").status == 200
+
+
 def test_the_guide_s_own_line_boots_the_app(bake, serve, environ, database):
     project = bake()
     variables = database.guide | {"PATH": environ["PATH"]}
@@ -174,7 +187,8 @@ def test_its_tests_pass_on_the_embedded_server(bake, language, example):
 @pytest.mark.parametrize(("language", "example"), ANSWERS)
 def test_its_tests_pass_over_tcp_as_in_heroku_ci(bake, database, language, example):
     project = bake(language=language, example=example)
-    project.environ = {"PATH": project.environ["PATH"], "CI": "true", "DYNO": "run.1", "DATABASE_URL": database.url}
+    project.environ = {"PATH": project.environ["PATH"], "DYNO": "run.1", "DATABASE_URL": database.url}
+    project.environ |= {"CI": "true", "HEROKU_TEST_RUN_ID": "1"}
     result = project.run("pytest")
     assert re.search(r"\d+ passed", result.stdout)
     # Written where the migrations were applied, also where there is none.

@@ -5,6 +5,7 @@ import sys
 import click
 from flask import current_app
 from sqlalchemy.exc import DBAPIError
+from werkzeug.serving import is_running_from_reloader
 
 from deploy.environment import ROOT, WORDS, database_url
 
@@ -25,7 +26,8 @@ def init_app(app, db):
     if local or click.get_current_context(silent=True):  # as in `flask db upgrade`
         add_migrations(app)
     # On Heroku the release phase does this. `flask db …` itself can mend a migration.
-    if local and "db" not in sys.argv:
+    # A reload applies nothing, so that a new migration can be read before it is.
+    if local and "db" not in sys.argv and not is_running_from_reloader():
         upgrade(app)
 
 

@@ -5,9 +5,11 @@ import secrets
 import socket
 import tomllib
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 from dotenv import load_dotenv
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 import config
 from deploy import platforms
@@ -21,8 +23,10 @@ MAX_CONNECTIONS = getattr(config, "MAX_CONNECTIONS", 15)
 STATEMENT_TIMEOUT = 4  # seconds
 # What the deployment guide has you copy from the database's credentials.
 GUIDE_VARIABLES = ("DB_HOST", "DB_USERNAME", "DB_PASSWORD", "DATA_BASE")
-# Shorter keys can be guessed. secrets.token_hex() makes one of 64 characters.
+# Shorter keys can be guessed, and so can one that repeats a few characters.
+# secrets.token_hex() makes one of 64 characters, of 16 kinds.
 MIN_KEY_LENGTH = 32  # characters
+MIN_KEY_KINDS = 8
 # Hosts that only this computer can be called by.
 LOCALHOST = ("localhost", ".localhost", "127.0.0.1")
 # For whom the app is served: SERVE_TO.
@@ -46,7 +50,7 @@ def platform(environ):
     The server command serves the internet (it sets SERVE_TO), unless SERVE_TO says
     laptop; everything else serves a laptop, unless a platform shows itself.
     """
-    serve_to = environ.get("SERVE_TO", LAPTOP)
+    serve_to = environ.get("SERVE_TO") or LAPTOP
     if serve_to not in (LAPTOP, INTERNET):
         raise ConfigError("serve_to_unknown", value=serve_to)
     found = platforms.find(environ)
@@ -66,6 +70,12 @@ def bind(address, port):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((address, port))
         return probe.getsockname()[1]
+
+
+def whole_number(value, most):
+    """Return the number from 1 to most that a text holds, None if it holds none."""
+    short = value.isdecimal() and len(value) <= len(str(most))
+    return int(value) if short and 1 <= int(value) <= most else None
 
 
 def load(environ=None):
@@ -101,11 +111,7 @@ def load(environ=None):
             "pool_timeout": 4,  # seconds
             # The server may have restarted since a connection was last used.
             "pool_pre_ping": True,
-            "connect_args": {
-                "connect_timeout": 4,  # seconds
-                "options": f"-c statement_timeout={STATEMENT_TIMEOUT}s",
-                **tls(url, environ, home),
-            },
+            "connect_args": connect_args(url, environ, home),
         },
         # The internet comes over https only; a laptop over plain http.
         "SESSION_COOKIE_SECURE": bool(home),
@@ -128,8 +134,16 @@ def database_url(environ):
             raise ConfigError("database_url_scheme", where=where(platform(environ)))
         # Quoted wrongly, a part of the password would be taken for the host, and logged.
         login, _, _ = rest.partition("/")
-        if rest.count("@") != login.count("@") or rest.count("@") > 1 or "?" in login:
-            raise ConfigError("database_url_unquoted", where=where(platform(environ)))
+        address, _, _ = rest.partition("?")
+        torn = "?" in login or not address.count("@") == login.count("@") <= 1
+        try:
+            make_url(f"postgresql+psycopg://{rest}")
+        except (ValueError, ArgumentError):  # a port that is no number, say
+            torn = True
+        if torn:
+            # "from None": the cause would show the address with its password.
+            details = {"where": where(platform(environ))}
+            raise ConfigError("database_url_unquoted", **details) from None
         # SQLAlchemy refuses Heroku's postgres://, so the driver is named here.
         return f"postgresql+psycopg://{rest}"
 
@@ -140,7 +154,7 @@ def database_url(environ):
         details = {"names": ", ".join(missing), "where": where(platform(environ))}
         raise ConfigError("credentials_incomplete", **details)
     port = environ.get("DB_PORT") or "5432"
-    if not port.isdecimal():
+    if not whole_number(port, 65535):
         raise ConfigError("db_port_no_number", port=port)
     # Quoted, a password may hold any character, even @ and /.
     user, password, name = (quote(environ[n], safe="") for n in GUIDE_VARIABLES[1:])
@@ -150,22 +164,27 @@ def database_url(environ):
 
 def stale_credentials(environ):
     """Return the names of the guide's variables that disagree with DATABASE_URL."""
-    url = urlsplit(environ.get("DATABASE_URL", "").strip())
-    if not url.netloc:
+    url = database_url(environ) if environ.get("DATABASE_URL", "").strip() else None
+    if not url:
         return []
-    current = {
-        "DB_HOST": url.hostname,
-        "DB_USERNAME": unquote(url.username or ""),
-        "DB_PASSWORD": unquote(url.password or ""),
-        "DATA_BASE": unquote(url.path.lstrip("/")),
-    }
+    url = make_url(url)
+    names = (url.host, url.username, url.password, url.database)
+    current = dict(zip(GUIDE_VARIABLES, names, strict=True))
     return [n for n, value in current.items() if environ.get(n, value) != value]
 
 
-def tls(url, environ, home):
-    """Return libpq's setting for TLS: demanded where the platform's database has it."""
-    decided = "sslmode=" in (url or "") or "PGSSLMODE" in environ
-    return {"sslmode": "require"} if home and home.tls and not decided else {}
+def connect_args(url, environ, home):
+    """Return what each connection is made with; what the address itself says comes first."""
+    given = make_url(url).query if url else {}
+    timeout = f"-c statement_timeout={STATEMENT_TIMEOUT}s"
+    # In `options` the last of two settings counts.
+    args = {"options": f"{timeout} {given.get('options', '')}".strip()}
+    if "connect_timeout" not in given:
+        args["connect_timeout"] = 4  # seconds
+    # Where the platform's database has TLS, nothing less is accepted.
+    if home and home.tls and "sslmode" not in given and "PGSSLMODE" not in environ:
+        args["sslmode"] = "require"
+    return args
 
 
 def laptop_hosts(environ):
@@ -177,22 +196,29 @@ def laptop_hosts(environ):
 def worker_count(environ):
     """Return how many web processes to start; Heroku sets WEB_CONCURRENCY to 2."""
     value = environ.get("WEB_CONCURRENCY") or "1"
-    if not value.isdecimal() or not 1 <= int(value) <= MAX_CONNECTIONS:
+    number = whole_number(value, MAX_CONNECTIONS)
+    if not number:
         details = {"most": MAX_CONNECTIONS, "value": value}
         raise ConfigError("web_concurrency_no_number", **details)
-    return int(value)
+    return number
 
 
 def secret_key(environ, home):
     """Return the key that signs the session cookie; a laptop's is kept in instance/."""
-    key = environ.get("SECRET_KEY", "")
-    if key and not (home and len(key) < MIN_KEY_LENGTH):
-        return key
-    if home:
+    key = environ.get("SECRET_KEY", "").strip()
+    short = len(key) < MIN_KEY_LENGTH or len(set(key)) < MIN_KEY_KINDS
+    if home and (short or "secrets.token_hex" in key):  # or the command, not its answer
         raise ConfigError("no_secret_key", where=where(home))
+    return key or laptop_key()
+
+
+def laptop_key():
+    """Return the key of this copy of the project, which is made at the first start."""
     file = ROOT / "instance" / "secret_key"
-    if not file.exists():
+    if not file.exists() or not file.stat().st_size:
         file.parent.mkdir(exist_ok=True)
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_hex(), encoding="utf-8")
+        unfinished = file.with_name(f"secret_key.{os.getpid()}")
+        unfinished.touch(mode=0o600)
+        unfinished.write_text(secrets.token_hex(), encoding="utf-8")
+        unfinished.replace(file)  # complete or not at all
     return file.read_text(encoding="utf-8")

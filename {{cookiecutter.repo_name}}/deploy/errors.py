@@ -1,14 +1,13 @@
 """What a visitor sees when something goes wrong, and what the log says about it."""
 
+from contextlib import suppress
+
 from flask import current_app, g, render_template, request
 from flask_wtf.csrf import CSRFError
 from psycopg import DataError, Error, OperationalError, errors
 from sqlalchemy.exc import DBAPIError, TimeoutError
 from werkzeug.exceptions import HTTPException, SecurityError
 
-# Error pages look like the app's own pages, or plain where templates/base.html has no
-# block "content" or cannot be rendered itself.
-LAYOUTS = ("base.html", "plain.html")
 # Heroku takes the right to write away from a database that is over its size.
 FULL = (errors.DiskFull, errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction)
 
@@ -21,22 +20,39 @@ def init_app(app):
         app.register_error_handler(error, database_error)
 
 
-def page(reason, layouts=LAYOUTS):
-    """Return what says what happened, for people or programs. reason: a status or a word."""
+def page(reason, plain=False):
+    """Return what says what happened, for people or programs. reason: a status or a word.
+
+    It looks like the app's own pages: templates/error.html if there is one, else our text
+    in templates/base.html. What these cannot do, the plain page can: it asks nobody.
+    """
     limit = current_app.config["MAX_CONTENT_LENGTH"]
     details = {"reason": reason, "limit": limit and limit // 1024}
     if wants_json():
-        words = render_template("reason.html", **details).strip()
+        words = ours("reason", **details).strip()
         return {"error": words, "request_id": g.get("request_id", "")}
-    for layout in layouts:
-        try:
-            html = render_template("error.html", layout=layout, **details)
-        except Exception:  # whatever a page of the app's own raises
-            current_app.logger.exception("the error page cannot use %s", layout)
-        else:
-            if 'id="reason"' in html:
-                break
-    return html
+    if plain:
+        return plain_page(details)
+    try:
+        if "error.html" in current_app.jinja_env.list_templates():
+            return render_template("error.html", **details)
+        html = render_template("deploy/error.html", layout="base.html", **details)
+    except Exception:  # whatever a page of the app's own raises
+        current_app.logger.exception("the app's own error page cannot be shown")
+        return plain_page(details)
+    if 'id="reason"' in html:
+        return html
+    current_app.logger.warning("templates/base.html has no block content")
+    return plain_page(details)
+
+
+def plain_page(details):
+    return ours("error", layout="deploy/plain.html", **details)
+
+
+def ours(name, **details):
+    """Return a page of ours as it is: nothing of the app's own is asked for it."""
+    return current_app.jinja_env.get_template(f"deploy/{name}.html").render(details)
 
 
 def wants_json():
@@ -55,7 +71,7 @@ def http_error(error):
 def unknown_host(error):
     """A laptop was called by a name that is not its own."""
     # Without a trusted name no address can be built, which base.html does.
-    return page("host", LAYOUTS[1:]), 400
+    return page("host", plain=True), 400
 
 
 def csrf_reason(error):
@@ -76,10 +92,12 @@ def csrf_error(error):
 
 def database_error(error):
     """What the database cannot do now is a 503, with one line in the log."""
+    with suppress(DBAPIError):  # what the error page itself asks begins anew
+        current_app.extensions["sqlalchemy"].session.rollback()
     cause = getattr(error, "orig", error)
     if isinstance(cause, errors.UndefinedTable):
         reason = "tables"
-        current_app.logger.error("database: no tables yet, run: flask db upgrade")
+        current_app.logger.error("database: a table is missing, run: flask db upgrade")
     elif isinstance(cause, FULL):
         reason = "full"
         current_app.logger.error("database: takes no more data: %s", one_line(cause))

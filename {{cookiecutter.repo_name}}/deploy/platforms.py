@@ -45,10 +45,11 @@ SERVER = Platform("server")
 def find(environ):
     """Return the Platform whose marks are in the environment, None on any other computer.
 
-    Heroku's own CI runs on a dyno too, but serves nobody.
+    Heroku's own CI runs on a dyno too, but serves nobody. It sets both of these:
+    https://devcenter.heroku.com/articles/heroku-ci#immutable-environment-variables
     """
+    in_ci = environ.get("CI") == "true" and "HEROKU_TEST_RUN_ID" in environ
     for platform in PLATFORMS:
         if all(environ.get(mark) for mark in platform.marks):
-            heroku_ci = platform.name == "Heroku" and "CI" in environ
-            return None if heroku_ci else platform
+            return None if platform.name == "Heroku" and in_ci else platform
     return None

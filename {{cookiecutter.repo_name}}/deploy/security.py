@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from flask import abort, current_app, g, redirect, request
 from flask_wtf import CSRFProtect
 from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import SecurityError
 from werkzeug.sansio.utils import host_is_trusted
 
 from deploy.environment import ConfigError
@@ -87,6 +88,7 @@ def init_app(app):
     app.config.setdefault("WTF_CSRF_SSL_STRICT", False)  # SameSite asks for Origin
     extra = app.config.get("EXTRA_SOURCES", {})
     app.config["HEADERS"] = HEADERS | {POLICY: policy(extra)}
+    app.before_request(check_host)
     app.before_request(to_https)
     app.after_request(add_headers)
     csrf.init_app(app)
@@ -127,6 +129,12 @@ def said(environ, header):
     """Return the last value of a header: the one that the nearest router has added."""
     value = environ.get(f"HTTP_{header.upper().replace('-', '_')}", "")
     return value.rpartition(",")[2].strip()
+
+
+def check_host():
+    """Refuse a name that leads here by a trick before anything of the app can answer."""
+    if isinstance(request.routing_exception, SecurityError):
+        raise request.routing_exception
 
 
 def to_https():

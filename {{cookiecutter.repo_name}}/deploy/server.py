@@ -16,9 +16,11 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
 from deploy import environment
-from deploy.environment import ROOT, ConfigError, bind
+from deploy.environment import ROOT, ConfigError, bind, whole_number
 
-ADDRESS = "0.0.0.0"  # the router comes from another machine
+# The router comes from another machine; a laptop is for its own user, unless names of
+# others are listed in LAPTOP_HOSTS.
+INTERNET, LAPTOP = "0.0.0.0", "127.0.0.1"
 # Requests that one web process works on at the same time. A visitor with a slow phone
 # holds a thread without using it: 64 of them would block 8 threads for everybody, and
 # with 128 nobody notices. A thread that waits takes 0.1 MB and no database connection.
@@ -37,9 +39,10 @@ LOG = {"format": "%(levelname)s [-] server: %(message)s"}
 def port_number(environ):
     """Return the port to listen on: Heroku's router expects the app on $PORT."""
     value = environ.get("PORT") or "5000"
-    if not value.isdecimal() or not 1 <= int(value) <= 65535:
+    number = whole_number(value, 65535)
+    if not number:
         raise ConfigError("port_no_number", value=value)
-    return int(value)
+    return number
 
 
 def loaded_app():
@@ -75,11 +78,14 @@ def stop_late():
 def main():
     load_dotenv(ROOT / ".env")
     # For all processes that come from this one.
-    os.environ.setdefault("SERVE_TO", environment.INTERNET)
-    workers = environment.load()["WORKERS"]  # what is missing is said here
+    os.environ["SERVE_TO"] = os.environ.get("SERVE_TO") or environment.INTERNET
+    settings = environment.load()  # what is missing is said here
+    workers = settings["WORKERS"]
     port = port_number(os.environ)
+    own_names = settings["TRUSTED_HOSTS"] == [*environment.LOCALHOST]
+    address = LAPTOP if own_names else INTERNET
     try:
-        bind(ADDRESS, port)  # Granian's own answer to a port in use is a traceback
+        bind(address, port)  # Granian's own answer to a port in use is a traceback
     except OSError as error:
         raise ConfigError("port_in_use", port=port, error=error) from error
     # Two pieces of Granian's advice do not help here: against as many threads as
@@ -92,7 +98,7 @@ def main():
         factory=True,
         interface=Interfaces.WSGI,
         working_dir=ROOT,
-        address=ADDRESS,
+        address=address,
         port=port,
         http=HTTPModes.http1,  # all that Heroku's router speaks
         # Heroku's router keeps idle connections for 90 s and must be the first to close.
@@ -127,4 +133,6 @@ def main():
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:  # --help, or an option of another server
+        sys.exit(f"{__doc__}\nIt takes no options.")
     main()

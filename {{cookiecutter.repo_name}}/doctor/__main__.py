@@ -1,11 +1,14 @@
 """The command: python -m doctor. Its exit status: 0 deploys, 1 would not, 2 could not check."""
 
+import _thread
 import argparse
 import os
 import signal
 import subprocess
 import sys
+import threading
 import traceback
+from contextlib import contextmanager
 from pathlib import Path
 
 from doctor import CHECKS, dyno, explain, layout, packages, report, settings, startup  # noqa: F401
@@ -14,6 +17,7 @@ from doctor.report import printable, say
 from doctor.repository import CannotCheck
 
 ROOT = Path(__file__).resolve().parent.parent
+DEADLINE = 10  # seconds; a course project takes less than one
 
 
 def find(project):
@@ -22,6 +26,8 @@ def find(project):
 
 
 def main(arguments=None):
+    if sys.stdout is None:  # closed: the exit status tells all the same
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     # A console that cannot show a letter gets a stand-in for it, not a traceback.
     sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(prog="python -m doctor", description=say("about"))
@@ -35,8 +41,9 @@ def main(arguments=None):
     if options.what:
         return answer(options.what)
     try:
-        project = Project(options.root)
-        findings, figures = find(project), {}
+        with deadline(DEADLINE):
+            project = Project(options.root)
+            findings, figures = find(project), {}
         if options.dyno:
             measured, figures = on_a_dyno(project)
             findings += measured
@@ -50,6 +57,28 @@ def main(arguments=None):
             print(dyno.text(figures), end="\n\n")
         print(report.text(findings, project, sys.stdout))
     return 1 if report.errors(findings) else 0
+
+
+@contextmanager
+def deadline(seconds):
+    """End the work in it by CannotCheck where it takes longer, whatever the reason."""
+    late = threading.Event()
+
+    def end():
+        late.set()
+        _thread.interrupt_main()
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if late.is_set():
+            raise CannotCheck("too_long", seconds=seconds) from None
+        raise
+    finally:
+        timer.cancel()
 
 
 def cannot(error):
@@ -98,9 +127,12 @@ def run():
     except KeyboardInterrupt:
         print(say("interrupted"), file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        # The reader has seen enough, as `head` does. Nothing may be written at the end.
+    except OSError as error:  # of the output alone: main() knows the others
+        # Nothing may be written at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Of a reader that has seen enough, as `head` has, nothing need be said.
+        if not isinstance(error, BrokenPipeError):
+            print(cannot(error), file=sys.stderr)
         return 2
     except Exception:  # noqa: BLE001 - a mistake in the doctor, whatever it is
         traceback.print_exc(limit=-5)

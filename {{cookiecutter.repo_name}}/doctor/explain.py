@@ -3,6 +3,7 @@
 import re
 
 from doctor import CHECKS, FACTS
+from doctor.project import MAX_LINE
 from doctor.report import WORDS, say
 
 
@@ -26,7 +27,7 @@ def check_words(id):
 def log_line(line):
     """Return what a line of the log means, None where that is not known."""
     for key, known in FACTS["log"].items():
-        if re.search(known["line"], line):
+        if re.search(known["line"], line[:MAX_LINE]):
             words = WORDS["log"][key]
             parts = [words["means"], f"{say('fix')} {words['fix']}"]
             if known["checks"]:

@@ -11,6 +11,7 @@ from doctor.project import modules, normal, plain_utf8, utf16
 PACKAGES, PYTHON = FACTS["packages"], FACTS["python"]
 OFFERED = ", ".join(PYTHON["offered"])
 NEWEST = PYTHON["offered"][-1]
+VERSION = r"(3\.\d{1,3})(\.\d{1,3})?"
 
 
 def misspelt(project):
@@ -145,7 +146,7 @@ def python_version_unreadable(project):
         return
     lines = [line.strip() for _, line in project.lines(".python-version")]
     versions = [line for line in lines if line and line[0] != "#"]
-    readable = len(versions) == 1 and re.fullmatch(r"3\.\d+(\.\d+)?", versions[0])
+    readable = len(versions) == 1 and re.fullmatch(VERSION, versions[0])
     if not readable or not plain_utf8(project.contents.get(".python-version", b"")):
         text = project.text(".python-version").strip()[:30]
         yield ".python-version", 1, {"text": text, "newest": NEWEST}
@@ -154,8 +155,8 @@ def python_version_unreadable(project):
 def named_python(project):
     """Return (file, "3.x") of what the project asks for, None where it says nothing readable."""
     for file, pattern in (
-        ("runtime.txt", r"\s*python-(3\.\d+)(\.\d+)?\s*"),
-        (".python-version", r"\s*(3\.\d+)(\.\d+)?\s*"),
+        ("runtime.txt", rf"\s*python-{VERSION}\s*"),
+        (".python-version", rf"\s*{VERSION}\s*"),
     ):
         if match := re.fullmatch(pattern, project.text(file)):
             return file, match[1]

@@ -4,8 +4,10 @@ import ast
 import contextlib
 import json
 import os
+import posixpath
 import re
 import tomllib
+import warnings
 from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +49,8 @@ class Project:
 
     def __init__(self, root):
         """root: the project's folder. Raises CannotCheck."""
-        self.root = Path(root).resolve()
+        # Path.resolve() stumbles over links in a circle.
+        self.root = Path(os.path.realpath(root))
         if not self.root.is_dir():
             raise CannotCheck("no_folder", folder=root)
         self.sizes = {}  # path from the root, with slashes: bytes
@@ -68,7 +71,7 @@ class Project:
         found = repository.find(self.root)
         if found:
             self.repository = repository.Repository(*found)
-            self.above = self.root.relative_to(found[0].resolve()).as_posix() + "/"
+            self.above = self.root.relative_to(found[0]).as_posix() + "/"
             self.above = "" if self.above == "./" else self.above
 
     def _read_commit(self):
@@ -159,7 +162,8 @@ class Project:
             if len(content) > MAX_SOURCE or nodes > MAX_NODES:
                 continue
             try:
-                tree = ast.parse(content)
+                with warnings.catch_warnings(action="ignore"):  # "\d" and the like
+                    tree = ast.parse(content)
                 nodes += sum(1 for _ in ast.walk(tree))
                 # What is nested so deeply that a look at it would end in an error.
                 ast.unparse(tree)
@@ -257,13 +261,14 @@ class Project:
         waiting, seen = [file], set()
         while waiting:
             file = waiting.pop()
+            if file in seen:
+                continue
             seen.add(file)
             for number, line in self.lines(file):
                 line = line.split(" #")[0].strip()
                 if match := re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)", line):
-                    included = Path(file).parent.joinpath(match[1]).as_posix()
-                    if included not in seen:
-                        waiting.append(included)
+                    folder = posixpath.dirname(file)
+                    waiting.append(posixpath.normpath(posixpath.join(folder, match[1])))
                 elif match := re.match(r"([A-Za-z0-9][A-Za-z0-9._-]*)", line):
                     found[normal(match[1])] = (file, number, line)
 

@@ -19,8 +19,8 @@ def say(sentence, **details):
 
 
 def printable(text):
-    """Return a text that does nothing to a terminal: names come from the repository."""
-    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+    """Return one line that does nothing to a terminal: names come from the repository."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def paint(text, colour, stream):

@@ -24,7 +24,8 @@ MEMORY = 250_000_000  # bytes that git may take
 SMALL = 1_000_000  # bytes of a setting, a ref or a list of ignored files
 # What the real repository may say of itself: where its branches are, how hashes are made.
 KNOWN = {"objectformat": {"sha1", "sha256"}, "refstorage": {"files"}}
-HARMLESS = ("worktreeconfig", "partialclone", "preciousobjects", "relativeworktrees")
+HARMLESS = {"noop", "partialclone", "preciousobjects"}
+HARMLESS |= {"relativeworktrees", "worktreeconfig"}
 
 
 class CannotCheck(Exception):
@@ -45,17 +46,25 @@ def find(folder):
         if git.is_dir() and (git / "HEAD").exists():
             return top, git
         if git.is_file():  # of a worktree or a submodule
-            place = small_text(git).removeprefix("gitdir:").strip()
-            return top, (top / place).resolve()
+            word, _, place = small_text(git).partition(":")
+            if word != "gitdir" or not place.strip():
+                raise CannotCheck("git_failed", cause=".git")
+            return top, real(top / place.strip())
     return None
 
 
+def real(path):
+    """Return a path without links; Path.resolve() stumbles over those in a circle."""
+    return Path(os.path.realpath(path))
+
+
 def small_text(file):
-    """Return the text of a small file, empty where there is none or it is a link."""
+    """Return the text of a small file, empty where there is none, or a link, or no text."""
     if file.is_symlink() or not file.is_file():
         return ""
     with file.open("rb") as opened:
-        return opened.read(SMALL).decode("utf-8", "replace")
+        content = opened.read(SMALL)
+    return "" if b"\0" in content else content.decode("utf-8", "replace")
 
 
 class Repository:
@@ -65,21 +74,27 @@ class Repository:
         """Raises CannotCheck where the repository is of a kind that is not known here."""
         self.top = top
         common = small_text(git / "commondir").strip()
-        self.common = (git / common).resolve() if common else git
-        self.object_format = self.read_settings()
+        self.common = real(git / common) if common else git
+        self.sparse = False  # whether files may be missing from the folder on purpose
+        self.object_format = self.read_settings(git)
         self.head = self.resolve("HEAD", [git, self.common])
         self.program = git_program(top)
         self.folder = None
 
-    def read_settings(self):
+    def read_settings(self, git):
         """Return how hashes are made; of the settings nothing else counts."""
         found = {"objectformat": "sha1"}
         section = ""
-        for line in small_text(self.common / "config").splitlines():
+        files = (self.common / "config", git / "config.worktree")
+        for line in "\n".join(map(small_text, files)).splitlines():
+            line = re.split("[#;]", line)[0]
+            parts = (part.strip(' \t"').lower() for part in line.partition("="))
+            name, _, value = parts
             if match := re.match(r"\s*\[\s*([\w.-]+)", line):
                 section = match[1].lower()
-            elif section == "extensions" and "=" in line:
-                name, value = (part.strip().lower() for part in line.split("=", 1))
+            elif (section, name) == ("core", "sparsecheckout"):
+                self.sparse = value == "true"
+            elif section == "extensions" and value:
                 known = KNOWN.get(name)
                 if value not in known if known else name not in HARMLESS:
                     raise CannotCheck("git_extension", name=f"{name} = {value}")
@@ -236,6 +251,8 @@ class Repository:
         if status is None:
             return None
         entries = status.split(b"\0")
+        if self.sparse:
+            entries = [entry for entry in entries if entry[:2] != b" D"]
         paths = [e[3:].decode("utf-8", "replace") for e in entries if e[2:3] == b" "]
         return [path.removeprefix(prefix) for path in paths]
 

@@ -246,7 +246,7 @@ def too_many_connections(project):
     known = {"workers": 2, "threads": 1, "pool_size": 5, "max_overflow": 10}
     known |= numbers(project, known)
     for name, option in (("workers", "--workers|-w"), ("threads", "--threads")):
-        if match := re.search(rf"(?:{option})[ =]?\s*(\d+)", command):
+        if match := re.search(rf"(?:{option})[ =]?\s*(\d{{1,4}})\b", command):
             known[name] = int(match[1])
     threads = min(known["threads"], known["pool_size"] + known["max_overflow"])
     web_dynos = as_dict(as_dict(project.json.get("formation")).get("web"))

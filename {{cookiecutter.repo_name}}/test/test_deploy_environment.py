@@ -13,7 +13,7 @@ GUIDE = {
 DYNO = {
     "DYNO": "web.1",
     "DATABASE_URL": "postgres://u:p@h/d",
-    "SECRET_KEY": "x" * environment.MIN_KEY_LENGTH,
+    "SECRET_KEY": "a key of these tests alone, long enough",
 }
 
 
@@ -56,10 +56,15 @@ def test_a_dyno_does_not_start_without(name):
         ("DATABASE_URL", "sqlite:///app.db"),
         ("DATABASE_URL", "postgres://"),
         ("SECRET_KEY", "dev"),
+        ("SECRET_KEY", " " * 64),
+        ("SECRET_KEY", "change-me" + " " * 64),
+        ("SECRET_KEY", "x" * 64),
+        ("SECRET_KEY", "python -c 'import secrets; print(secrets.token_hex())'"),
         ("FLASK_DEBUG", "1"),
         ("WEB_CONCURRENCY", "0"),
         ("WEB_CONCURRENCY", "16"),
         ("WEB_CONCURRENCY", "two"),
+        ("WEB_CONCURRENCY", "1" * 5000),
     ],
 )
 def test_a_bad_value_is_named(name, value):
@@ -89,7 +94,11 @@ def test_tls_is_required_on_a_dyno_only():
 
 def test_ci_on_a_dyno_is_no_dyno():
     assert environment.load(DYNO)["PLATFORM"].name == "Heroku"
-    assert environment.load(DYNO | {"CI": "true"})["PLATFORM"] is None
+    ci = {"CI": "true", "HEROKU_TEST_RUN_ID": "1"}
+    assert environment.load(DYNO | ci)["PLATFORM"] is None
+    for name in ci:  # a setting that somebody has copied opens nothing
+        assert environment.load(DYNO | without(ci, name))["PLATFORM"].name == "Heroku"
+    assert environment.load(DYNO | {"CI": ""})["PLATFORM"].name == "Heroku"
 
 
 MARKS = {
@@ -141,6 +150,39 @@ def test_no_part_of_a_password_is_taken_for_the_host(password):
     with pytest.raises(environment.ConfigError, match="%40") as refusal:
         environment.database_url({"DATABASE_URL": url})
     assert password not in str(refusal.value)
+
+
+@pytest.mark.parametrize("host", ["db:x", "db:1,db2:2", "db:٣x", "h@a/ss@db"])
+def test_an_address_that_cannot_be_read_is_said_without_it(host):
+    url = f"postgres://me:pass-word@{host}/d"
+    with pytest.raises(environment.ConfigError, match="DATABASE_URL") as refusal:
+        environment.load(DYNO | {"DATABASE_URL": url})
+    assert "pass-word" not in str(refusal.value)
+    assert refusal.value.__suppress_context__
+
+
+def test_what_the_address_says_of_a_connection_counts():
+    query = "application_name=me@work&connect_timeout=9&options=-c%20work_mem%3D1MB"
+    url = f"postgres://u:p@h/d?{query}"
+    settings = environment.load(DYNO | {"DATABASE_URL": url})
+    args = settings["SQLALCHEMY_ENGINE_OPTIONS"]["connect_args"]
+    assert "connect_timeout" not in args
+    assert args["options"] == "-c statement_timeout=4s -c work_mem=1MB"
+
+
+def test_an_empty_setting_is_none():
+    environ = {"SERVE_TO": "", "WEB_CONCURRENCY": "", "SECRET_KEY": "k"}
+    assert environment.load(environ)["PLATFORM"] is None
+
+
+def test_a_laptop_s_key_is_never_half_a_key(monkeypatch, tmp_path):
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    key = environment.laptop_key()
+    assert key == environment.laptop_key()
+    assert len(key) == 64
+    (tmp_path / "instance" / "secret_key").write_bytes(b"")
+    assert len(environment.laptop_key()) == 64
+    assert [file.name for file in (tmp_path / "instance").iterdir()] == ["secret_key"]
 
 
 def test_a_laptop_answers_to_its_own_names_and_to_what_is_listed():

@@ -2,6 +2,7 @@
 
 import pytest
 from flask import request
+from test_deploy_pages import without_login
 
 from main import init_app
 
@@ -18,7 +19,8 @@ def visitor_seen(database_url):
         app.add_url_rule(
             "/seen", view_func=lambda: [request.remote_addr, request.scheme]
         )
-        return app.test_client().get("/seen", headers=ROUTER).json
+        visitor = without_login(app).test_client()
+        return visitor.get("/seen", headers=ROUTER).json
 
     return visitor_seen
 
