@@ -8,6 +8,8 @@ from psycopg import DataError, Error, OperationalError, errors
 from sqlalchemy.exc import DBAPIError, TimeoutError
 from werkzeug.exceptions import HTTPException, SecurityError
 
+from deploy.security import ForeignSite
+
 # Heroku takes the right to write away from a database that is over its size.
 FULL = (errors.DiskFull, errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction)
 
@@ -15,7 +17,8 @@ FULL = (errors.DiskFull, errors.InsufficientPrivilege, errors.ReadOnlySqlTransac
 def init_app(app):
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(SecurityError, unknown_host)
-    app.register_error_handler(CSRFError, csrf_error)
+    for error in (CSRFError, ForeignSite):  # Flask looks by status: 400, 403
+        app.register_error_handler(error, csrf_error)
     for error in (Error, DBAPIError, TimeoutError):  # the last: none is free
         app.register_error_handler(error, database_error)
 

@@ -199,12 +199,12 @@ def test_more_sources_for_pages_are_one_line(make):
 
 def test_static_files_are_guarded_and_logged(client, caplog):
     caplog.set_level("INFO")
-    answer = client.get("/static/style.css")
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert "GET /static/style.css 200" in caplog.text
-    answer.close()
+    with client.get("/static/style.css") as answer:
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "GET /static/style.css 200" in caplog.text
     known = {"If-None-Match": answer.headers["ETag"]}
-    assert client.get("/static/style.css", headers=known).status_code == 304
+    with client.get("/static/style.css", headers=known) as unchanged:
+        assert unchanged.status_code == 304
     assert client.post("/static/style.css").status_code == 405
 
 
