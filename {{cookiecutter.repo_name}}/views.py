@@ -20,8 +20,8 @@ from sqlalchemy import func, select
 from config import NOTES_PER_MINUTE, NOTES_PER_MINUTE_IN_ALL
 from database import db
 from deploy.errors import csrf_error, csrf_reason
-from deploy.requests import PerMinute
 from deploy.streaming import csv_download
+from deploy.visitors import PerMinute
 from forms import MAX_LENGTH, NoteForm
 from models import SEARCH_LANGUAGE, Note
 

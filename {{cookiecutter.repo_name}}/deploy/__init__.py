@@ -15,13 +15,13 @@ def init_app(app, db, environ=None):
         errors,
         health,
         logs,
-        requests,
         security,
+        visitors,
     )
 
     app.config.from_mapping(environment.load(environ))
     logs.init_app(app)
-    requests.init_app(app)
+    visitors.init_app(app)
     security.init_app(app)
     database.init_app(app, db)
     errors.init_app(app)
