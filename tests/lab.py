@@ -377,11 +377,11 @@ class Visitor:
         self.opener = build_opener(HTTPCookieProcessor(self.cookies), NoErrors())
 
     def get(self, path="/", data=None, headers=None, timeout=30):
-        """Send a request to the server (a POST where there is data); return its response, read.
+        """Send a request to the server (a POST where there is data, fields or bytes); return its response, read.
 
         The response has .status, .headers and .text; statuses of 400 and more do not raise.
         """
-        body = urlencode(data).encode() if data else None
+        body = urlencode(data).encode() if isinstance(data, dict) else data
         # On a dyno the router says so; elsewhere nobody listens to it.
         router = {"X-Forwarded-Proto": "https", "Referer": f"https://127.0.0.1:{self.port}/"}
         headers = router | (headers or {})
