@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from flask import request
 from flask_wtf import FlaskForm
 from werkzeug.datastructures import CombinedMultiDict, MultiDict
-from werkzeug.exceptions import ServiceUnavailable
+from werkzeug.exceptions import ClientDisconnected, ServiceUnavailable
 from werkzeug.wsgi import ClosingIterator
 from wtforms import FileField
 
@@ -50,18 +50,23 @@ class Bodies:
         chunked = "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower()
         length = environ.get("CONTENT_LENGTH") or "0"
         most = self.app.config["MAX_CONTENT_LENGTH"]
-        none = length == "0" and not chunked
-        too_long = length.isdecimal() and most is not None and int(length) > most
+        is_a_number = length.isascii() and length.isdecimal()
+        none = not chunked and (length == "0" or not is_a_number)
+        too_long = is_a_number and most is not None and int(length) > most
         if none or too_long:  # Flask itself refuses the second
             return self.wsgi_app(environ, start_response)
-        file = io.BytesIO()
+        length = None if chunked else int(length)
+        most = None if most is None else most + 1  # one more is too many
+        file, unread = io.BytesIO(), ServiceUnavailable(retry_after=5)
         with self.place(network(environ.get("REMOTE_ADDR", ""))) as taken:
             if taken:
-                most = None if most is None else most + 1  # one more is too many
-                file = read(environ["wsgi.input"], most)
-                environ["wsgi.input_terminated"] = True
-        if not taken:
-            environ["deploy.too_many_bodies"] = True  # the app says so
+                # Not every server ends the stream where the body ends (flask run).
+                file = read(environ["wsgi.input"], most if length is None else length)
+                whole = length is None or length == size(file)
+                unread = None if whole else ClientDisconnected()
+        environ["wsgi.input_terminated"] = True
+        if unread:
+            environ["deploy.unread"] = unread  # the app says so
             environ["CONTENT_LENGTH"] = "0"
         environ["wsgi.input"] = file
         answer = self.wsgi_app(environ, start_response)
@@ -99,6 +104,13 @@ def read(stream, most):
         file.write(piece)
     file.seek(0)
     return file
+
+
+def size(file):
+    """Return a file's size in bytes; it is at its beginning before and after."""
+    end = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    return end
 
 
 class PerMinute:
@@ -151,6 +163,6 @@ def init_app(app):
 
 
 def refuse_unread():
-    """Tell a visitor whose body was not read, because too many were, to come back."""
-    if request.environ.get("deploy.too_many_bodies"):
-        raise ServiceUnavailable(retry_after=5)
+    """Refuse a request whose body was not read to its end, and say why."""
+    if "deploy.unread" in request.environ:
+        raise request.environ["deploy.unread"]
