@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from http.client import HTTPException
 
 from lab import (
     CSRF_TOKEN,
+    TEMPLATE,
     Site,
     Visitor,
     at_once,
@@ -51,25 +53,29 @@ class Measured:
     doubled: int = 0
     recovered: float = 0.0  # seconds from the end of the fault to the first note taken
     log: str = ""
+    flooder: Counter = field(default_factory=Counter)  # the statuses of one who was not to be stopped by asking
 
 
 class Load:
     """Visitors who add notes and read pages until they are told to stop.
 
     router: an Event; while it is not set, the platform's router holds requests back.
+    pause: seconds between two requests of one visitor.
     """
 
-    def __init__(self, server, router):
-        self.server, self.router = server, router
+    def __init__(self, server, router, visitors=VISITORS, pause=0):
+        self.server, self.router, self.pause = server, router, pause
         self.measured = Measured()
         self.lock = threading.Lock()
         self.end = threading.Event()
-        self.threads = [threading.Thread(target=self.visit, daemon=True) for _ in range(VISITORS)]
+        self.threads = [
+            threading.Thread(target=self.visit, args=(f"192.0.2.{number}",), daemon=True) for number in range(visitors)
+        ]
 
     def __enter__(self):
         for thread in self.threads:
             thread.start()
-        wait_until(lambda: len(self.measured.acknowledged) >= 2 * VISITORS, seconds=20)
+        wait_until(lambda: len(self.measured.acknowledged) >= 2 * len(self.threads), seconds=30)
         return self
 
     def __exit__(self, *_):
@@ -77,11 +83,11 @@ class Load:
         for thread in self.threads:
             thread.join()
 
-    def visit(self):
-        visitor = Visitor(self.server.port)
+    def visit(self, address):
+        visitor = Visitor(self.server.port, address)
         token = None
         for number in itertools.count():
-            if self.end.is_set():
+            if self.end.wait(self.pause):
                 return
             if token is None:
                 answer = self.send(visitor, "/")
@@ -116,12 +122,17 @@ class Load:
         return answer
 
 
+# How many notes a minute may bring: in config.py.
+LIMITS = ("NOTES_PER_MINUTE", "NOTES_PER_MINUTE_IN_ALL")
+
+
 class App(Site):
     """A site whose visitors are a flood by intention."""
 
     def __init__(self, project, log_folder, lock_seconds=10):
-        set_constant(project, "config.py", NOTES_PER_MINUTE=10**9)
+        set_constant(project, "config.py", **{name: 10**9 for name in LIMITS})
         self.lock_seconds = lock_seconds
+        self.flooder = Counter()
         self.router = threading.Event()
         self.router.set()
         super().__init__(project, log_folder)
@@ -141,16 +152,36 @@ class App(Site):
         return children(self.server.process.pid)
 
 
+class Laptop(App):
+    """The same site under `make run`, on the project's own PostgreSQL."""
+
+    @property
+    def environ(self):
+        return self.project.environ
+
+    def release(self):
+        """Nothing: on a laptop the app brings the tables to their state itself."""
+
+    def sql(self, *statements):
+        return self.postgres.sql(*statements)
+
+    def start(self):
+        return super().start(("flask", "run", "--debug", "--port", "{port}"))
+
+
 # --- the faults: each does its harm and mends it again; a name for the table, and what is promised ---
 
 FAULTS = {}
 
 
-def fault(name, promise, **limits):
-    """Register a fault; limits: constants of deploy/server.py, and what they are while it happens."""
+def fault(name, promise, site=App, load=(), **limits):
+    """Register a fault; limits: constants of deploy/server.py or config.py, and what they are while it happens.
+
+    site: where it happens, a class. load: other arguments of Load.
+    """
 
     def register(function):
-        FAULTS[function.__name__] = (name, promise, function, limits)
+        FAULTS[function.__name__] = (name, promise, function, site, dict(load), limits)
         return function
 
     return register
@@ -267,18 +298,79 @@ def migration_fails(app):
     app.release()
 
 
+def unfinished(port, address):
+    """Send a request whose body never comes to its end; return the connection."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+    head = f"POST / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: {address}\r\n"
+    form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\nbody=half"
+    connection.sendall((head + form).encode())
+    return connection
+
+
+def hold_bodies(app, addresses):
+    """Leave a body unfinished for each address, for some seconds; pages and /healthz go on answering."""
+    connections = [unfinished(app.server.port, address) for address in addresses]
+    for _ in range(10):
+        time.sleep(0.5)
+        started = time.monotonic()
+        assert app.server.get("/healthz").status == 200
+        assert app.server.get("/").status == 200
+        assert time.monotonic() - started < PATIENCE
+    for connection in connections:
+        connection.close()
+
+
+@fault("300 unfinished bodies from one address", "nobody else notices")
+def unfinished_bodies(app):
+    hold_bodies(app, ["203.0.113.7"] * 300)
+
+
+@fault("300 unfinished bodies from 300 addresses", "pages are read; who writes may get a 503")
+def unfinished_bodies_of_many(app):
+    hold_bodies(app, [f"10.0.{number // 100}.{number % 100}" for number in range(300)])
+
+
+# The numbers of config.py as they are baked.
+@fault(
+    "one flooder among ten visitors",
+    "the others go on writing",
+    load={"visitors": 9, "pause": 2},
+    **{name: int(re.search(rf"(?m)^{name} = (\d+)", (TEMPLATE / "config.py").read_text("utf-8"))[1]) for name in LIMITS},
+)
+def flooder(app):
+    visitor = Visitor(app.server.port, "203.0.113.7")
+    own = {"Origin": f"https://127.0.0.1:{app.server.port}"}
+    end = time.monotonic() + 10
+    app.flooder = Counter()
+    while time.monotonic() < end:
+        app.flooder[visitor.get("/", {"body": "flood"}, headers=own).status] += 1
+    app.sql("DELETE FROM notes WHERE body = 'flood'")
+
+
+@fault("the laptop's PostgreSQL killed under `make run`", "503 that names the command; after it as before", site=Laptop)
+def laptop_database_killed(app):
+    app.postgres.kill()
+    page = app.server.get("/")
+    assert page.status == 503
+    command = re.search(r"python -m deploy\.postgres", page.text)[0]
+    app.project.run(*command.split())
+
+
 def suffer(app, name):
     """Let visitors write and read while a fault happens; return what was Measured."""
-    _, _, happen, limits = FAULTS[name]
-    usual = app.project.read("deploy/server.py")
+    _, _, happen, _, load, limits = FAULTS[name]
+    files = ("deploy/server.py", "config.py")
+    usual = {file: app.project.read(file) for file in files}
     if limits:
-        set_constant(app.project, "deploy/server.py", **limits)
+        for file in files:
+            here = {name: value for name, value in limits.items() if f"\n{name} = " in usual[file]}
+            set_constant(app.project, file, **here)
         if app.server:
             stop_server(app.server)
     if app.server is None or app.server.process.poll() is not None:
         app.start()
     first = app.server
-    with Load(app.server, app.router) as load:
+    with Load(app.server, app.router, **load) as load:
         happen(app)
         mended = time.monotonic()
 
@@ -288,9 +380,11 @@ def suffer(app, name):
         load.measured.recovered = wait_until(taken_again, seconds=30) - mended
         time.sleep(0.5)
     if limits:
-        app.project.write("deploy/server.py", usual)
+        for file in files:
+            app.project.write(file, usual[file])
         stop_server(app.server)
     measured = load.measured
+    measured.flooder = app.flooder
     bodies = [row[0] for row in app.sql("SELECT body FROM notes")]
     counts = Counter(bodies)
     taken = [body for _, body in measured.acknowledged]
@@ -302,8 +396,8 @@ def suffer(app, name):
     return measured
 
 
-def bake_app(folder, environ, **options):
-    return App(bake_into(folder, environ, "faults"), folder, **options)
+def bake_app(folder, environ, site=App, **options):
+    return site(bake_into(folder, environ, f"{site.__name__.lower()}-faults"), folder, **options)
 
 
 def report():
@@ -313,16 +407,17 @@ def report():
         "| --- | --- | --- | --- | --- | --- |",
     ]
     with workplace() as (folder, environ):
-        app = bake_app(folder, environ, lock_seconds=60)
+        apps = {site: bake_app(folder, environ, site, lock_seconds=60) for site in (App, Laptop)}
         try:
-            for name, (title, promise, *_) in FAULTS.items():
-                m = suffer(app, name)
+            for name, (title, promise, _, site, *_) in FAULTS.items():
+                m = suffer(apps[site], name)
                 counts = ", ".join(str(n) for n in (m.sent, *(m.statuses[s] for s in (200, 503, "cut", "refused"))))
                 notes = f"{len(m.acknowledged)}, {m.lost}, {m.doubled}"
                 lines.append(f"| {title} | {promise} | {counts} | {m.slowest:.1f} s | {m.recovered:.1f} s | {notes} |")
                 print(lines[-1], flush=True)
         finally:
-            app.stop()
+            for app in apps.values():
+                app.stop()
     write_part("faults", "\n".join(lines) + "\n")
 
 

@@ -370,8 +370,10 @@ class NoErrors(HTTPErrorProcessor):
 class Visitor:
     """Somebody with cookies of their own, who comes through the platform's router."""
 
-    def __init__(self, port):
+    def __init__(self, port, address=None):
+        """address: what the platform's router says of them."""
         self.port = port
+        self.router = {"X-Forwarded-Proto": "https"} | ({"X-Forwarded-For": address} if address else {})
         # The router takes https from visitors and hands http to the app, where these requests begin.
         self.cookies = CookieJar(DefaultCookiePolicy(secure_protocols=("http", "https")))
         self.opener = build_opener(HTTPCookieProcessor(self.cookies), NoErrors())
@@ -383,8 +385,7 @@ class Visitor:
         """
         body = urlencode(data).encode() if isinstance(data, dict) else data
         # On a dyno the router says so; elsewhere nobody listens to it.
-        router = {"X-Forwarded-Proto": "https", "Referer": f"https://127.0.0.1:{self.port}/"}
-        headers = router | (headers or {})
+        headers = self.router | {"Referer": f"https://127.0.0.1:{self.port}/"} | (headers or {})
         request = Request(f"http://127.0.0.1:{self.port}{path}", data=body, headers=headers)
         with self.opener.open(request, timeout=timeout) as response:
             response.text = response.read().decode("utf-8")

@@ -20,7 +20,7 @@ CAUSES = {
     "worker_killed": "Respawning worker",
 }
 # Here nobody but those whose request was in flight may notice anything.
-UNNOTICED = {"two_releases", "migration_fails"}
+UNNOTICED = {"two_releases", "migration_fails", "unfinished_bodies", "flooder"}
 # A process that is ended with SIGKILL takes the requests it works on with it: one of each visitor at most.
 CUT = {"worker_killed", "restart_loop"}
 # For a moment nobody listens.
@@ -34,9 +34,17 @@ def app(tmp_path_factory, environ):
     app.stop()
 
 
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory, environ):
+    laptop = faults.bake_app(tmp_path_factory.mktemp("laptop"), environ, faults.Laptop)
+    yield laptop
+    laptop.stop()
+
+
 @pytest.mark.parametrize("name", faults.FAULTS)
-def test_a_fault(app, name):
-    measured = faults.suffer(app, name)
+def test_a_fault(name, request):
+    site = faults.FAULTS[name][3]
+    measured = faults.suffer(request.getfixturevalue(site.__name__.lower()), name)
     assert measured.lost == 0
     assert measured.doubled == 0
     assert measured.found >= len(measured.acknowledged)
@@ -49,6 +57,10 @@ def test_a_fault(app, name):
     assert "Traceback" not in measured.log
     if name in UNNOTICED:
         assert set(measured.statuses) == {200}
+    if name == "flooder":
+        # Each of the two processes counts for itself.
+        assert measured.flooder[200] <= 2 * faults.FAULTS[name][5]["NOTES_PER_MINUTE"]
+        assert measured.flooder[429] > 0
 
 
 def test_without_a_database_the_app_starts_and_waits_for_it(app):
