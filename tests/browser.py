@@ -109,6 +109,15 @@ class Shown(Site):
         super().stop()
 
 
+# What privacy tools do: the browser no longer says which site a form stands on.
+WITHOUT_ORIGIN = """
+const meta = document.createElement("meta");
+meta.name = "referrer";
+meta.content = "no-referrer";
+document.head.append(meta);
+"""
+
+
 def states(page, site):
     """Bring the page into every state that it can be in, one after the other; yield their names."""
     site.sql("TRUNCATE notes RESTART IDENTITY")
@@ -141,7 +150,11 @@ def states(page, site):
     page.goto(f"{site.address}/there-is-no-such-page")
     yield "404"
 
+    page.goto(f"{site.address}/notes/1/delete")
+    yield "delete"
+
     page.goto(site.address)
+    page.evaluate(WITHOUT_ORIGIN)
     page.context.clear_cookies()
     page.fill("textarea", "too late")
     page.click("#add button")

@@ -335,7 +335,9 @@ def unfinished_bodies_of_many(app):
     "one flooder among ten visitors",
     "the others go on writing",
     load={"visitors": 9, "pause": 2},
-    **{name: int(re.search(rf"(?m)^{name} = (\d+)", (TEMPLATE / "config.py").read_text("utf-8"))[1]) for name in LIMITS},
+    **{
+        name: int(re.search(rf"(?m)^{name} = (\d+)", (TEMPLATE / "config.py").read_text("utf-8"))[1]) for name in LIMITS
+    },
 )
 def flooder(app):
     visitor = Visitor(app.server.port, "203.0.113.7")

@@ -353,10 +353,9 @@ def test_words_are_those_of_a_postgresql_with_a_utf_8_locale(words_server, tmp_p
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root's server runs as another user")
-def test_as_root_programs_are_copied_only_where_they_cannot_be_reached(bake, tmp_path):
+def test_as_root_programs_are_copied_only_where_they_cannot_be_reached(bake, tmp_path, database_folder):
     """One copy a version, for all projects and environments; none where the packages lie open."""
-    tmp_path.chmod(0o755)
-    servers = tmp_path / "servers"
+    servers = database_folder / "closed-programs"
     servers.mkdir()
     project = bake(repo_name="root")
     packages = Path(project.environ["PATH"].split(os.pathsep)[0]).parent

@@ -25,6 +25,6 @@ MAX_CONNECTIONS = 15
 {%- if cookiecutter.example == "notes" %}
 
 # {{ t.notes_per_minute }}
-NOTES_PER_MINUTE = 60
+NOTES_PER_MINUTE = 120
 NOTES_PER_MINUTE_IN_ALL = 1000
 {%- endif %}

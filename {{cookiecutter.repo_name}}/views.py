@@ -2,7 +2,6 @@
 {%- if cookiecutter.example == "notes" -%}
 """{{ t.notes_views_purpose }}"""
 
-import re
 from datetime import timedelta
 
 from flask import (
@@ -29,7 +28,7 @@ bp = Blueprint("notes", __name__)
 
 PAGE_SIZE = 20
 # {{ t.notes_max_query }}
-MAX_QUERY = 100
+MAX_QUERY = 80
 RARE = 1000  # {{ t.notes_rare }}
 MAX_ID = 2**63 - 1  # {{ t.notes_max_id }}
 NOTE = f"/notes/<int(max={MAX_ID}):note_id>/delete"
@@ -119,24 +118,16 @@ def is_flooded():
     return db.session.scalar(newest_first.offset(NOTES_PER_MINUTE_IN_ALL - 1).limit(1))
 
 
-def as_query(words):
-    """{{ t.notes_as_query }}"""
-    # {{ t.notes_why_as_query }}
-    words = re.sub(r"[^\w\s\"'-]|-(?!\w)|(?<=\w)-", " ", words)
-    return func.websearch_to_tsquery(SEARCH_LANGUAGE, words[:MAX_QUERY])
-
-
 def notes_page(form):
     """{{ t.notes_page }}"""
     words = request.args.get("q", "").replace("\0", "").strip()
     before = request.args.get("before", type=int)
     query, only_common = select(Note).order_by(Note.id.desc()), False
     if words:
-        wanted = as_query(words)
+        # {{ t.notes_why_plain }}
+        wanted = func.plainto_tsquery(SEARCH_LANGUAGE, words[:MAX_QUERY])
         has_words = Note.words.op("@@")(wanted)
-        # {{ t.notes_why_indexable }}
-        findable = select(Note.id).where(has_words, func.querytree(wanted) != "T")
-        ids = db.session.scalars(findable.limit(RARE)).all()
+        ids = db.session.scalars(select(Note.id).where(has_words).limit(RARE)).all()
         # {{ t.notes_why_rare }}
         query = query.where(Note.id.in_(ids) if len(ids) < RARE else has_words)
         if not ids:

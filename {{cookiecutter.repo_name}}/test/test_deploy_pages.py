@@ -197,15 +197,15 @@ def test_more_sources_for_pages_are_one_line(make):
         make(EXTRA_SOURCES={"no-such": "https://cdn.example"})
 
 
-def test_static_files_are_guarded_and_logged(client, caplog):
+def test_static_files_are_guarded_and_logged(visitor, caplog):
     caplog.set_level("INFO")
-    with client.get("/static/style.css") as answer:
+    with visitor.get("/static/style.css") as answer:
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert "GET /static/style.css 200" in caplog.text
     known = {"If-None-Match": answer.headers["ETag"]}
-    with client.get("/static/style.css", headers=known) as unchanged:
+    with visitor.get("/static/style.css", headers=known) as unchanged:
         assert unchanged.status_code == 304
-    assert client.post("/static/style.css").status_code == 405
+    assert visitor.post("/static/style.css").status_code == 405
 
 
 def test_every_request_is_logged_with_its_id(client, caplog):
