@@ -1,5 +1,6 @@
 """What stands whatever the app itself shows: error pages, CSRF, logs, headers, /healthz."""
 
+import io
 import re
 import subprocess
 import sys
@@ -135,6 +136,21 @@ def test_a_form_without_its_token_is_refused(visitor):
     assert visitor.post("/test/form", data=data).status_code == 400
     data["csrf_token"] = re.search("value='(.*)'", visitor.get("/test/form").text)[1]
     assert visitor.post("/test/form", data=data).text == "kept"
+
+
+def test_a_body_that_is_cut_off_is_refused(visitor):
+    """Half of a note is no note; where a server knows no end, none is waited for."""
+    own = {"Origin": "http://localhost"}
+    form = "application/x-www-form-urlencoded"
+    for length, status in ((9, 200), (10, 400)):
+        answer = visitor.post(
+            "/test/form",
+            input_stream=io.BytesIO(b"typed=abc"),
+            content_length=length,
+            content_type=form,
+            headers=own,
+        )
+        assert answer.status_code == status
 
 
 def test_a_browser_that_names_this_site_needs_no_token(visitor):
