@@ -21,6 +21,20 @@ HEROKU = {
 # Programs that a guide may name without their being part of the project.
 PROGRAMS = {"git", "pip", "uv", "fly", "dokku", "procrastinate", "py"}
 # What README.md has one write: the files of an app of one's own.
+# What the recipes in the project's README make, and words of the web; test_recipes.py follows these.
+IN_RECIPES = {
+    "static/app.js",
+    "static/",
+    "content",
+    "</head>",
+    "<script>…</script>",
+    'onclick="…"',
+    'style="…"',
+    "integrity",
+    "crossorigin",
+    "@csrf.exempt",
+    "Accept: application/json",
+}
 WRITTEN = {"templates/books.html", "test/test_books.py"}
 # What the platforms, PostgreSQL and packages call things; nothing that a project could check.
 TERMS = {
@@ -97,7 +111,7 @@ def test_every_name_in_a_guide_exists(project, doctor, guide):
     code = "".join(project.read(name) for name in project.names() if name.endswith(".py"))
     settings = "".join(project.read(name) for name in ("config.py", "deploy/environment.py", ".env.example"))
     known = TERMS | WRITTEN | set(re.findall(r"\b[A-Z][A-Z_]+\b", settings))
-    known |= {"FLASK_APP", "DATABASE_URL", project.path.name, f"{project.path.name}-"}
+    known |= IN_RECIPES | {"FLASK_APP", "DATABASE_URL", project.path.name, f"{project.path.name}-"}
     known |= {f"{name}()" for name in re.findall(r"(?m)^def (\w+)", code)} | set(re.findall(r"(?m)^(\w+) = ", code))
     known |= set(re.findall(r'"(/\w+)"', code))  # addresses
     known |= {name.rpartition("/")[2] for name in project.names() if name.startswith("deploy/templates/")}

@@ -139,7 +139,7 @@ def test_a_form_without_its_token_is_refused(visitor):
 
 
 def test_a_body_that_is_cut_off_is_refused(visitor):
-    """Half of a note is no note; where a server knows no end, none is waited for."""
+    """Half of a text is no text; where a server knows no end, none is waited for."""
     own = {"Origin": "http://localhost"}
     form = "application/x-www-form-urlencoded"
     for length, status in ((9, 200), (10, 400)):
