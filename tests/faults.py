@@ -23,6 +23,7 @@ from lab import (
     at_once,
     bake_into,
     children,
+    memory,
     set_constant,
     stop_server,
     wait_until,
@@ -36,6 +37,7 @@ VISITORS = 6
 PATIENCE = 5  # seconds
 # After it is back, the app has to be back as well.
 RECOVERY = 10  # seconds
+MEMORY = 512  # MB of a dyno
 # The platform's router sends requests for a moment to a dyno that has been told to stop.
 ROUTER_LAG = 0.5  # seconds
 
@@ -328,6 +330,27 @@ def unfinished_bodies(app):
 @fault("300 unfinished bodies from 300 addresses", "pages are read; who writes may get a 503")
 def unfinished_bodies_of_many(app):
     hold_bodies(app, [f"10.0.{number // 100}.{number % 100}" for number in range(300)])
+
+
+@fault("300 downloads that nobody reads", "pages go on, memory stays below 512 MB")
+def unread_downloads(app):
+    app.sql("INSERT INTO notes (body) SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
+    head = "GET /notes.csv HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 10.0.0.{}\r\n\r\n"
+    connections = []
+    for number in range(300):
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", app.server.port))
+        connection.sendall(head.format(number).encode())
+        connections.append(connection)
+    for _ in range(10):
+        time.sleep(0.5)
+        assert app.server.get("/healthz").status == 200
+        assert app.server.get("/").status == 200
+        assert memory(app.server.process.pid) < MEMORY
+    for connection in connections:
+        connection.close()
+    app.sql("DELETE FROM notes WHERE body = repeat('x', 1000)")
 
 
 # The numbers of config.py as they are baked.

@@ -2,12 +2,15 @@
 """{{ t.forms_purpose }}"""
 {%- if cookiecutter.example == "notes" %}
 
+import unicodedata
+
 from flask_wtf import FlaskForm
 from wtforms import TextAreaField
 from wtforms.validators import DataRequired, Length, ValidationError
 
 MAX_LENGTH = 1000  # {{ t.notes_max_length }}
-BLANK = " \N{BRAILLE PATTERN BLANK}\N{HANGUL FILLER}\N{HALFWIDTH HANGUL FILLER}"
+# {{ t.notes_blank }}
+BLANK = "\u2800\u3164\uffa0\u115f\u1160\U0001d159"
 
 
 def line_breaks(text):
@@ -19,7 +22,8 @@ def visible(form, field):
     """{{ t.notes_visible }}"""
     if "\0" in field.data:
         raise ValidationError("{{ t.notes_bad_character }}")
-    if not any(c.isprintable() and c not in BLANK for c in field.data):
+    letters = [c for c in field.data if unicodedata.category(c)[0] in "LNPS"]
+    if not set(letters) - set(BLANK):
         raise ValidationError("{{ t.notes_empty }}")
 
 

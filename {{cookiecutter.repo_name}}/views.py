@@ -2,8 +2,6 @@
 {%- if cookiecutter.example == "notes" -%}
 """{{ t.notes_views_purpose }}"""
 
-from datetime import timedelta
-
 from flask import (
     Blueprint,
     current_app,
@@ -18,6 +16,7 @@ from sqlalchemy import func, select
 
 from config import NOTES_PER_MINUTE, NOTES_PER_MINUTE_IN_ALL
 from database import db
+from deploy.database import TooLong, time_limit
 from deploy.errors import csrf_error, csrf_reason
 from deploy.streaming import csv_download
 from deploy.visitors import PerMinute
@@ -27,8 +26,8 @@ from models import SEARCH_LANGUAGE, Note
 bp = Blueprint("notes", __name__)
 
 PAGE_SIZE = 20
-# {{ t.notes_max_query }}
-MAX_QUERY = 80
+MAX_QUERY = 80  # {{ t.notes_max_query }}
+SEARCH_TIME = 50  # {{ t.notes_search_time }}
 RARE = 1000  # {{ t.notes_rare }}
 MAX_ID = 2**63 - 1  # {{ t.notes_max_id }}
 NOTE = f"/notes/<int(max={MAX_ID}):note_id>/delete"
@@ -37,7 +36,7 @@ FORM_FAULTS = {
     "cookie": "{{ t.notes_no_cookie }}",
     "token": "{{ t.notes_expired }}",
 }
-visitors = PerMinute(NOTES_PER_MINUTE)
+visitors = PerMinute(NOTES_PER_MINUTE, NOTES_PER_MINUTE_IN_ALL)
 
 
 @bp.after_request
@@ -57,7 +56,7 @@ def add():
     form = NoteForm()
     if not form.validate_on_submit():
         return notes_page(form), 422
-    if visitors.is_exceeded() or is_flooded():
+    if visitors.is_exceeded():
         form.body.errors = [
             "{{ t.notes_flood }}",
         ]
@@ -111,21 +110,12 @@ def place():
     return {name: request.args.get(name) for name in ("q", "before")}
 
 
-def is_flooded():
-    """{{ t.notes_is_flooded }}"""
-    is_young = Note.created_at > func.now() - timedelta(minutes=1)
-    newest_first = select(is_young).order_by(Note.id.desc())
-    return db.session.scalar(newest_first.offset(NOTES_PER_MINUTE_IN_ALL - 1).limit(1))
-
-
-def notes_page(form):
-    """{{ t.notes_page }}"""
-    words = request.args.get("q", "").replace("\0", "").strip()
-    before = request.args.get("before", type=int)
+def found_notes(words, before):
+    """{{ t.notes_found }}"""
     query, only_common = select(Note).order_by(Note.id.desc()), False
     if words:
         # {{ t.notes_why_plain }}
-        wanted = func.plainto_tsquery(SEARCH_LANGUAGE, words[:MAX_QUERY])
+        wanted = func.plainto_tsquery(SEARCH_LANGUAGE, words)
         has_words = Note.words.op("@@")(wanted)
         ids = db.session.scalars(select(Note.id).where(has_words).limit(RARE)).all()
         # {{ t.notes_why_rare }}
@@ -136,7 +126,19 @@ def notes_page(form):
         # {{ t.notes_why_before }}
         query = query.where(Note.id < max(0, min(before, MAX_ID)))
     # {{ t.notes_one_more }}
-    notes = db.session.scalars(query.limit(PAGE_SIZE + 1)).all()
+    return db.session.scalars(query.limit(PAGE_SIZE + 1)).all(), only_common
+
+
+def notes_page(form):
+    """{{ t.notes_page }}"""
+    words = request.args.get("q", "").replace("\0", "").strip()[:MAX_QUERY]
+    before = request.args.get("before", type=int)
+    try:
+        with time_limit(SEARCH_TIME):
+            notes, only_common = found_notes(words, before)
+        too_long = False
+    except TooLong:
+        notes, only_common, too_long = [], False, True
     return render_template(
         "notes.html",
         form=form,
@@ -144,6 +146,7 @@ def notes_page(form):
         notes=notes[:PAGE_SIZE],
         words=words,
         only_common=only_common,
+        too_long=too_long,
         before=before,
         next_before=notes[PAGE_SIZE - 1].id if len(notes) > PAGE_SIZE else None,
     )

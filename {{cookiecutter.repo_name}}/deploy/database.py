@@ -1,10 +1,13 @@
 """The connection to the database, and who applies the migrations."""
 
 import sys
+from contextlib import contextmanager
 
 import click
 from flask import current_app
-from sqlalchemy.exc import DBAPIError
+from psycopg.errors import QueryCanceled
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, OperationalError
 from werkzeug.serving import is_running_from_reloader
 
 from deploy.environment import ROOT, WORDS, database_url
@@ -40,6 +43,27 @@ def end_session(error):
         # The answer was ready before that, so the visitor need not know.
         current_app.logger.warning("database: a connection was cut after its last use")
         session().invalidate()
+
+
+class TooLong(Exception):
+    """A query was stopped because it took longer than it may."""
+
+
+@contextmanager
+def time_limit(milliseconds):
+    """Stop what the session asks for in here, and until its commit, after this time.
+
+    Raises TooLong; the session begins anew then.
+    """
+    session = current_app.extensions["sqlalchemy"].session
+    session.execute(text(f"SET LOCAL statement_timeout = {int(milliseconds)}"))
+    try:
+        yield
+    except OperationalError as error:
+        if not isinstance(error.orig, QueryCanceled):
+            raise
+        session.rollback()
+        raise TooLong from error
 
 
 def add_migrations(app):

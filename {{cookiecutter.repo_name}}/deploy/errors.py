@@ -21,18 +21,24 @@ def init_app(app):
         app.register_error_handler(error, csrf_error)
     for error in (Error, DBAPIError, TimeoutError):  # the last: none is free
         app.register_error_handler(error, database_error)
+    app.register_error_handler(UnicodeEncodeError, half_a_character)
+    app.after_request(in_json)
 
 
-def page(reason, plain=False):
+def page(reason, plain=False, words=""):
     """Return what says what happened, for people or programs. reason: a status or a word.
+
+    words: those of abort(403, "…"), in place of ours.
 
     It looks like the app's own pages: templates/error.html if there is one, else our text
     in templates/base.html. What these cannot do, the plain page can: it asks nobody.
     """
     limit = current_app.config["MAX_CONTENT_LENGTH"]
-    details = {"reason": reason, "limit": limit and limit // 1024}
+    details = {"reason": reason, "words": words, "limit": limit and -(-limit // 1024)}
     if wants_json():
-        words = ours("reason", **details).strip()
+        if reason in ("token", "cookie"):
+            details["reason"] = "program"
+        words = words or ours("reason", **details).strip()
         return {"error": words, "request_id": g.get("request_id", "")}
     if plain:
         return plain_page(details)
@@ -59,16 +65,35 @@ def ours(name, **details):
 
 
 def wants_json():
-    """Tell whether a program asks: it would rather have JSON than a page."""
+    """Tell whether a program asks: it names JSON, or sends it, and names no page."""
     accepted = request.accept_mimetypes
-    return accepted["application/json"] > accepted["text/html"]
+    if "text/html" in accepted.values():
+        return accepted["application/json"] > accepted["text/html"]
+    return "application/json" in accepted.values() or request.is_json
+
+
+def in_json(response):
+    """Answer a program in JSON also where a view has made a page for its 4xx."""
+    is_page = response.mimetype == "text/html" and not response.direct_passthrough
+    if response.status_code >= 400 and is_page and wants_json():
+        response.set_data(current_app.json.dumps(page(response.status_code)))
+        response.mimetype = "application/json"
+    return response
 
 
 def http_error(error):
     """404 and its like: the same page, other words."""
     headers = dict(error.get_headers(request.environ))
-    keep = {name: headers[name] for name in ("Allow", "Retry-After") if name in headers}
-    return page(error.code), error.code, keep
+    headers.pop("Content-Type", None)
+    own = "" if error.description == type(error).description else error.description
+    return page(error.code, words=own), error.code, headers
+
+
+def half_a_character(error):
+    """JSON can hold halves of characters (\\ud800), which nothing else can."""
+    if error.reason != "surrogates not allowed":
+        raise error
+    return page("data"), 400
 
 
 def unknown_host(error):
@@ -89,6 +114,7 @@ def csrf_reason(error):
 
 def csrf_error(error):
     """A form that may not have come from one of our own pages."""
+    # A view for programs is marked with @csrf.exempt: README.md, "An API".
     current_app.logger.warning("csrf: %s", one_line(error.description))
     return page(csrf_reason(error)), error.code
 

@@ -43,7 +43,7 @@ def finish_request(response):
     milliseconds = (time.perf_counter() - g.started) * 1000
     logging.getLogger("request").info(
         "%s %s %d %.0f ms",
-        request.method,
+        quote(request.method),
         quote(request.path),  # a line break in it would forge a line of the log
         response.status_code,
         milliseconds,

@@ -282,6 +282,7 @@ def delete():
 def dump():
     """Write all data as SQL into a new file, which git leaves alone; return its path."""
     file = INSTANCE / f"{datetime.now():dump-%Y-%m-%d-%H-%M-%S-%f}.sql"
+    INSTANCE.mkdir(exist_ok=True)
     file.touch(mode=0o600)
     try:
         client("pg_dump", "--clean", "--if-exists", "--file", file)

@@ -2,16 +2,15 @@
 
 import ipaddress
 import os
+import re
 import secrets
-from urllib.parse import urlsplit
 
 from flask import abort, current_app, g, redirect, request
 from flask_wtf import CSRFProtect
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import SecurityError
-from werkzeug.sansio.utils import host_is_trusted
 
-from deploy.environment import ConfigError
+from deploy.environment import LOCALHOST, ConfigError
 
 
 class ForeignSite(CSRFError):
@@ -41,11 +40,11 @@ class SameSite(CSRFProtect):
 
 
 def is_own(origin):
-    """Tell whether an Origin is this site, or a name that a laptop is called by."""
-    scheme, host = urlsplit(origin)[:2]
-    laptop = current_app.config["TRUSTED_HOSTS"]
-    if laptop:
-        return host == request.host or host_is_trusted(host, laptop)
+    """Tell whether an Origin is this site, or a name listed in LAPTOP_HOSTS in full."""
+    scheme, _, host = origin.partition("://")
+    if current_app.config["TRUSTED_HOSTS"]:
+        # A tunnel may name itself in Host or not; all names below one are not one.
+        return host == request.host or host in current_app.config["OWN_HOSTS"]
     return (scheme, host) == (request.scheme, request.host)
 
 
@@ -73,6 +72,11 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+# What EXTRA_SOURCES may add to.
+EXTENSIBLE = [
+    *("script-src", "style-src", "img-src", "font-src", "media-src", "connect-src"),
+    *("frame-src", "form-action"),
+]
 # For a year browsers come to this host by https only, without asking.
 HSTS = "max-age=31536000"
 
@@ -85,6 +89,8 @@ def init_app(app):
         # computer. The reloader's processes share this one.
         pin = f"{secrets.randbelow(10**9):09}"
         os.environ.setdefault("WERKZEUG_DEBUG_PIN", f"{pin[:3]}-{pin[3:6]}-{pin[6:]}")
+    listed = app.config["TRUSTED_HOSTS"] or []
+    app.config["OWN_HOSTS"] = [name for name in listed if name not in LOCALHOST]
     app.config.setdefault("WTF_CSRF_SSL_STRICT", False)  # SameSite asks for Origin
     extra = app.config.get("EXTRA_SOURCES", {})
     app.config["HEADERS"] = HEADERS | {POLICY: policy(extra)}
@@ -96,13 +102,15 @@ def init_app(app):
 
 def policy(extra):
     """Return the Content-Security-Policy with more sources: {"script-src": "https://…"}."""
-    directives = HEADERS[POLICY].split("; ")
-    for name, sources in extra.items():
-        at = [i for i, directive in enumerate(directives) if directive.startswith(name)]
-        if not at:
-            raise ConfigError("unknown_source", name=name)
-        directives[at[0]] += f" {sources}"
-    return "; ".join(directives)
+    parts = (part.partition(" ") for part in HEADERS[POLICY].split("; "))
+    sources = {name: value for name, _, value in parts} | {"frame-src": ""}
+    for name, more in extra.items() if isinstance(extra, dict) else [(extra, "")]:
+        if name not in EXTENSIBLE or not isinstance(more, str):
+            raise ConfigError("unknown_source", name=name, names=", ".join(EXTENSIBLE))
+        if not re.fullmatch(r"[\w.:/*'+=-]+( [\w.:/*'+=-]+)*", more, re.ASCII):
+            raise ConfigError("bad_source", name=name, value=more)
+        sources[name] = f"{sources[name]} {more}".strip()
+    return "; ".join(f"{name} {value}" for name, value in sources.items() if value)
 
 
 class Router:
@@ -119,7 +127,8 @@ class Router:
             address = ipaddress.ip_address(said(environ, self.home.client))
             environ["REMOTE_ADDR"] = str(address)
         except ValueError:
-            pass  # nothing documented, or nothing said: the router's own address stays
+            # Nothing documented, or nothing said: the router's own address stays.
+            environ["deploy.address_unknown"] = True
         secure = not self.home.proto or said(environ, self.home.proto) == "https"
         environ["wsgi.url_scheme"] = "https" if secure else "http"
         return self.wsgi_app(environ, start_response)
@@ -140,11 +149,19 @@ def check_host():
 def to_https():
     """Send a visitor of http:// to the same page of https://."""
     insecure = current_app.config["PLATFORM"] and not request.is_secure
-    if current_app.config["PLATFORM"] and not request.host:
+    if current_app.config["PLATFORM"] and not is_name(request.host):
         abort(400)  # no name, or one that could lead elsewhere
     # The platform itself may ask for /healthz from inside, where there is no https.
     if insecure and request.path != "/healthz":
         return redirect(request.url.replace("http://", "https://", 1), code=308)
+
+
+def is_name(host):
+    """Tell whether a Host is a name or an address that a browser could come to."""
+    name = re.sub(r":\d{1,5}$", "", host)
+    labels = name.split(".")
+    plain = re.fullmatch(r"[\w.-]+|\[[\da-fA-F:.]+\]", name, re.ASCII)
+    return bool(plain) and len(name) < 254 and max(map(len, labels)) < 64
 
 
 def add_headers(response):

@@ -1,14 +1,17 @@
 """Tables as files for spreadsheets, sent in pieces: a million rows fit into any memory."""
 
+from functools import partial
 from itertools import chain
 
-from flask import Response, current_app
+from flask import Response, current_app, request
 from psycopg import Error
 from sqlalchemy import DateTime, String, func, select
 from sqlalchemy.exc import DBAPIError, TimeoutError
+from werkzeug.exceptions import ServiceUnavailable
 
 from deploy.environment import WORDS
 from deploy.errors import one_line
+from deploy.visitors import downloads, visitor_of
 
 # Rows in one piece. With 250 it takes twice as long; with 2000, forty slow visitors at
 # once need 180 MB, not 145: some pieces of each wait in memory.
@@ -17,7 +20,7 @@ ROWS = 1000
 SEPARATOR = WORDS["csv_separator"]
 # A spreadsheet takes a cell for a formula that begins with one of these, also in wide
 # letters and behind what nobody sees. What begins behind a separator may be cut off.
-BLANK = "\\s\u00a0\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u2064\u3000\ufeff"
+BLANK = '\\s"\u00a0\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u2064\u3000\ufeff'
 FORMULA = f"(^|[;,\t\n\r])([{BLANK}]*[=+@＝＋＠－-])"
 
 
@@ -28,10 +31,19 @@ def csv_download(db, columns, filename):
     newer rows, with higher keys, come first. What a spreadsheet takes for a formula gets
     an apostrophe; dates are those of TIME_ZONE in config.py.
     """
-    pieces = csv_pieces(db.engine, columns, current_app)
-    first = next(pieces)  # fails here, as a page does, where there is no database
+    visitor = visitor_of(request.environ)
+    if not downloads.take(visitor):  # what nobody reads waits in memory
+        raise ServiceUnavailable(retry_after=10)
+    try:
+        pieces = csv_pieces(db.engine, columns, current_app)
+        first = next(pieces)  # fails here, as a page does, where there is no database
+    except BaseException:
+        downloads.give(visitor)
+        raise
     headers = {"Content-Disposition": f"attachment; filename={filename}"}
-    return Response(chain([first], pieces), mimetype="text/csv", headers=headers)
+    answer = Response(chain([first], pieces), mimetype="text/csv", headers=headers)
+    answer.call_on_close(partial(downloads.give, visitor))
+    return answer
 
 
 def csv_pieces(engine, columns, app):
@@ -75,7 +87,8 @@ def csv_rows(engine, key, shown, before=None):
 def as_shown(column, zone):
     """Return the column as a spreadsheet should have it: dates to the second, no formulas."""
     if isinstance(column.type, DateTime):
-        return func.to_char(func.timezone(zone, column), "YYYY-MM-DD HH24:MI:SS")
+        moment = column if column.type.timezone else func.timezone("UTC", column)
+        return func.to_char(func.timezone(zone, moment), "YYYY-MM-DD HH24:MI:SS")
     if isinstance(column.type, String):
         return func.regexp_replace(column, FORMULA, r"\1'\2", "g")
     return column

@@ -1,27 +1,39 @@
 """What visitors send: how much is read at once and from whom, and what a text field takes.
 
-Nothing about a visitor is kept but the address's network, in memory, for a minute.
+Nothing about a visitor is kept but the address's network, in memory, until the first
+note that comes a minute later.
 """
 
 import io
 import ipaddress
+import re
 import tempfile
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from contextlib import contextmanager
 
 from flask import request
+from flask.json.provider import DefaultJSONProvider
 from flask_wtf import FlaskForm
 from werkzeug.datastructures import CombinedMultiDict, MultiDict
-from werkzeug.exceptions import ClientDisconnected, ServiceUnavailable
+from werkzeug.exceptions import (
+    ClientDisconnected,
+    LengthRequired,
+    ServiceUnavailable,
+)
 from werkzeug.wsgi import ClosingIterator
 from wtforms import FileField
 
+from deploy.environment import ConfigError
+
 # A body that does not come to its end holds a thread. So many are read at the same time
 # in one process, of its 128 threads, and so many of them from one address: a class may
-# sit behind one. Whoever finds no place within the moment is told to come back.
-BODIES, BODIES_PER_ADDRESS, MOMENT = 64, 16, 0.3  # the last in seconds
+# sit behind one. Whoever finds no place within the moment is told to come back; so few
+# wait for one.
+BODIES, BODIES_PER_ADDRESS = 64, 16
+MOMENT, WAITING = 0.3, 16  # the first in seconds
+# A download that nobody reads keeps 4 MB of memory.
+DOWNLOADS, DOWNLOADS_PER_ADDRESS = 24, 8
 IN_MEMORY = 1_000_000  # bytes of a body; a longer one waits on the disk
 PIECE = 65536  # bytes
 MINUTE = 60  # seconds
@@ -38,32 +50,83 @@ def network(address):
     return str(ipaddress.ip_network((mapped or address, bits), strict=False))
 
 
+def visitor_of(environ):
+    """Return what stands for a visitor in counts: their network, as far as it is known.
+
+    Where the platform documents no header for the address, all would be the router. What
+    X-Forwarded-For says can be forged then, which helps nobody but the forger.
+    """
+    unsure = environ.get("deploy.address_unknown")
+    given = environ.get("HTTP_X_FORWARDED_FOR", "")[:200] if unsure else ""
+    return given or network(environ.get("REMOTE_ADDR", ""))
+
+
+class Places:
+    """So many at the same time in this process, and so many of them of one visitor."""
+
+    def __init__(self, most, each):
+        self.most, self.each = most, each
+        self.change = threading.Condition()
+        self.taken, self.waiting = Counter(), 0
+
+    def take(self, visitor, moment=0):
+        """Take a place, within a moment in seconds; return whether there was one."""
+
+        def free():
+            mine = self.taken[visitor] < self.each
+            return mine and self.taken.total() < self.most
+
+        with self.change:
+            self.waiting += 1
+            moment = moment if self.waiting <= WAITING else 0
+            found = self.change.wait_for(free, timeout=moment)
+            self.waiting -= 1
+            self.taken[visitor] += found
+            return found
+
+    def give(self, visitor):
+        with self.change:
+            self.taken[visitor] -= 1
+            self.taken += Counter()  # without those who have none
+            self.change.notify()
+
+
+downloads = Places(DOWNLOADS, DOWNLOADS_PER_ADDRESS)
+
+
 class Bodies:
     """Reads a request's body before the app sees it, and never too many at once."""
 
     def __init__(self, app):
         self.app, self.wsgi_app = app, app.wsgi_app
-        self.change = threading.Condition()
-        self.reading = Counter()
+        self.places = Places(BODIES, BODIES_PER_ADDRESS)
 
     def __call__(self, environ, start_response):
-        chunked = "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower()
         length = environ.get("CONTENT_LENGTH") or "0"
+        # Only with a length can half of a body be told from a whole one.
+        if length == "0" and environ.get("HTTP_TRANSFER_ENCODING"):
+            return self.answer(environ, start_response, LengthRequired())
         most = self.app.config["MAX_CONTENT_LENGTH"]
-        is_a_number = length.isascii() and length.isdecimal()
-        none = not chunked and (length == "0" or not is_a_number)
+        is_a_number = re.fullmatch("[0-9]{1,18}", length)
         too_long = is_a_number and most is not None and int(length) > most
-        if none or too_long:  # Flask itself refuses the second
+        if length == "0" or not is_a_number or too_long:  # Flask refuses the last
             return self.wsgi_app(environ, start_response)
-        length = None if chunked else int(length)
-        most = None if most is None else most + 1  # one more is too many
-        file, unread = io.BytesIO(), ServiceUnavailable(retry_after=5)
-        with self.place(network(environ.get("REMOTE_ADDR", ""))) as taken:
-            if taken:
-                # Not every server ends the stream where the body ends (flask run).
-                file = read(environ["wsgi.input"], most if length is None else length)
-                whole = length is None or length == size(file)
-                unread = None if whole else ClientDisconnected()
+        visitor = visitor_of(environ)
+        if not self.places.take(visitor, MOMENT):
+            error = ServiceUnavailable(retry_after=5)
+            return self.answer(environ, start_response, error)
+        try:
+            # Not every server ends the stream where the body ends (flask run).
+            file = read(environ["wsgi.input"], int(length))
+        finally:
+            self.places.give(visitor)
+        whole = int(length) == size(file)
+        error = None if whole else ClientDisconnected()
+        return self.answer(environ, start_response, error, file)
+
+    def answer(self, environ, start_response, unread, file=None):
+        """Let the app answer. unread: why there is no body, an exception, or None."""
+        file = file or io.BytesIO()
         environ["wsgi.input_terminated"] = True
         if unread:
             environ["deploy.unread"] = unread  # the app says so
@@ -72,34 +135,15 @@ class Bodies:
         answer = self.wsgi_app(environ, start_response)
         return ClosingIterator(answer, file.close)
 
-    @contextmanager
-    def place(self, visitor):
-        """Hold one of the places for reading; yield whether there was one."""
-
-        def free():
-            mine = self.reading[visitor] < BODIES_PER_ADDRESS
-            return mine and self.reading.total() < BODIES
-
-        with self.change:
-            taken = self.change.wait_for(free, timeout=MOMENT)
-            self.reading[visitor] += taken
-        try:
-            yield taken
-        finally:
-            with self.change:
-                self.reading[visitor] -= taken
-                self.reading += Counter()  # without those who read nothing
-                self.change.notify()
-
 
 def read(stream, most):
-    """Return a file with what a stream holds, `most` bytes of it (None: all)."""
-    small = most is not None and most <= IN_MEMORY
+    """Return a file with what a stream holds, at most so many bytes."""
+    small = most <= IN_MEMORY
     on_disk = tempfile.SpooledTemporaryFile
     file = io.BytesIO() if small else on_disk(IN_MEMORY)  # the app reads it
     piece = None
     while piece != b"":
-        left = PIECE if most is None else most - file.tell()
+        left = most - file.tell()
         piece = stream.read(min(PIECE, left)) if left else b""
         file.write(piece)
     file.seek(0)
@@ -116,9 +160,9 @@ def size(file):
 class PerMinute:
     """Counts what each visitor does, in the memory of this process."""
 
-    def __init__(self, most):
-        """most: so often in a minute and from one address."""
-        self.most, self.times = most, defaultdict(deque)
+    def __init__(self, most, in_all):
+        """most: so often in a minute from one address; in_all: from all together."""
+        self.most, self.in_all, self.times = most, in_all, defaultdict(deque)
         self.lock = threading.Lock()
 
     def is_exceeded(self):
@@ -131,19 +175,33 @@ class PerMinute:
                     times.popleft()
                 if not times:
                     del self.times[visitor]
-            mine = self.times[network(request.remote_addr or "")]
+            if sum(map(len, self.times.values())) >= self.in_all:
+                return True
+            mine = self.times[visitor_of(request.environ)]
             if len(mine) >= self.most:
                 return True
             mine.append(now)
             return False
 
 
+class JSON(DefaultJSONProvider):
+    """Flask's own, which meets what is nested too deeply with a 400."""
+
+    def loads(self, s, **options):
+        try:
+            return super().loads(s, **options)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+
+
 def texts_for_text_fields(meta, form, formdata):
-    """Give a form what was sent for it: no file for a text, of JSON only its texts."""
+    """Give a form what was sent for it: no file for a text, and JSON as a form has it."""
     if request.is_json:
         sent = request.get_json(silent=True)
         items = sent.items() if isinstance(sent, dict) else ()
-        return MultiDict({k: v for k, v in items if isinstance(v, str)})
+        # A box that is not ticked is not there.
+        simple = [(k, v) for k, v in items if v and isinstance(v, (str, int, float))]
+        return MultiDict((k, str(v)) for k, v in simple)
     data = AS_SENT(meta, form, formdata)
     if isinstance(data, CombinedMultiDict):
         fields = {field.name for field in form if isinstance(field, FileField)}
@@ -157,6 +215,11 @@ AS_SENT = FlaskForm.Meta.wrap_formdata
 
 def init_app(app):
     app.wsgi_app = Bodies(app)
+    app.json = JSON(app)
+    limit = app.config["MAX_CONTENT_LENGTH"]
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
+        raise ConfigError("content_length_no_number", value=limit)
+    app.config["MAX_FORM_MEMORY_SIZE"] = limit  # one limit, which the 413 names
     app.before_request(refuse_unread)
     # For every form: a visitor may send what no browser would.
     FlaskForm.Meta.wrap_formdata = texts_for_text_fields

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from flask import render_template_string, request
+from flask import abort, render_template_string, request
 from flask_migrate import check
 from jinja2 import ChoiceLoader, DictLoader
 from sqlalchemy import text
@@ -146,7 +146,7 @@ def test_a_body_that_is_cut_off_is_refused(visitor):
         answer = visitor.post(
             "/test/form",
             input_stream=io.BytesIO(b"typed=abc"),
-            content_length=length,
+            environ_overrides={"CONTENT_LENGTH": str(length)},
             content_type=form,
             headers=own,
         )
@@ -159,7 +159,12 @@ def test_a_browser_that_names_this_site_needs_no_token(visitor):
     assert visitor.post("/test/form", data={"typed": "a"}, headers=own).text == "a"
 
 
-FOREIGN = ["https://evil.example", "http://localhost.evil.example"]
+FOREIGN = [
+    "https://evil.example",
+    "http://localhost.evil.example",
+    "http://localhost:9999",  # another program on this computer
+    "http://[",
+]
 
 
 @pytest.mark.parametrize("origin", FOREIGN)
@@ -189,6 +194,42 @@ def test_what_is_wrong_with_a_form_is_said(make, caplog):
     assert caplog.text.count("csrf: ") == 3
 
 
+def test_own_words_of_an_abort_are_shown(make):
+    app = make()
+    app.add_url_rule("/test/no", view_func=lambda: abort(403, "Owners <only>."))
+    visitor = app.test_client()
+    assert "Owners &lt;only&gt;." in visitor.get("/test/no").text
+    answer = visitor.get("/test/no", headers={"Accept": "application/json, */*"})
+    assert answer.json["error"] == "Owners <only>."
+
+
+def test_what_json_can_hold_and_nothing_else_is_a_400(make):
+    app = make()
+    app.config["WTF_CSRF_ENABLED"] = False
+    app.add_url_rule("/test/json", view_func=lambda: request.json, methods=["POST"])
+
+    @app.post("/test/text")
+    def keep():
+        return str(db.session.scalar(text("SELECT :text"), {"text": request.json}))
+
+    visitor = app.test_client()
+    for path, sent in (
+        ("/test/json", "[" * 60_000),
+        ("/test/json", "{"),
+        ("/test/text", r'"\ud800"'),
+    ):
+        kind = "application/json"
+        answer = visitor.post(path, data=sent, content_type=kind)
+        assert answer.status_code == 400
+        assert answer.json["error"]
+
+
+def test_a_body_of_unknown_length_is_refused(visitor):
+    """Nobody could tell half of it from all."""
+    chunked = {"Transfer-Encoding": "chunked", "Origin": "http://localhost"}
+    assert visitor.post("/test/form", headers=chunked).status_code == 411
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [("/nothing", 404), ("/test/broken", 500), ("/test/query?away", 503)],
@@ -209,8 +250,37 @@ def test_more_sources_for_pages_are_one_line(make):
     app = make(EXTRA_SOURCES={"script-src": "https://cdn.example"})
     policy = app.test_client().get("/healthz").headers["Content-Security-Policy"]
     assert "script-src 'self' https://cdn.example;" in policy
-    with pytest.raises(SystemExit, match="no-such"):
-        make(EXTRA_SOURCES={"no-such": "https://cdn.example"})
+    app = make(EXTRA_SOURCES={"frame-src": "https://maps.example data:"})
+    policy = app.test_client().get("/healthz").headers["Content-Security-Policy"]
+    assert policy.endswith("frame-src https://maps.example data:")
+
+
+BAD_SOURCES = [
+    {"no-such": "https://a"},
+    {"script": "https://a"},
+    {"script-src": ["https://a"]},
+    {"script-src": "https://a; x"},
+    ["https://a"],
+    None,
+]
+
+
+@pytest.mark.parametrize("sources", BAD_SOURCES)
+def test_sources_that_cannot_be_read_stop_the_start(make, sources):
+    with pytest.raises(SystemExit, match="EXTRA_SOURCES"):
+        make(EXTRA_SOURCES=sources)
+
+
+@pytest.mark.parametrize("limit", ["5 MB", 1.5, 0])
+def test_a_limit_that_is_no_number_stops_the_start(make, limit):
+    with pytest.raises(SystemExit, match="MAX_CONTENT_LENGTH"):
+        make(MAX_CONTENT_LENGTH=limit)
+
+
+@pytest.mark.parametrize("zone", ["", None, "MSK", "localtime"])
+def test_a_time_zone_that_nobody_knows_stops_the_start(make, zone):
+    with pytest.raises(SystemExit, match="TIME_ZONE"):
+        make(TIME_ZONE=zone)
 
 
 def test_static_files_are_guarded_and_logged(visitor, caplog):
@@ -234,7 +304,7 @@ def test_every_request_is_logged_with_its_id(client, caplog):
 def test_pages_forbid_foreign_scripts_and_frames(client):
     policy = client.get("/healthz").headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
-    assert "script-src 'self';" in policy
+    assert "script-src 'self'" in policy
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
 
