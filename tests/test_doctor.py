@@ -53,6 +53,7 @@ BREAK = {
         lambda p: (
             p.without("requirements.txt", "psycopg"),
             p.append("requirements.txt", "typing-extensions==4.16.0\n"),
+            p.without("deploy/database.py", "from psycopg"),
             p.without("deploy/errors.py", "from psycopg"),
             p.without("deploy/streaming.py", "from psycopg"),
         )

@@ -1,7 +1,7 @@
 """What visitors send: how much is read at once and from whom, and what a text field takes.
 
 Nothing about a visitor is kept but the address's network, in memory, until the first
-note that comes a minute later.
+entry that comes a minute later.
 """
 
 import io
