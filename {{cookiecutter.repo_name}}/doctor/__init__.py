@@ -12,8 +12,10 @@ from pathlib import Path
 
 CHECKS = {}
 
-with Path(__file__).with_name("facts.toml").open("rb") as file:
-    FACTS = tomllib.load(file)
+FACTS = {}
+for name in ("facts.toml", "packages.toml"):
+    with Path(__file__).with_name(name).open("rb") as file:
+        FACTS |= tomllib.load(file)
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,13 @@ def check(id, step, level="error"):
     """Register a check. step: the step of the deployment guide that it protects, 1 to 13.
 
     The function yields (file, line, details) for each place; line 0 is the whole file.
+    Where it is not as sure as its level, a level of its own stands behind them.
     """
 
     def register(function):
         def run(project):
-            for file, line, details in function(project):
-                yield Finding(id, level, step, file, line, details)
+            for file, line, details, *own in function(project):
+                yield Finding(id, own[0] if own else level, step, file, line, details)
 
         CHECKS[id] = run
         run.step, run.level = step, level

@@ -11,7 +11,8 @@ import traceback
 from contextlib import contextmanager
 from pathlib import Path
 
-from doctor import CHECKS, dyno, explain, layout, packages, report, settings, startup  # noqa: F401
+from doctor import CHECKS, dyno, explain, report
+from doctor import data, imports, layout, packages, settings, startup  # noqa: F401
 from doctor.project import Project
 from doctor.report import printable, say
 from doctor.repository import CannotCheck

@@ -28,7 +28,6 @@ from doctor import FACTS, Finding
 from doctor.report import say
 from doctor.repository import CannotCheck
 from doctor.settings import hits
-from doctor.startup import targets
 
 # https://devcenter.heroku.com/articles/limits and .../articles/slug-compiler
 SLUG_LIMIT, SLUG_SOFT_LIMIT = 500, 300  # MB, packed
@@ -354,10 +353,9 @@ class Dyno:
 
     def weigh_imports(self):
         """Name the packages that take most memory, where the system tells."""
-        target = next(iter(targets(self.project)), None)
+        target = next(iter(self.project.running.targets), None)
         if target and Path("/proc/self/statm").exists():
-            module = target[2].partition(":")[0].removesuffix(".py")
-            command = [self.python, "-c", WEIGH_IMPORTS, module]
+            command = [self.python, "-c", WEIGH_IMPORTS, target.module]
             result = call(command, self.app, self.environ("web", 0))
             if result.returncode == 0:
                 heaviest = json.loads(result.stdout.splitlines()[-1])

@@ -2,12 +2,19 @@
 
 import ast
 import os
+import posixpath
 import re
 
 from doctor import FACTS, check
-from doctor.project import modules
+from doctor.project import last_name
 
 LAYOUT = FACTS["layout"]
+ROOT_FILES = ("Procfile", "requirements.txt", "Pipfile.lock", "poetry.lock", "uv.lock")
+# Files that somebody reads with a program, so that marks of a conflict break them.
+READ_BY_PROGRAMS = re.compile(
+    r".*\.(py|txt|in|toml|json|cfg|ini|ya?ml|html|jinja2?|j2|css|js|sql|sh)$|(.*/)?(Procfile|\.python-version|\.slugignore)$"
+)
+GITHUB_LIMIT = 100_000_000  # bytes; GitHub counts 100 MiB
 
 
 @check("H101", step=6)
@@ -19,14 +26,59 @@ def no_commit(project):
 
 @check("H102", step=1)
 def app_in_a_subfolder(project):
+    """The guide's first rule: what the platform reads lies in the root."""
     if project.above:
         yield project.above, 0, {"folder": project.above.rstrip("/")}
-    elif not any(looks_like_an_app(name) for name in project.in_root()):
+        return
+    for folder, path in moved(project):
+        yield path, 0, {"folder": folder}
+        return
+
+
+def moved(project):
+    """Yield (folder, path) of what belongs into the root and lies in one folder below it."""
+    has_list = any(name in project for name in ROOT_FILES[1:])
+    for path in sorted(project.sizes):
+        folder, _, name = path.rpartition("/")
+        if not folder or {*folder.split("/")} & {"test", "tests", "docs", "examples", "doctor", "deploy"}:
+            continue
+        no_procfile = name == "Procfile" and "Procfile" not in project
+        no_list = name in ROOT_FILES[1:] and not has_list and not project.in_folder(name)
+        if no_procfile or no_list:
+            yield folder, path
+    if not any(looks_like_an_app(name) for name in project.in_root()):
         for path in sorted(project.sizes):
-            folder, _, name = path.rpartition("/")
-            if name in ("Procfile", "requirements.txt", "main.py", "app.py"):
-                yield path, 0, {"folder": folder}
-                return
+            if path.endswith(("/main.py", "/app.py")):
+                yield posixpath.dirname(path), path
+    for target in project.running.targets:
+        first = target.module.partition(".")[0]
+        if project.running.find(first, target.paths) or project.has_folder(first):
+            continue
+        elsewhere = [p for p in sorted(project.trees) if p.endswith(f"/{target.module.replace('.', '/')}.py")]
+        if elsewhere and not project.in_folder(f"{first}.py") and not project.in_folder(first):
+            yield elsewhere[0][: -len(target.module) - 4], elsewhere[0]
+    yield from modules_moved(project)
+
+
+def modules_moved(project):
+    """Yield the same for modules that lie in a folder, but are imported as if in the root."""
+    for found, _ in project.running.lost:
+        yield from elsewhere(project, found)
+    for found in project.running.foreign:
+        if found.sure and not project.running.flexible:
+            yield from elsewhere(project, found)
+
+
+def elsewhere(project, found):
+    """Yield where an imported module of the project's own lies instead."""
+    name = found.module.partition(".")[0]
+    if not found.sure or found.level or project.is_package(name) or project.in_folder(f"{name}.py"):
+        return
+    for path in sorted(project.trees):
+        folder, _, file = path.rpartition("/")
+        if file == f"{name}.py" and folder and project.may_be_the_app(path):
+            yield folder, path
+            return
 
 
 def looks_like_an_app(name):
@@ -34,29 +86,117 @@ def looks_like_an_app(name):
     return not aside and ("." in name or name == "Procfile")
 
 
+def is_moved(project):
+    return bool(list(app_in_a_subfolder(project)))
+
+
 @check("H103", step=1)
 def file_not_pushed(project):
-    if project.in_git and not project.above:
-        nodes = project.nodes(ast.Import, ast.ImportFrom)
-        imported = {f"{name}.py" for _, node in nodes for name in modules(node)}
-        for name in dict.fromkeys([*LAYOUT["needed"], *sorted(imported)]):
-            if name not in project and project.in_folder(name):
-                yield name, 0, {"name": name}
+    """What lies in the folder and is needed, but is not in the commit."""
+    if not project.in_git or project.above:
+        return
+    wanted = [(name, "", 0) for name in LAYOUT["needed"]]
+    wanted += [(path, file, line) for path, file, line in named_files(project)]
+    told = set()
+    for path, file, line in wanted:
+        if path not in project and path not in told and project.in_folder(path):
+            told.add(path)
+            yield path, 0, {"name": path}
+
+
+def named_files(project):
+    """Yield (path, file, line) of what the code names: modules, templates, files to read."""
+    running = project.running
+    for found, where in running.lost:
+        for base in where:
+            path = posixpath.join(base, found.module.replace(".", "/")).lstrip("/")
+            yield f"{path}.py", found.path, found.line
+            yield f"{path}/__init__.py", found.path, found.line
+    for found, name, file in running.nameless:
+        base = posixpath.dirname(file) if file else found.module.replace(".", "/")
+        if found.level and not file:
+            base = posixpath.dirname(found.path)
+        yield posixpath.join(base, f"{name}.py"), found.path, found.line
+        yield posixpath.join(base, name, "__init__.py"), found.path, found.line
+    for found in running.foreign:
+        name = found.module.replace(".", "/")
+        yield f"{name}.py", found.path, found.line
+        yield f"{name.partition('/')[0]}.py", found.path, found.line
+        yield f"{name.partition('/')[0]}/__init__.py", found.path, found.line
+    for path, line, name in templates_named(project):
+        for folder in template_folders(project, path):
+            yield posixpath.join(folder, name), path, line
+    for path, line, name in static_named(project):
+        yield posixpath.join("static", name), path, line
+        yield posixpath.join(posixpath.dirname(path), "static", name), path, line
+
+
+def templates_named(project):
+    """Yield (file, line, name) of the templates that the code renders."""
+    for path, node in project.calls("render_template"):
+        if node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
+            yield path, node.lineno, node.args[0].value
+
+
+def template_folders(project, path):
+    """Return the folders that a template named in a file may lie in."""
+    folders = [f for f in project.folders if f.rpartition("/")[2] == "templates"]
+    return dict.fromkeys(["templates", posixpath.join(posixpath.dirname(path), "templates"), *folders])
+
+
+def static_named(project):
+    """Yield (file, line, name) of the static files that templates and code name."""
+    pattern = re.compile(r"url_for\(\s*['\"]static['\"]\s*,\s*filename\s*=\s*['\"]([\w./-]+)['\"]")
+    for path in project.contents:
+        if "/templates/" in f"/{path}" or path in project.app_trees:
+            for number, line in project.lines(path):
+                for match in pattern.finditer(line):
+                    yield path, number, match[1]
+
+
+@check("H108", step=1, level="warning")
+def template_that_is_not_there(project):
+    known = {path.rpartition("templates/")[2] for path in project.sizes} | set(project.sizes)
+    for path, line, name in templates_named(project):
+        there = name in known or any(p.endswith(f"/{name}") for p in project.sizes)
+        other = next((p for p in known if p.lower() == name.lower()), None)
+        on_disk = any(project.in_folder(posixpath.join(f, name)) for f in template_folders(project, path))
+        if not there and not on_disk and not other:
+            yield path, line, {"name": name}
 
 
 @check("H104", step=1)
-def folder_in_other_letters(project):
-    for folder in sorted({path.rpartition("/")[0] for path in project.sizes}):
+def other_letters(project):
+    """Linux tells capital letters from small ones."""
+    for folder in sorted(project.folders):
         name = folder.rpartition("/")[2]
         if name != name.lower() and name.lower() in LAYOUT["folders"]:
             yield folder, 0, {"name": name, "right": name.lower()}
+    paths = {path.lower(): path for path in project.sizes}
+    for wanted, file, line in list(named_files(project)):
+        there = paths.get(wanted.lower())
+        if there and there != wanted and wanted not in project and not project.in_folder(wanted):
+            yield file, line, {"name": there, "right": wanted}
+            return
 
 
 @check("H105", step=1)
 def another_language(project):
+    named = [str(buildpack) for buildpack in project.buildpacks]
     for name, language in LAYOUT["languages"].items():
-        if name in project:
+        if name in project and not any("python" in buildpack for buildpack in named):
             yield name, 0, {"name": name, "language": language}
+    for buildpack, files in LAYOUT["buildpack_files"].items():
+        if buildpack in named and not any(name in project for name in files.split("|")):
+            line = project.app_json_line(buildpack)
+            yield "app.json", line, {"name": files.partition("|")[0], "language": buildpack}
+
+
+@check("H111", step=13)
+def buildpack_that_is_gone(project):
+    for buildpack in project.buildpacks:
+        if re.search(LAYOUT["buildpacks_gone"], buildpack):
+            yield "app.json", project.app_json_line(buildpack), {"name": buildpack}
 
 
 @check("H106", step=1, level="warning")
@@ -68,7 +208,103 @@ def container_files(project):
 
 @check("H107", step=13)
 def virtual_environment_pushed(project):
+    """The buildpack refuses venv/ and .venv/ with a pyvenv.cfg."""
     for path in sorted(project.sizes):
-        if re.fullmatch(r"(.*/)?pyvenv\.cfg", path) or re.match(r"\.?venv/", path):
-            yield path, 0, {"folder": path.partition("/")[0]}
+        if match := re.fullmatch(r"((?:.*/)?([^/]+))/pyvenv\.cfg", path):
+            refused = match[1] in ("venv", ".venv")
+            yield path, 0, {"folder": match[1]}, "error" if refused else "warning"
             return
+
+
+@check("H110", step=13)
+def platform_s_own_folder(project):
+    if project.has_folder(".heroku/python") or ".heroku/python" in project:
+        yield ".heroku/python", 0, {}
+
+
+@check("H112", step=13)
+def build_hook_fails(project):
+    for name in ("bin/pre_compile", "bin/post_compile"):
+        lines = [line for _, line in project.lines(name)]
+        first = lines[0] if lines else ""
+        ends = next((n for n, line in enumerate(lines, 1) if re.match(r"(exit +[1-9]\d*|false)\s*$", line)), 0)
+        if first.startswith("#!") and b"\r\n" in project.contents[name]:
+            yield name, 1, {"name": name, "what": "CRLF"}
+        elif ends:
+            yield name, ends, {"name": name, "what": lines[ends - 1].strip()}
+        elif first.startswith("#!") and not re.search(r"(ba|da|z)?sh\b|python|perl|env\b", first):
+            yield name, 1, {"name": name, "what": first}
+
+
+@check("H113", step=1)
+def link_to_another_repository(project):
+    for path in sorted(project.modes):
+        if project.modes[path] == "160000":
+            known = f"path = {path}" in project.text(".gitmodules")
+            yield path, 0, {"name": path}, "warning" if known else "error"
+
+
+@check("H114", step=1, level="warning")
+def only_a_pointer(project):
+    for path in sorted(project.contents):
+        if project.contents[path].startswith(b"version https://git-lfs.github.com/spec/v1"):
+            yield path, 0, {"name": path}
+            return
+
+
+@check("H115", step=6)
+def file_too_large(project):
+    for path in sorted(project.sizes):
+        if project.sizes[path] > 1.048_576 * GITHUB_LIMIT:
+            yield path, 0, {"name": path, "size": project.sizes[path] // 1_048_576}
+
+
+@check("H116", step=1)
+def marks_of_a_conflict(project):
+    for path in sorted(project.contents):
+        if path.endswith((".rej", ".orig")):
+            yield path, 0, {"mark": path.rpartition(".")[2]}, "warning"
+            continue
+        content = project.contents[path]
+        start = re.search(rb"(?m)^<<<<<<< ", content)
+        if start and re.search(rb"(?m)^>>>>>>> ", content) and READ_BY_PROGRAMS.fullmatch(path):
+            yield path, content[: start.start()].count(b"\n") + 1, {"mark": "<<<<<<<"}
+
+
+@check("H117", step=1)
+def hides_a_module(project):
+    """A file of the root is loaded in place of Python's or a package's module of its name."""
+    listed = {module for name in project.list.packages for module in project.modules_of(name)}
+    wanted = {found.module.partition(".")[0] for found in project.running.foreign}
+    for path in sorted(project.sizes):
+        name = path.removesuffix(".py").removesuffix("/__init__")
+        if not path.endswith(".py") or "/" in name or name.startswith("_"):
+            continue
+        imported = any(
+            name in [m.partition(".")[0] for m in imported_by(node)]
+            for file in project.app_trees if file != path
+            for node in project.imports_in(file)
+        )
+        own = project.imports_in(path) if path in project.trees else ()
+        itself = any(name in [m.partition(".")[0] for m in imported_by(node)] for node in own)
+        if name in LAYOUT["shadowed"] or (name in listed and name not in wanted and (imported or itself)):
+            yield path, 0, {"name": path, "module": name}
+
+
+def imported_by(node):
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module] if node.module and not node.level else []
+
+
+@check("H118", step=9)
+def settings_not_pushed(project):
+    """app.config.from_pyfile() of a file that .gitignore holds back, as Flask's instance/."""
+    for path, node in project.calls("from_pyfile"):
+        silent = any(word.arg == "silent" for word in node.keywords) or len(node.args) > 1
+        name = getattr(node.args[0], "value", None) if node.args else None
+        if isinstance(name, str) and not silent:
+            places = [name, posixpath.join(posixpath.dirname(path), name), f"instance/{name}"]
+            if not any(place in project for place in places) and last_name(node.func.value) == "config":
+                shown = "instance/" + name if "instance_relative_config" in project.text(path) else name
+                yield path, node.lineno, {"name": shown}

@@ -1,35 +1,43 @@
-"""Checks of the packages and of the Python version (steps 1 and 13 of the guide)."""
+"""Checks of the lists of packages and of the Python version (steps 1 and 13 of the guide)."""
 
-import ast
-import os
+import json
+import posixpath
 import re
-import sys
+import tomllib
 
 from doctor import FACTS, check
-from doctor.project import modules, normal, plain_utf8, utf16
+from doctor.lists import asked, fits, locked, normal, numbers
+from doctor.project import as_dict, plain_utf8
 
 PACKAGES, PYTHON = FACTS["packages"], FACTS["python"]
 OFFERED = ", ".join(PYTHON["offered"])
 NEWEST = PYTHON["offered"][-1]
-VERSION = r"(3\.\d{1,3})(\.\d{1,3})?"
+# https://github.com/heroku/heroku-buildpack-python, lib/python_version.sh
+VERSION = r"((?:0|[1-9]\d*)\.(?:0|[1-9]\d*))(?:\.(0|[1-9]\d*))?"
+COMMENT = re.compile(r"(?m)^[ \t]*#.*$")
 
 
 def misspelt(project):
     """Yield the files in the root that are nearly called requirements.txt."""
     for name in sorted(project.in_root()):
         letters = re.sub(r"[^a-z]", "", name.lower())
-        wrong = letters in PACKAGES["misspelt"] and name != "requirements.txt"
-        if wrong and name in project:
+        wrong = letters in PACKAGES["misspelt"] or letters == "requirementstxt"
+        if wrong and name in project and name not in ("requirements.txt", "requirements.in"):
             yield name
 
 
 @check("H201", step=13)
 def one_list_of_packages(project):
+    """The build takes exactly one; a Pipfile without its lock counts as a mistake of its own."""
     found = [name for name in PACKAGES["lists"] if name in project]
-    if len(found) > 1:
+    if "Pipfile" in project and "Pipfile.lock" not in project:
+        yield "Pipfile", 0, {"found": "Pipfile –" + " – ".join(["", *found])}
+    elif len(found) > 1:
         yield found[1], 0, {"found": ", ".join(found)}
     elif not found and not list(misspelt(project)) and not project.above:
-        yield "", 0, {"found": "–"}
+        if not any(project.in_folder(name) for name in PACKAGES["lists"]):
+            others = [n for n in ("setup.py", "pyproject.toml", "Pipfile") if n in project]
+            yield "", 0, {"found": ", ".join(others) or "–"}
 
 
 @check("H202", step=13)
@@ -41,126 +49,245 @@ def name_of_the_list(project):
 
 @check("H203", step=13)
 def encoding_of_the_list(project):
-    if utf16(project.contents.get("requirements.txt", b"")):
-        yield "requirements.txt", 1, {}
+    """As pip reads it: by a byte-order mark, else as UTF-8."""
+    for file in dict.fromkeys(["requirements.txt", *(line.file for line in project.list.lines)]):
+        content = project.contents.get(file, b"")
+        marked = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        try:
+            content.decode("utf-16" if marked else "utf-8")
+            readable = marked or b"\0" not in content
+        except UnicodeDecodeError as error:
+            readable, start = re.match(rb"#.*coding[:=]", content) is not None, error.start
+            if not readable:
+                yield file, content[:start].count(b"\n") + 1, {"name": file}
+                continue
+        if not readable:
+            yield file, 1, {"name": file}
 
 
-def available(project):
-    """Return the names of all packages that an import may rely on."""
-    names = set(project.requirements)
-    return names.union(*(PACKAGES["brought_by"].get(name, ()) for name in names))
-
-
-def packages_of(module):
-    """Return the packages that a module may come from; any one of them will do."""
-    return PACKAGES["of_module"].get(module, [normal(module)])
-
-
-def imports(project):
-    """Yield (path, line, module) of what the app imports when it starts.
-
-    Imports in functions and in `try` are left out: the app may well do without them.
-    """
-    for path, tree in project.app_trees.items():
-        for node in tree.body:
-            for module in modules(node):
-                yield path, node.lineno, module
-
-
-@check("H204", step=13)
-def import_without_package(project):
-    if not project.requirements:
+@check("H209", step=13)
+def line_that_pip_refuses(project):
+    if list(encoding_of_the_list(project)):
         return
-    # Modules that lie in the folder and are not pushed are for H103 to tell.
-    own = {name.removesuffix(".py") for name in os.listdir(project.root)}
-    for path in project.sizes:
-        own |= set(path.removesuffix(".py").split("/"))
-    known = own | set(sys.stdlib_module_names)
-    have = available(project)
-    for path, line, module in imports(project):
-        packages = packages_of(module)
-        if module not in known and not set(packages) & have:
-            known.add(module)  # once is enough
-            yield path, line, {"module": module, "package": packages[0]}
+    told = 0
+    for line in project.list.lines:
+        conflict = re.match(r"<{7}|>{7}|={7}$", line.text)
+        if not line.kind and not conflict and told < 3:
+            told += 1
+            yield line.file, line.number, {"line": line.text[:80]}
+
+
+@check("H210", step=13)
+def list_that_is_not_there(project):
+    for line in project.list.lines:
+        pass  # reads them all
+    for file, number, name in project.list.missing:
+        yield file, number, {"name": name}
+
+
+@check("H211", step=13)
+def pins_against_each_other(project):
+    """One package twice with different pins; hashes on some lines only."""
+    pins, hashed = {}, [line for line in project.list.lines if line.hashed]
+    for line in project.list.lines:
+        if line.pin and not line.marker:
+            name, pin = normal(line.name), line.pin
+            first = pins.setdefault(name, line)
+            if numbers(first.pin) != numbers(pin):
+                what = f"{name}=={first.pin}, {name}=={pin}"
+                yield line.file, line.number, {"what": what}
+        bare = line.kind == "package" and not line.hashed
+        if hashed and bare and not for_nobody(line):
+            yield line.file, line.number, {"what": f"{line.text[:60]} (--hash)"}
+            return
+
+
+def for_nobody(line):
+    return "extra ==" in line.marker
+
+
+@check("H207", step=13)
+def package_only_here(project):
+    """What is on no index, or not for Linux, or not pushed."""
+    for line in project.list.lines:
+        name, shown = normal(line.name), {"line": line.text[:80]}
+        if line.marker and name in PACKAGES["windows_only"]:
+            continue
+        elsewhere = PACKAGES["not_on_index"].get(name)
+        local = re.search(r"ubuntu|build|deb\d", line.pin)
+        if line.kind == "package" and (
+            name in PACKAGES["windows_only"]
+            or (elsewhere is not None and elsewhere in ("", line.pin))
+            or local
+        ):
+            yield line.file, line.number, shown
+        elif re.match(r"file:|git\+(ssh|git|file):|(git|hg|svn|bzr)\+ssh:", line.url) or re.search(
+            r"git\+ssh://|git@[\w.]+:|@\s*file:", line.text
+        ):
+            yield line.file, line.number, shown
+        elif line.kind == "path" and not there(project, line):
+            yield line.file, line.number, shown
+
+
+def there(project, line):
+    """Tell whether a path of a list is pushed, with what makes it a package."""
+    path = line.url.replace("\\", "/")
+    if re.match(r"/|[A-Za-z]:|~", path) or "\\" in line.url:
+        return False
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(line.file), path))
+    if path in project:
+        return True
+    base = "" if path == "." else f"{path}/"
+    return any(f"{base}{name}" in project for name in ("pyproject.toml", "setup.py", "setup.cfg"))
 
 
 @check("H205", step=13, level="warning")
 def heavy_and_unused(project):
     # Where there is a list of direct packages, the others are brought by those.
-    direct = project.direct_requirements
+    direct = project.list.asked_for
     found = set(PACKAGES["heavy"]) & set(direct)
     if not found:
         return
-    nodes = (node for tree in project.trees.values() for node in ast.walk(tree))
-    names = {name for node in nodes for name in modules(node)}
-    used = {package for name in names for package in packages_of(name)}
-    for other in project.requirements:
-        used |= set(PACKAGES["brought_by"].get(other, ()))
+    names = set()
+    for path in project.trees:
+        for node in project.imports_in(path):
+            modules = [alias.name for alias in getattr(node, "names", ())]
+            module = getattr(node, "module", None)
+            names |= {module.partition(".")[0]} if module else {m.partition(".")[0] for m in modules}
+    used = set().union(*(project.owners_of(name) for name in names))
+    used |= {normal(name) for name in names}
+    for other in direct:
+        used |= set(FACTS["brings"].get(other, ()))
     for package in sorted(found - used):
-        file, line, _ = direct[package]
-        yield file, line, {"package": package}
-
-
-@check("H207", step=13)
-def package_only_here(project):
-    pattern = re.compile(r"-e\s|--editable|\.{0,2}/|file:|[A-Za-z]:\\|.*\s@\s+file:")
-    for number, line in project.lines("requirements.txt"):
-        name = normal(re.match(r"[\w.-]*", line.strip())[0])
-        windows_only = name in PACKAGES["windows_only"] and ";" not in line
-        if pattern.match(line.strip()) or windows_only:
-            yield "requirements.txt", number, {"line": line.strip()}
+        line = direct[package]
+        yield line.file, line.number, {"package": package}
 
 
 @check("H208", step=7)
 def no_driver(project):
-    uses = {"sqlalchemy", "flask-sqlalchemy"} & set(project.requirements)
-    imported = {module for _, _, module in imports(project)}  # that is for H204
+    have, sure, _ = project.available
+    uses = {"sqlalchemy", "flask-sqlalchemy"} & set(project.list.packages)
+    imported = {found.module.partition(".")[0] for found in project.running.foreign}
     wanted = "DATABASE_URL" in project.constants
-    have = imported.intersection(PACKAGES["driver_modules"])
-    have |= set(PACKAGES["drivers"]) & set(project.requirements)
-    if uses and wanted and not have:
-        file, line, _ = project.requirements[min(uses)]
-        yield file, line, {}
+    known = imported.intersection(PACKAGES["driver_modules"]) | set(PACKAGES["drivers"]) & have
+    if uses and wanted and not known and sure:
+        line = project.list.packages[min(uses)]
+        yield line.file, line.number, {}
 
 
-def wrong_version_files(project):
-    """Yield the files in the root that are nearly called .python-version."""
-    for name in sorted(project.in_root()):
-        nearly = re.fullmatch(r"\W*python\W?version(\Wtxt)?", name.replace("_", "-"))
-        if nearly and name != ".python-version" and name in project:
-            yield name
+# --- lock files ---
+
+
+@check("H216", step=13)
+def lock_file_is_stale(project):
+    """A package is asked for, but the lock file does not have it: the tools stop there."""
+    for file, wanted in (
+        ("uv.lock", asked(project)),
+        ("poetry.lock", asked(project)),
+        ("Pipfile.lock", pipfile(project)),
+    ):
+        if file in project:
+            missing = sorted(wanted - all_locked(project, file))
+            if missing and all_locked(project, file) is not None:
+                yield file, 0, {"name": file, "missing": ", ".join(missing)}
+
+
+def all_locked(project, file):
+    """Return the names of all packages in a lock file."""
+    try:
+        if file == "Pipfile.lock":
+            return {normal(name) for name in json.loads(project.text(file)).get("default", {})}
+        packages = tomllib.loads(project.text(file)).get("package", [])
+        return {normal(package["name"]) for package in packages}
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+        return set(locked(project, file))
+
+
+def pipfile(project):
+    try:
+        return {normal(name) for name in tomllib.loads(project.text("Pipfile")).get("packages", {})}
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return set()
+
+
+@check("H217", step=13)
+def lock_file_and_python(project):
+    """uv wants .python-version and nothing else; both must fit requires-python."""
+    if "uv.lock" in project and ".python-version" not in project:
+        what = "runtime.txt" if "runtime.txt" in project else ".python-version"
+        yield "uv.lock", 0, {"what": what}
+        return
+    named = named_python(project)
+    wanted = requires_python(project)
+    if named and wanted and {"uv.lock", "poetry.lock"} & set(project.sizes):
+        clauses = ",".join(re.findall(r"[<>=]=?[\d.]+", wanted.replace(" ", "")))
+        if clauses and not fits(numbers(named[1]), clauses.replace("==", ">=")):
+            yield named[0], 1, {"what": f"requires-python = {wanted}"}
+
+
+def requires_python(project):
+    try:
+        whole = tomllib.loads(project.text("pyproject.toml") or project.text("uv.lock"))
+        return str(as_dict(whole.get("project")).get("requires-python") or whole.get("requires-python") or "")
+    except (ValueError, RecursionError):
+        return ""
+
+
+# --- the version of Python ---
 
 
 @check("H301", step=1, level="warning")
 def python_not_named(project):
     named = {".python-version", "runtime.txt"} & set(project.sizes)
     if "requirements.txt" in project and not named | set(wrong_version_files(project)):
-        yield "", 0, {"newest": NEWEST}
+        if not project.in_folder(".python-version"):
+            yield "", 0, {"newest": NEWEST}
+
+
+def wrong_version_files(project):
+    """Yield the files in the root whose names the build refuses, also beside the right one."""
+    yield from (name for name in sorted(project.in_root()) if name in PYTHON["misspelt"] and name in project)
 
 
 @check("H302", step=1)
 def python_version_unreadable(project):
-    if ".python-version" not in project:
-        for name in wrong_version_files(project):
-            yield name, 0, {"text": name, "newest": NEWEST}
-        return
-    lines = [line.strip() for _, line in project.lines(".python-version")]
-    versions = [line for line in lines if line and line[0] != "#"]
-    readable = len(versions) == 1 and re.fullmatch(VERSION, versions[0])
-    if not readable or not plain_utf8(project.contents.get(".python-version", b"")):
-        text = project.text(".python-version").strip()[:30]
-        yield ".python-version", 1, {"text": text, "newest": NEWEST}
+    for name in wrong_version_files(project):
+        yield name, 0, {"text": name, "newest": NEWEST}
+    for name, form in ((".python-version", VERSION), ("runtime.txt", rf"python-{VERSION}")):
+        if name not in project or (name == ".python-version" and "runtime.txt" in project):
+            continue
+        content = project.contents.get(name, b"")
+        lines = [line.strip(" \t\r") for line in project.text(name).split("\n")]
+        versions = [line for line in lines if line and line[0] != "#"]
+        readable = len(versions) == 1 and re.fullmatch(form, versions[0])
+        if not readable or not plain_utf8(content):
+            text = project.text(name).strip()[:30]
+            yield name, 1, {"text": text, "newest": NEWEST}
 
 
 def named_python(project):
-    """Return (file, "3.x") of what the project asks for, None where it says nothing readable."""
-    for file, pattern in (
-        ("runtime.txt", rf"\s*python-{VERSION}\s*"),
-        (".python-version", rf"\s*{VERSION}\s*"),
-    ):
-        if match := re.fullmatch(pattern, project.text(file)):
-            return file, match[1]
-    return None
+    """Return (file, "3.x", patch or None) of what the project asks for, None where it says nothing readable."""
+    for file, form in (("runtime.txt", rf"python-{VERSION}"), (".python-version", VERSION)):
+        if file in project:
+            text = COMMENT.sub("", project.text(file)).strip(" \t\r\n")
+            match = re.fullmatch(form, text)
+            return (file, match[1], match[2]) if match else None
+    wanted = as_dict(as_dict(lock_meta(project)).get("requires"))
+    match = re.fullmatch(VERSION, str(wanted.get("python_full_version", wanted.get("python_version"))))
+    return ("Pipfile.lock", match[1], match[2]) if match else None
+
+
+def lock_meta(project):
+    try:
+        return as_dict(json.loads(project.text("Pipfile.lock") or "{}")).get("_meta")
+    except (ValueError, RecursionError):
+        return None
+
+
+def newest_python(project):
+    """Return the Python that the platform would take."""
+    named = named_python(project)
+    return named[1] if named else NEWEST
 
 
 @check("H303", step=1)
@@ -173,21 +300,24 @@ def python_not_offered(project):
 
 def newer_than_the_facts(version):
     """Tell whether a version has come out since the list of what is offered was made."""
-    newest = max(int(known.partition(".")[2]) for known in PYTHON["offered"])
-    return int(version.partition(".")[2]) > newest
+    return numbers(NEWEST) < numbers(version) < (4,)
 
 
 @check("H306", step=1, level="warning")
 def python_not_known(project):
     named = named_python(project)
-    if named and newer_than_the_facts(named[1]):
-        details = {"version": named[1], "date": FACTS["date"], "offered": OFFERED}
-        yield named[0], 1, details
+    if named and (newer_than_the_facts(named[1]) or newer_patch(named)):
+        version = f"{named[1]}.{named[2]}" if named[2] else named[1]
+        yield named[0], 1, {"version": version, "date": FACTS["date"], "offered": OFFERED}
+
+
+def newer_patch(named):
+    return int((named[2] or "0")[:6]) > PYTHON["patches"].get(named[1], 999)
 
 
 @check("H304", step=1, level="warning")
 def runtime_txt(project):
-    if "runtime.txt" in project:
+    if "runtime.txt" in project and "uv.lock" not in project:
         yield "runtime.txt", 1, {}
 
 

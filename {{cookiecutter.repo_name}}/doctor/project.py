@@ -6,14 +6,17 @@ import json
 import os
 import posixpath
 import re
-import tomllib
 import warnings
 from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
 
 from doctor import FACTS, repository
+from doctor.commands import commands
+from doctor.installed import Installed
+from doctor.lists import PackageList, normal
 from doctor.repository import CannotCheck
+from doctor.running import Running
 
 MAX_BYTES = 1_000_000  # larger files are listed, but not read
 MAX_TOTAL = 50_000_000  # bytes of all files that are read
@@ -39,9 +42,20 @@ NOT_PUSHED = [
     ".pytest_cache",
     ".ruff_cache",
 ]
+OWNERS = defaultdict(set)  # module: packages
+for _package, _modules in FACTS["modules"].items():
+    for _module in _modules:
+        OWNERS[_module].add(_package)
 ENVIRONMENT_MARKS = {"pyvenv.cfg", "conda-meta"}
-# Code in these folders does not run in the web process.
-NOT_THE_APP = ("doctor/", "test/", "tests/", "migrations/")
+# Code that does not run on the dyno, where nothing is known of what does.
+ASIDE_FOLDERS = {
+    "doctor", "test", "tests", "testing", "migrations", "docs", "doc", "examples", "example", "scripts",
+    "notebooks", "tools", "vendor", "vendored", "third_party", "benchmarks", "bench", "alembic",
+}
+ASIDE_FILES = {
+    "conftest.py", "setup.py", "fabfile.py", "locustfile.py", "noxfile.py", "tasks.py", "gunicorn.conf.py",
+    "gunicorn_config.py", "manage.py", "conf.py",
+}
 
 
 class Project:
@@ -135,9 +149,14 @@ class Project:
         """Return the names of what lies in the root: files, and folders without a slash."""
         return {path.partition("/")[0] for path in self.sizes}
 
-    def in_folder(self, name):
-        """Tell whether this name, to the letter, is in the folder, pushed or not."""
-        return name in os.listdir(self.root)
+    def in_folder(self, path):
+        """Tell whether this path, to the letter, is in the folder, pushed or not."""
+        folder = self.root
+        for name in path.split("/"):
+            if name in ("", ".", "..") or not os.path.isdir(folder) or name not in os.listdir(folder):
+                return False
+            folder = folder / name
+        return True
 
     def text(self, path):
         """Return a file's text, empty where there is none."""
@@ -153,30 +172,62 @@ class Project:
             yield number, line[:MAX_LINE]
 
     @cached_property
-    def trees(self):
-        """Return {path: syntax tree} of all pushed Python files that parse."""
-        trees, nodes = {}, 0
+    def _parsed(self):
+        """Return ({path: syntax tree}, {path: SyntaxError}) of all pushed Python files."""
+        trees, broken, nodes = {}, {}, 0
         for path, content in self.contents.items():
             if not path.endswith(".py") or path.startswith("doctor/"):
                 continue
             if len(content) > MAX_SOURCE or nodes > MAX_NODES:
                 continue
             try:
-                with warnings.catch_warnings(action="ignore"):  # "\d" and the like
+                with warnings.catch_warnings(action="ignore"):  # "\\d" and the like
                     tree = ast.parse(content)
                 nodes += sum(1 for _ in ast.walk(tree))
                 # What is nested so deeply that a look at it would end in an error.
                 ast.unparse(tree)
-            except (SyntaxError, ValueError, RecursionError, MemoryError):
+            except (SyntaxError, ValueError) as error:
+                broken[path] = error
+            except (RecursionError, MemoryError):
                 continue
-            trees[path] = tree
-        return trees
+            else:
+                trees[path] = tree
+        return trees, broken
+
+    @property
+    def trees(self):
+        return self._parsed[0]
+
+    @property
+    def broken(self):
+        return self._parsed[1]
+
+    @cached_property
+    def commands(self):
+        """Return what the Procfile starts, scripts and what is in them too."""
+        found = []
+        for type, (number, text) in self.procfile.items():
+            found += commands(self, type, "Procfile", number, text)
+        return found
+
+    @cached_property
+    def running(self):
+        return Running(self)
+
+    @cached_property
+    def list(self):
+        return PackageList(self)
+
+    def may_be_the_app(self, path):
+        """Tell whether a file may run, where nothing says what does."""
+        aside = {*path.split("/")[:-1]} & ASIDE_FOLDERS or posixpath.basename(path) in ASIDE_FILES
+        return not aside and not re.match(r"test_|.*_test\.py$", posixpath.basename(path))
 
     @cached_property
     def app_trees(self):
-        """Return the same of the code that runs on the dyno."""
-        trees = self.trees.items()
-        return {path: tree for path, tree in trees if not path.startswith(NOT_THE_APP)}
+        """Return {path: syntax tree} of the code that runs."""
+        reached = self.running.reached
+        return {path: tree for path, tree in self.trees.items() if path in reached}
 
     @cached_property
     def _nodes(self):
@@ -186,6 +237,47 @@ class Project:
             for node in ast.walk(tree):
                 found[type(node)].append((path, node))
         return found
+
+    @cached_property
+    def folders(self):
+        found = set()
+        for path in self.sizes:
+            while path := posixpath.dirname(path):
+                if path in found:
+                    break
+                found.add(path)
+        return found
+
+    def has_folder(self, path):
+        return path.strip("/") in self.folders
+
+    def imports_in(self, path):
+        """Yield the import statements of a file, but not those that only a type checker reads."""
+        for node in ast.walk(self.trees[path]):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                yield node
+
+    def dotted_texts(self, path):
+        """Yield the texts of a file that may be a module's name: "shop.settings"."""
+        for node in ast.walk(self.trees[path]):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                if re.fullmatch(r"[a-z_]\w*(\.\w+)+", node.value[:100]):
+                    yield node.value
+
+    def path_changes(self, path):
+        """Yield the folders that a file adds to sys.path, "" where they are not known."""
+        for node in ast.walk(self.trees[path]):
+            if isinstance(node, ast.Call) and "sys.path" in ast.unparse(node.func):
+                yield from (text.strip("./") for text in strings(node)) or [""]
+
+    def gunicorn_setting(self, command, name):
+        """Return a setting of gunicorn's configuration file, None where there is none."""
+        file = command.path((command.option("-c", "--config") or "gunicorn.conf.py").removeprefix("file:"))
+        for node in self.trees[file].body if file in self.trees else ():
+            if isinstance(node, ast.Assign) and last_name(node.targets[0]) == name:
+                value = getattr(node.value, "value", None)
+                return value if isinstance(value, str) else None
+        return None
 
     def nodes(self, *types):
         """Yield (path, node) of all nodes of these types in the app's code."""
@@ -204,10 +296,19 @@ class Project:
             if last_name(node.func) in names:
                 yield path, node
 
+    def calls_any(self, *names):
+        return any(True for _ in self.calls(*names))
+
     @cached_property
     def constants(self):
         """Return all texts in the app's code."""
         return {node.value for _, node in self.texts()}
+
+    @cached_property
+    def reads_settings(self):
+        """Tell whether the code reads its settings through environs, decouple or the like."""
+        known = FACTS["config_vars"]["readers"]
+        return any(found.module.partition(".")[0] in known for found in self.running.foreign)
 
     @cached_property
     def procfile(self):
@@ -218,6 +319,70 @@ class Project:
             if match := pattern.fullmatch(line):
                 found[match[1]] = (number, match[2].strip())
         return found
+
+    @cached_property
+    def buildpacks(self):
+        """Return the buildpacks that app.json names, "heroku/python" and the like."""
+        found = self.json.get("buildpacks")
+        found = found if isinstance(found, list) else []
+        return [str(as_dict(entry).get("url", entry)) for entry in found]
+
+    # --- packages and their modules ---
+
+    @cached_property
+    def installed(self):
+        return Installed(self.root)
+
+    def modules_of(self, package):
+        """Return the modules of a package, none where it is not known."""
+        known = FACTS["modules"].get(package)
+        if known is None and package in FACTS["brings"]:
+            known = [package.replace("-", "_")]
+        return known or self.installed.modules(package)
+
+    def owners_of(self, module):
+        """Return the packages that have a module, as far as anybody knows."""
+        names, found = [], set()
+        parts = module.split(".")
+        for count in range(len(parts), 0, -1):
+            names.append(".".join(parts[:count]))
+        for name in names:
+            found |= set(FACTS["packages"]["of_module"].get(name, ()))
+            found |= OWNERS.get(name, set())
+        same = parts[0].replace("_", "-")
+        if same in FACTS["brings"] and parts[0] in self.modules_of(same):
+            found.add(same)
+        return found | {p for p in self.list.packages if parts[0] in self.installed.modules(p)}
+
+    def is_package(self, module):
+        return bool(self.owners_of(module)) or normal(module) in self.list.packages
+
+    @cached_property
+    def available(self):
+        """Return (all packages that are installed, whether that is sure, whether their modules are known)."""
+        found, sure, known = set(), True, True
+        waiting = []
+        for name, line in self.list.packages.items():
+            extras = [f"{name}[{extra.strip()}]" for extra in line.extras.strip("[]").split(",") if extra.strip()]
+            sure = sure and all(extra in FACTS["brings"] for extra in extras)
+            waiting += [name, *extras]
+        sure = sure and not any(line.kind in ("address", "path") for line in self.list.lines)
+        while waiting:
+            name = waiting.pop()
+            if name in found:
+                continue
+            found.add(name)
+            needs = FACTS["brings"].get(name, self.installed.needs(name))
+            known = known and bool(self.modules_of(name.partition("[")[0]))
+            if needs is None:
+                sure = sure and self.list.is_whole
+            else:
+                waiting += needs
+        return found, sure, known
+
+    @property
+    def unknown_needs(self):
+        return not self.available[1]
 
     @cached_property
     def json(self):
@@ -236,50 +401,6 @@ class Project:
     def app_env(self):
         """Return the config vars of app.json: {name: what it says of it}."""
         return as_dict(self.json.get("env"))
-
-    @cached_property
-    def requirements(self):
-        """Return {package: (file, line number, line)} of what the platform installs.
-
-        Names are written in the index's way: lower case, dashes.
-        """
-        found = {}
-        self._read_requirements("requirements.txt", found)
-        for file in FACTS["packages"]["lists"][1:]:
-            for name in filter(None, map(str, self._locked(file))):
-                found.setdefault(normal(name), (file, 0, name))
-        return found
-
-    @cached_property
-    def direct_requirements(self):
-        """Return the same of requirements.in, if there is one: what a person has asked for."""
-        found = {}
-        self._read_requirements("requirements.in", found)
-        return found or self.requirements
-
-    def _read_requirements(self, file, found):
-        waiting, seen = [file], set()
-        while waiting:
-            file = waiting.pop()
-            if file in seen:
-                continue
-            seen.add(file)
-            for number, line in self.lines(file):
-                line = line.split(" #")[0].strip()
-                if match := re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)", line):
-                    folder = posixpath.dirname(file)
-                    waiting.append(posixpath.normpath(posixpath.join(folder, match[1])))
-                elif match := re.match(r"([A-Za-z0-9][A-Za-z0-9._-]*)", line):
-                    found[normal(match[1])] = (file, number, line)
-
-    def _locked(self, file):
-        try:
-            if file == "Pipfile.lock":
-                return list(json.loads(self.text(file) or "{}").get("default", {}))
-            packages = tomllib.loads(self.text(file)).get("package", [])
-            return [package["name"] for package in packages]
-        except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
-            return []  # what is wrong with such a file is for its own tool to say
 
 
 def as_dict(value):
@@ -314,8 +435,3 @@ def plain_utf8(content):
 def utf16(content):
     """Tell whether a file looks like what PowerShell's `>` writes."""
     return content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:200]
-
-
-def normal(name):
-    """Return a package's name as the index writes it."""
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,4 +1,4 @@
-"""Checks of the config vars, app.json, .slugignore and the database (steps 7 to 9 and 13)."""
+"""Checks of the config vars, app.json and .slugignore (steps 7 to 9 and 13)."""
 
 import ast
 import json
@@ -6,9 +6,8 @@ import re
 from fnmatch import fnmatchcase
 
 from doctor import FACTS, check
-from doctor.packages import available
+from doctor.lists import fits
 from doctor.project import as_dict, last_name, strings
-from doctor.startup import web, words
 
 APP_JSON = FACTS["app_json"]
 KNOWN = re.compile(FACTS["config_vars"]["known"])
@@ -27,29 +26,53 @@ def env_file_pushed(project):
 
 @check("H602", step=9)
 def secret_in_file(project):
-    aside = re.compile(r"(test|tests|doctor)/.*|(.*/)?\.env(\.(?!example)\w+)?")
+    aside = re.compile(FACTS["config_vars"]["aside"])
     for path in sorted(project.contents):
+        kind_of_class = ""
         for number, line in () if aside.fullmatch(path) else project.lines(path):
+            if match := re.match(r"class (\w+)", line):
+                kind_of_class = match[1].lower()
             for kind, pattern in SECRETS.items():
                 match = pattern.search(line)
-                if match and not any(map(HARMLESS.fullmatch, match.groups())):
-                    yield path, number, {"kind": kind}
+                if not match or any(map(HARMLESS.fullmatch, match.groups())):
+                    continue
+                if kind == "SECRET_KEY" and (is_fallback(line) or re.match("dev|test|local", kind_of_class)):
+                    continue
+                yield path, number, {"kind": kind}
+
+
+def is_fallback(line):
+    """Tell whether a key in code is only taken where no config var is set."""
+    return bool(re.search(r"environ|getenv|config\(|env\(|env\.", line))
 
 
 def environment_reads(project):
-    """Yield (path, node, name) of all places where code reads a config var by its name."""
-    reads = [
-        (path, node, node.slice)
-        for path, node in project.nodes(ast.Subscript)
-        if isinstance(node.ctx, ast.Load) and "environ" in last_name(node.value)
-    ]
-    for path, node in project.calls("get", "getenv"):
-        owner = "environ" in last_name(getattr(node.func, "value", None))
-        if node.args and (owner or last_name(node.func) == "getenv"):
-            reads.append((path, node, node.args[0]))
-    for path, node, key in reads:
-        if isinstance(key, ast.Constant) and isinstance(key.value, str):
-            yield path, node, key.value
+    """Yield (path, node, name, needed) of all places where code reads a config var by its name.
+
+    needed: without it the code fails. Also through environs, decouple and pydantic-settings.
+    """
+    for path, node in project.nodes(ast.Subscript):
+        if isinstance(node.ctx, ast.Load) and "environ" in last_name(node.value):
+            yield from named(path, node, node.slice, True)
+    for path, node in project.nodes(ast.Call):
+        owner = last_name(getattr(node.func, "value", None)) or ""
+        name, default = last_name(node.func), len(node.args) > 1 or bool(node.keywords)
+        if not node.args:
+            continue
+        if name == "getenv" or (name in ("get", "pop", "setdefault") and "environ" in owner):
+            yield from named(path, node, node.args[0], False)
+        elif name in ("env", "config") and project.reads_settings or owner == "env":
+            yield from named(path, node, node.args[0], not default)
+    for path, node in project.nodes(ast.ClassDef):
+        if any(last_name(base) == "BaseSettings" for base in node.bases):
+            for field in node.body:
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                    yield path, field, field.target.id.upper(), field.value is None
+
+
+def named(path, node, key, needed):
+    if isinstance(key, ast.Constant) and isinstance(key.value, str):
+        yield path, node, key.value, needed
 
 
 def names_listed(project):
@@ -66,8 +89,11 @@ def names_listed(project):
 @check("H603", step=9, level="warning")
 def variable_nobody_reads(project):
     commands = " ".join(command for _, command in project.procfile.values())
+    fields = {name for _, _, name, _ in environment_reads(project)}
+    scripts = {c.file for c in project.commands if c.file != "Procfile"}
+    commands += " ".join(project.text(file) for file in scripts)
     for name, (file, line) in names_listed(project).items():
-        read = name in project.constants or f"${name}" in commands
+        read = name in project.constants or re.search(rf"\$\{{?{name}\b", commands) or name in fields
         if not read and not KNOWN.match(name):
             yield file, line, {"name": name}
 
@@ -75,7 +101,7 @@ def variable_nobody_reads(project):
 @check("H605", step=9, level="warning")
 def variable_not_listed(project):
     listed = set(names_listed(project))
-    for path, node, name in environment_reads(project):
+    for path, node, name, _ in environment_reads(project):
         plain = re.fullmatch("[A-Z][A-Z0-9_]*", name) and not KNOWN.match(name)
         if listed and plain and name not in listed:
             listed.add(name)  # once is enough
@@ -85,18 +111,35 @@ def variable_not_listed(project):
 @check("H604", step=7)
 def url_as_heroku_writes_it(project):
     """SQLAlchemy refuses postgres://, which is what DATABASE_URL begins with."""
-    if not {"sqlalchemy", "flask-sqlalchemy"} & available(project):
+    if not {"sqlalchemy", "flask-sqlalchemy", "sqlmodel"} & project.available[0]:
         return
-    scheme = re.compile(r"postgres(ql)?(\+\w+)?(://|$)")
-    mended = {path for path, node in project.texts() if scheme.match(node.value)}
+    old = project.list.version("sqlalchemy")
+    if old and fits(old, "<1.4"):
+        return  # which takes it
+    scheme = re.compile(r".*postgres(ql)?(\+\w+)?(://|$)|.*\^?postgres:", re.DOTALL)
+    used = FACTS["config_vars"]["mend"]
+    imported = {found.module.partition(".")[0] for found in project.running.foreign}
+    if any(scheme.fullmatch(text[:200]) for text in project.constants) or imported & set(used):
+        return
     # What is handed to a function of one's own may be mended in there.
-    engines = {id(call) for _, call in project.calls("create_engine")}
+    engines = {id(call) for _, call in project.calls("create_engine", "create_async_engine", "URL", "str")}
     calls = [call for _, call in project.nodes(ast.Call) if id(call) not in engines]
     handed_on = {id(argument) for call in calls for argument in call.args}
-    for path, node, name in environment_reads(project):
-        if name == "DATABASE_URL" and path not in mended and id(node) not in handed_on:
+    for path, node, name, _ in environment_reads(project):
+        if name == "DATABASE_URL" and id(node) not in handed_on:
             yield path, node.lineno, {}
             return
+
+
+@check("H606", step=9, level="warning")
+def key_made_anew(project):
+    """A key that each process makes for itself: logins end at every restart, and between two processes."""
+    makers = re.compile(r"(secrets\.token_\w+|os\.urandom|urandom|token_hex|uuid4|uuid\.uuid4|get_random_secret_key|Fernet\.generate_key)\(")
+    for path, node in project.nodes(ast.Assign):
+        target = ast.unparse(node.targets[0])
+        code = ast.unparse(node.value)
+        if re.search(r"(?i)secret_?key", target) and makers.search(code) and "environ" not in code and "getenv" not in code:
+            yield path, node.lineno, {"what": f"SECRET_KEY: {target} = {code[:50]}"}
 
 
 @check("H701", step=7)
@@ -207,87 +250,3 @@ def slugignore_prose(project):
         removing = [word for word in comment if hits(word.strip(",.;:"), paths)]
         if removing:
             yield ".slugignore", number, {"word": removing[0].strip(",.;:")}
-
-
-@check("H901", step=7, level="warning")
-def data_on_the_dyno(project):
-    """The dyno's disk is emptied at every restart."""
-    for path, node in project.texts():
-        if node.value.startswith("sqlite:") and "DATABASE_URL" not in project.constants:
-            yield path, node.lineno, {"what": node.value}
-    for path, node in project.calls("save"):
-        code = ast.unparse(node)
-        if "upload" in code.lower():
-            yield path, node.lineno, {"what": code[:60]}
-
-
-def numbers(project, names):
-    """Return {name: int} of the arguments, keys and variables with these names."""
-    pairs = [(node.arg, node.value) for _, node in project.nodes(ast.keyword)]
-    for _, node in project.nodes(ast.Dict):
-        keys = [getattr(key, "value", None) for key in node.keys]
-        pairs += zip(keys, node.values, strict=True)
-    for _, node in project.nodes(ast.Assign):
-        pairs.append((getattr(node.targets[0], "id", None), node.value))
-    found = [(name, getattr(value, "value", None)) for name, value in pairs]
-    return {name: n for name, n in found if name in names and isinstance(n, int)}
-
-
-@check("H902", step=7)
-def too_many_connections(project):
-    """Workers × min(threads, pool) × dynos, against the 20 of the smallest plan.
-
-    Only gunicorn's numbers are known here; of other servers nothing is said.
-    """
-    line, command = web(project)
-    uses = {"sqlalchemy", "flask-sqlalchemy"} & available(project)
-    if words(command)[:1] != ["gunicorn"] or not uses:
-        return
-    known = {"workers": 2, "threads": 1, "pool_size": 5, "max_overflow": 10}
-    known |= numbers(project, known)
-    for name, option in (("workers", "--workers|-w"), ("threads", "--threads")):
-        if match := re.search(rf"(?:{option})[ =]?\s*(\d{{1,4}})\b", command):
-            known[name] = int(match[1])
-    threads = min(known["threads"], known["pool_size"] + known["max_overflow"])
-    web_dynos = as_dict(as_dict(project.json.get("formation")).get("web"))
-    dynos = web_dynos.get("quantity", 1)
-    total = known["workers"] * threads * (dynos if isinstance(dynos, int) else 1)
-    if total > 20:
-        details = {"workers": known["workers"], "threads": threads, "dynos": dynos}
-        yield "Procfile", line, {"total": total, **details}
-
-
-def revisions(project):
-    """Return {path: (revision, the revisions before it)} of the migrations."""
-    found = {}
-    for path, tree in project.trees.items():
-        values = {}
-        for node in tree.body if "versions/" in path else ():
-            if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value:
-                target = getattr(node, "target", None) or node.targets[0]
-                values[last_name(target)] = strings(node.value)
-        if values.get("revision"):
-            found[path] = (values["revision"][0], values.get("down_revision", []))
-    return found
-
-
-@check("H903", step=7)
-def table_without_migration(project):
-    if not revisions(project) and "flask-migrate" not in project.requirements:
-        return  # the tables are made in another way
-    migrations = [tree for path, tree in project.trees.items() if "versions/" in path]
-    written = {text for tree in migrations for text in strings(tree)}
-    for path, node in project.nodes(ast.Assign):
-        table = getattr(node.value, "value", None)
-        named = last_name(node.targets[0]) == "__tablename__" and isinstance(table, str)
-        if named and table not in written:
-            yield path, node.lineno, {"table": table}
-
-
-@check("H904", step=7)
-def two_heads(project):
-    found = revisions(project)
-    before = {name for _, down in found.values() for name in down}
-    heads = {path: name for path, (name, _) in found.items() if name not in before}
-    if len(heads) > 1:
-        yield max(heads), 0, {"heads": ", ".join(sorted(heads.values()))}

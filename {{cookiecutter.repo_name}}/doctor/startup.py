@@ -1,24 +1,25 @@
-"""Checks of how the app is started (steps 9 and 10 of the guide)."""
+"""Checks of the Procfile: can the platform read it, and does what it starts exist (steps 9 and 10)?"""
 
 import ast
 import re
-import shlex
 
 from doctor import FACTS, check
-from doctor.packages import available
-from doctor.project import plain_utf8, utf16
+from doctor.commands import PYTHONS, SERVERS, SHELLS, shell_script
+from doctor.layout import is_moved
+from doctor.lists import normal
+from doctor.project import as_dict, plain_utf8, utf16
 
-SERVERS = FACTS["programs"]["servers"]
-PYTHON = ("python", "python3")
+PROGRAMS = FACTS["programs"]
 
 
 @check("H401", step=10)
 def no_procfile(project):
     # One that is there but not pushed is for H103 to tell.
     not_pushed = project.in_git and project.in_folder("Procfile")
-    if "Procfile" not in project and not project.above and not not_pushed:
+    if "Procfile" not in project and not project.above and not not_pushed and not is_moved(project):
         nearly = [n for n in project.in_root() if n.lower().startswith("procfile")]
-        yield "".join(nearly[:1]), 0, {"name": "".join(nearly[:1]) or "–"}
+        container = "heroku.yml" in project and "Dockerfile" in project
+        yield "".join(nearly[:1]), 0, {"name": "".join(nearly[:1]) or "–"}, "warning" if container else "error"
 
 
 @check("H402", step=10)
@@ -41,182 +42,399 @@ def no_space_after_colon(project):
 
 @check("H404", step=10)
 def no_web_process(project):
-    unspaced = list(no_space_after_colon(project))
-    if readable(project) and "web" not in project.procfile and not unspaced:
+    """Workers alone are legitimate, unless a server is among them or app.json counts on web."""
+    if not readable(project) or "web" in project.procfile or list(no_space_after_colon(project)):
+        return
+    wanted = "web" in as_dict(project.json.get("formation"))
+    serving = [c for c in project.commands if c.type != "release" and serves(c)]
+    nothing = not set(project.procfile) - {"release"}
+    if wanted or serving or nothing:
         yield "Procfile", 0, {"types": ", ".join(project.procfile) or "(none)"}
 
 
-def web(project):
-    """Return (line number, command) of the web process, (0, "") where there is none."""
-    return project.procfile.get("web", (0, ""))
+def serves(command):
+    """Tell whether a program takes requests."""
+    row = SERVERS.get(command.program)
+    return bool(row) and (not row.get("sub") or bool(set(command.arguments) & set(row["sub"])))
+
+
+@check("H411", step=10, level="warning")
+def two_of_a_type(project):
+    types = {}
+    for number, line in project.lines("Procfile") if readable(project) else ():
+        if match := re.match(r"\s*([a-zA-Z0-9_-]+):?\s+\S", line):
+            if match[1] in types:
+                yield "Procfile", number, {"type": match[1]}
+            types[match[1]] = number
 
 
 @check("H405", step=10)
 def factory_unquoted(project):
     for line, command in project.procfile.values():
         outside = re.sub(r"'[^']*'|\"[^\"]*\"", "", command)
-        if re.search(r"\w:\w+\(\)", outside):
-            yield "Procfile", line, {"target": re.search(r"\S+:\w+\(\)", outside)[0]}
+        if re.search(r"\w:\w+\(", outside):
+            yield "Procfile", line, {"target": re.search(r"[\w.]+:\w+\(\)?", outside)[0]}
 
 
-def words(command):
-    """Return a command's words, without `env`, `exec` and the variables before the program."""
-    try:
-        found = shlex.split(command)
-    except ValueError:
-        found = command.split()
-    while found and (found[0] in ("env", "exec") or re.match(r"\w+=", found[0])):
-        found.pop(0)
-    return found
+@check("H410", step=10)
+def typographic_signs(project):
+    """Dashes and quotation marks that a word processor or a web page has made of plain ones."""
+    for line, command in project.procfile.values():
+        if match := re.search(r"(^|\s)[—–−‐]|[“”„«»‘’\u00a0]", command):
+            yield "Procfile", line, {"sign": match[0].strip() or "U+00A0"}
 
 
-def run_call(project, command):
-    """Return (path, node) of the app.run() that `python FILE` in a command leads to, or None."""
-    program, file = [*words(command), "", ""][:2]
-    for path, node in project.calls("run") if program in PYTHON else ():
-        owner = getattr(node.func, "value", None)  # app, or a factory's call
-        factory = isinstance(getattr(owner, "func", None), ast.Name)
-        named = getattr(owner, "id", "") in ("app", "application")
-        if path == file and (factory or named):
-            return path, node
-    return None
+def in_code(project, *types):
+    """Yield the commands of these process types that can be understood."""
+    broken = {line for _, line, *_ in [*typographic_signs(project), *factory_unquoted(project)]}
+    for command in project.commands:
+        if (not types or command.type in types) and not (command.file == "Procfile" and command.line in broken):
+            yield command
 
 
 @check("H406", step=10, level="warning")
 def development_server(project):
-    line, command = web(project)
-    found = words(command)
-    flask = found[:1] == ["flask"] or found[:3] == ["python", "-m", "flask"]
-    if flask or run_call(project, command):
-        yield "Procfile", line, {"command": " ".join(found[:2])}
+    for command in in_code(project, "web"):
+        django = "runserver" in command.arguments
+        if (command.program in ("flask", "quart") and "run" in command.arguments) or django:
+            yield command.file, command.line, {"command": " ".join(command.words[:2])}
+        elif call := run_call(project, command):
+            if call[2].startswith("app.run"):
+                yield command.file, command.line, {"command": " ".join(command.words[:2])}
+
+
+def run_call(project, command):
+    """Return (path, node, text) of the call in a Python file that opens a port, or None."""
+    file = command.python_file()
+    path = command.path(file) if file else None
+    for found, node in listeners(project):
+        if found == path:
+            return found, node, re.sub(r"^application", "app", ast.unparse(node.func))
+    return None
+
+
+def listeners(project):
+    """Yield (path, node) of the calls that open a port."""
+    for path, node in project.calls(*FACTS["calls"]):
+        text = ast.unparse(node.func)
+        owner = text.rpartition(".")[0].rpartition(".")[2].partition("(")[0]
+        if owner.lower() in PROGRAMS["not_listening"] or owner.startswith("bot"):
+            continue
+        if text in ("run", "launch") or (owner == "asyncio"):
+            continue
+        yield path, node
 
 
 @check("H407", step=10)
 def port_of_its_own(project):
     """The router sends requests to $PORT, on all addresses."""
-    line, command = web(project)
-    found = words(command)
-    option = r"(?:--port|-p|--listen|--bind|-b)[ =]?\s*\S*?(?<![\d.])(\d{2,5})\b"
-    port = re.search(option, " ".join(found))
-    if fixed := port or re.search(r"127\.0\.0\.1|localhost", " ".join(found)):
-        yield "Procfile", line, {"what": fixed[0]}
-    elif "run" in found and "flask" in found[:3]:
-        if not any(word.startswith(("-h", "--host")) for word in found):
-            yield "Procfile", line, {"what": "-h 0.0.0.0"}
-        elif not any(word.startswith(("-p", "--port")) for word in found):
-            yield "Procfile", line, {"what": "-p $PORT"}
-    elif found[:1] == ["waitress-serve"] and "$PORT" not in command:
-        yield "Procfile", line, {"what": "--port=$PORT"}
-    elif call := run_call(project, command):
-        path, node = call
-        given = {word.arg: ast.unparse(word.value) for word in node.keywords}
-        own_port = given.get("port", "5000").isdecimal()
-        if own_port or "0.0.0.0" not in given.get("host", ""):
-            right = 'host="0.0.0.0", port=int(os.environ["PORT"])'
-            yield path, node.lineno, {"what": right}
+    for command in in_code(project, "web"):
+        for what in wrong_place(project, command):
+            yield command.file, command.line, {"what": what}
+            break
+        else:
+            yield from wrong_call(project, command)
+
+
+def wrong_place(project, command):
+    """Yield what is wrong with where a command listens."""
+    if PYTHONS.match(command.program) and "runserver" in command.arguments:
+        place = [w for w in command.arguments if re.fullmatch(r"(\S*:)?(\$\{?\w+.*|\d+)", w)]
+        place = place[-1] if place else "127.0.0.1:8000"
+        if not place.startswith("0.0.0.0:$"):
+            yield f"{place} (0.0.0.0:$PORT)"
+        return
+    row = SERVERS.get(command.program)
+    if not row or not serves(command):
+        return
+    if any(word.startswith(tuple(row.get("files", ["\0"]))) or word.endswith((".ini", ".yaml")) for word in command.arguments):
+        return  # what stands there is not looked at
+    environ = dict(zip(row.get("environ", ()), ("host", "port"), strict=False))
+    given = {environ[name]: value for name, value in command.variables.items() if name in environ}
+    flaskenv = project.text(".flaskenv")
+    for name, kind in environ.items():
+        if match := re.search(rf"(?m)^\s*{name}\s*=\s*(\S+)", flaskenv if command.program == "flask" else ""):
+            given.setdefault(kind, match[1])
+    bind = command.option(*row["bind"]) if row.get("bind") else None
+    if bind is None and command.program == "gunicorn":
+        arguments = command.variables.get("GUNICORN_CMD_ARGS", "")
+        match = re.search(r"(?:-b|--bind)[ =]?(\S+)", arguments)
+        bind = match[1] if match else project.gunicorn_setting(command, "bind")
+    if bind is not None:
+        yield from fixed(bind)
+        if re.search(r"127\.0\.0\.1|localhost|\[::1\]", bind):
+            yield bind
+        return
+    if row.get("reads_port"):
+        return
+    host = command.option(*row["host"]) if row.get("host") else None
+    port = command.option(*row["port"]) if row.get("port") else None
+    host, port = host or given.get("host"), port or given.get("port")
+    if row.get("setting") and port is None:
+        match = re.search(r"(?m)^\s*port\s*=\s*(\d+)", project.text(row["setting"]))
+        yield match[0] if match else f"{row['port'][0]}=$PORT"
+    elif port is None:
+        option = row["port"][-1] if row.get("port") else row["bind"][-1]
+        yield f"{option} $PORT"
+    else:
+        yield from fixed(port)
+    if (host is None and row.get("local")) or host in ("127.0.0.1", "localhost", "::1"):
+        option = row["host"][0] if row.get("host") else row["bind"][-1]
+        yield f"{option} 0.0.0.0"
+
+
+def fixed(value):
+    """Yield a port that is none of the platform's: a number, or a variable nobody sets."""
+    if value.startswith("unix:"):
+        return
+    port = value.rpartition(":")[2] if ":" in value and "${" not in value else value
+    if re.fullmatch(r"\d{1,5}|%PORT%|\{PORT\}|PORT|\$port|\$env:PORT", port):
+        yield value
+    elif value and "$" not in value and ":" not in value and not re.fullmatch(r"\d+", value):
+        yield value
+
+
+def wrong_call(project, command):
+    """Yield the same for a Python file that serves by itself."""
+    call = run_call(project, command)
+    if not call:
+        return
+    path, node, _ = call
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+    row = FACTS["calls"][name]
+    given = {word.arg: word.value for word in node.keywords}
+    if None in given:  # **settings
+        return
+    positional = [argument for argument in node.args if not isinstance(argument, ast.Name)]
+    owner = ast.unparse(node.func).rpartition(".")[0]
+    host = given.get(row["host"])
+    port = given.get(row["port"])
+    if name == "run" and owner not in ("uvicorn", "socketio") and positional:
+        host, port = host or positional[0], port or (positional[1] if len(positional) > 1 else None)
+    if given.keys() & {"listen", "sock", "path", "unix_socket", "fd", "uds"}:
+        return
+    right = f'{row["host"]}="0.0.0.0", {row["port"]}=int(os.environ["PORT"])'
+    own_port = port is None or isinstance(constant(project, path, port), int)
+    local = host is None and row.get("local") or constant(project, path, host) in ("127.0.0.1", "localhost")
+    if own_port and not reads_port_itself(project, name) or local:
+        yield path, node.lineno, {"what": right}
+
+
+def reads_port_itself(project, name):
+    return name == "launch" and "GRADIO_SERVER_PORT" in project.constants
+
+
+def constant(project, path, node):
+    """Return the value of a constant, or of a name that stands for one; None otherwise."""
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, ast.Name):
+        values = [
+            getattr(n.value, "value", None)
+            for p, n in project.nodes(ast.Assign)
+            if p == path and getattr(n.targets[0], "id", "") == node.id
+        ]
+        return values[0] if len(values) == 1 else None
+    return None
+
+
+@check("H412", step=10)
+def nothing_listens(project):
+    """A bot as web: the platform waits a minute for somebody to listen on $PORT, and stops it."""
+    commands = list(in_code(project, "web"))
+    line, text = project.procfile.get("web", (0, ""))
+    if not commands or "&" in text.replace("&&", "") or is_moved(project):
+        return
+    last = commands[-1]
+    file = last.python_file()
+    if file is None or last.path(file) not in project.trees or "runserver" in last.arguments:
+        return
+    calls = [ast.unparse(node.func) for _, node in project.nodes(ast.Call)]
+    opens = any(
+        call.rpartition(".")[2] in PROGRAMS["listening"]
+        and call.partition(".")[0].lower() not in PROGRAMS["not_listening"]
+        and not call.startswith(("bot", "self.bot"))
+        for call in calls
+    )
+    bots = {found.module.partition(".")[0] for found in project.running.foreign} & set(PROGRAMS["bots"])
+    if "PORT" not in project.constants and not opens and not project.running.flexible:
+        yield "Procfile", line, {"what": ", ".join(sorted(bots)) or file}
+
+
+def packages_of_program(command):
+    """Yield (package, what names it) of what a command needs to be installed."""
+    program = command.program
+    if program in SERVERS or program in PROGRAMS["others"]:
+        yield PROGRAMS["packages"].get(program, program), program
+    if program == "gunicorn":
+        worker = command.option("-k", "--worker-class") or ""
+        first = worker.partition(".")[0]
+        if first in ("eventlet", "gevent", "tornado", "uvicorn", "geventwebsocket", "meinheld", "uvicorn_worker", "aiohttp"):
+            yield normal(first.replace("geventwebsocket", "gevent-websocket")), f"-k {worker}"
 
 
 @check("H206", step=10)
-def server_not_installed(project):
-    line, command = web(project)
-    program = "".join(words(command)[:1])
-    package = program.removesuffix("-serve")
-    missing = project.requirements and package not in available(project)
-    if program in SERVERS and missing:
-        yield "Procfile", line, {"package": package}
-
-
-@check("H408", step=10)
 def program_not_installed(project):
-    for type, (line, command) in project.procfile.items():
-        program = "".join(words(command)[:1])
-        package = program.removesuffix("-serve")
-        known = program in FACTS["programs"]["others"]
-        known |= program in SERVERS and type != "web"
-        if known and project.requirements and package not in available(project):
-            yield "Procfile", line, {"program": program, "package": package}
+    """A program, or gunicorn's kind of worker, that no listed package brings."""
+    if not project.list.packages:
+        return
+    have = project.available[0]
+    for command in in_code(project):
+        for package, what in packages_of_program(command):
+            if package not in have and command.file in ("Procfile", shell_of(project, command)):
+                yield command.file, command.line, {"package": package, "program": what}
+
+
+def shell_of(project, command):
+    return command.file if command.file in project else "Procfile"
 
 
 @check("H409", step=10)
 def command_needs_what_is_not_there(project):
-    for line, command in project.procfile.values():
-        if missing := missing_file(project, words(command)):
-            yield "Procfile", line, {"missing": missing}
+    if is_moved(project):
+        return
+    for command in in_code(project):
+        if missing := missing_file(project, command):
+            yield command.file, command.line, {"missing": missing}
+    for key in ("postdeploy", "pr-predestroy"):
+        script = as_dict(project.json.get("scripts")).get(key)
+        match = re.match(r"(?:python3?|sh|bash)\s+(\S+\.(?:py|sh))", script) if isinstance(script, str) else None
+        if match and match[1] not in project:
+            yield "app.json", project.app_json_line(key), {"missing": match[1]}, "warning"
 
 
-def missing_file(project, found):
+def missing_file(project, command):
     """Return what a command needs and the project lacks, "" where nothing is known of it."""
-    program, file = [*found, "", ""][:2]
-    if (program, file) == ("flask", "db"):
-        if project.requirements and "flask-migrate" not in project.requirements:
+    if (command.program, *command.arguments[:1]) == ("flask", "db"):
+        if project.list.packages and "flask-migrate" not in project.available[0]:
             return "flask-migrate (requirements.txt)"
-        there = any(path.startswith("migrations/") for path in project.sizes)
-        return "" if there else "migrations/"
-    if program == "alembic":
-        file = "alembic.ini"
-    elif program not in (*PYTHON, "bash", "sh") or not file.endswith((".py", ".sh")):
+        folder = command.option("-d", "--directory") or "migrations"
+        made = any("init" in c.arguments and "db" in c.arguments for c in project.commands)
+        return "" if project.has_folder(command.path(folder)) or made else f"{folder}/"
+    if command.program == "alembic":
+        file = command.option("-c", "--config") or "alembic.ini"
+    elif command.program in SHELLS:
+        file = next((w for w in command.arguments if not w.startswith("-")), "")
+        file = file if "-c" not in command.arguments else ""
+    elif file := command.python_file():
+        pass
+    elif (script := shell_script(command)) or command.program.startswith("./"):
+        file = script or command.program
+        return "" if not mine(file) or command.path(file) in project or "$" in file else file
+    if not file or "$" in file or not mine(file):
         return ""
-    return "" if file.removeprefix("./") in project else file
+    path = command.path(file)
+    package = f"{path}/__main__.py"
+    return "" if path in project or package in project or is_made(project, path) else file
 
 
-def targets(project):
-    """Yield (file, line, "module:name") of all places that say where the app is."""
-    value = project.app_env.get("FLASK_APP")
-    value = value.get("value") if isinstance(value, dict) else value
-    if value:
-        yield "app.json", project.app_json_line("FLASK_APP"), str(value)
-    for file in (".flaskenv", ".env.example"):
-        for number, line in project.lines(file):
-            if match := re.match(r"\s*(?:export\s+)?FLASK_APP\s*=\s*(.+)", line):
-                yield file, number, match[1].strip().strip("\"'")
-    option = re.compile(r"(?:\bFLASK_APP=|--app[ =])[\"']?([\w./]+(?::\w+)?)")
-    for line, command in project.procfile.values():
-        program, *arguments = words(command) or [""]
-        if match := option.search(command):
-            yield "Procfile", line, match[1]
-        for word in arguments if program in SERVERS else ():
-            if re.fullmatch(r"(?![\d.]+:)[\w.]+:\w+(\(.*\))?", word):
-                yield "Procfile", line, word
+def mine(file):
+    """Tell whether a path is one of the project's: not of the system or of what is installed."""
+    return not re.match(r"/(?!app/)|~|vendor/|\.heroku/|bin/(start-|with_|run-)", file)
+
+
+def is_made(project, path):
+    """Tell whether a build's hook may make a file."""
+    return any(path in project.text(hook) for hook in ("bin/post_compile", "bin/pre_compile"))
+
+
+@check("H413", step=10)
+def no_right_to_run(project):
+    """A script that is started by its name needs the execute bit, which Windows does not set."""
+    for command in in_code(project):
+        name = command.program
+        path = command.path(name)
+        if "/" in name and path in project.modes and project.modes[path] == "100644":
+            yield command.file, command.line, {"name": path}
+
+
+@check("H414", step=10, level="warning")
+def migration_made_on_the_dyno(project):
+    for command in in_code(project):
+        if command.program == "flask" and command.arguments[:1] == ["db"]:
+            if {"migrate", "init", "revision"} & set(command.arguments[1:2]):
+                yield command.file, command.line, {"command": " ".join(command.words[:3])}
+        elif "makemigrations" in command.arguments:
+            yield command.file, command.line, {"command": " ".join(command.words[:3])}
 
 
 @check("H501", step=9)
 def no_such_app(project):
-    for file, line, target in targets(project):
-        module, _, name = target.partition(":")
-        path = module.removesuffix(".py").replace(".", "/")
-        nearby = [p for p in (f"{path}.py", f"{path}/__init__.py") if p in project]
-        tree = project.trees.get(nearby[0]) if nearby else None
-        if not nearby:
-            yield file, line, {"target": target, "missing": f"{path}.py"}
-        elif name and tree and not defines(tree, name.partition("(")[0]):
-            yield file, line, {"target": target, "missing": f"{name} ({nearby[0]})"}
+    """A module that is not there, or a name that it does not have."""
+    if is_moved(project):
+        return
+    named = [(t.command.file, t.command.line, t) for t in project.running.targets]
+    for file, line, target in [*named, *settings_targets(project)]:
+        row = SERVERS.get(target.command.program, {}) if target.command else {}
+        found = project.running.find(target.module, target.paths)
+        loose = row == {} and target.command and target.command.program != "flask"
+        if loose:
+            parts = target.module.split(".")
+            known = any(project.running.find(".".join(parts[:n]), target.paths) for n in range(1, len(parts) + 1))
+            if known or project.is_package(parts[0]) or target.command.program in ("procrastinate",):
+                continue
+        if not found:
+            first = target.module.partition(".")[0]
+            if brought(project, first) and not project.has_folder(first):
+                continue
+            if not_pushed(project, target):
+                continue
+            shown = target.module.replace(".", "/")
+            yield file, line, {"target": target.text, "missing": f"{shown}.py"}
+        elif row.get("colon") and target.name is None:
+            yield file, line, {"target": target.text, "missing": f"{target.module}:app"}
+        elif target.name and not loose:
+            name = re.split(r"[.(]", target.name)[0]
+            tree = project.trees.get(found)
+            if tree and not project.running.defines(found, name):
+                yield file, line, {"target": target.text, "missing": f"{name} ({found})"}
 
 
-def defines(tree, name):
-    """Tell whether a module defines or imports this name anywhere."""
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            names.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-        elif isinstance(node, ast.alias):
-            names.add(node.asname or node.name.partition(".")[0])
-    return name in names or "*" in names  # after `import *` nobody can tell
+def not_pushed(project, target):
+    path = target.module.replace(".", "/")
+    return any(project.in_folder(f"{base}/{path}.py".lstrip("/")) for base in target.paths)
+
+
+def brought(project, module):
+    """Tell whether a listed package may have this module."""
+    if project.is_package(module):
+        return True
+    return any(line.kind in ("path", "address") and not line.name for line in project.list.lines)
+
+
+def settings_targets(project):
+    """Yield (file, line, Target) of the places beside the Procfile that say where the app is."""
+    from doctor.running import Target
+
+    value = project.app_env.get("FLASK_APP")
+    value = value.get("value") if isinstance(value, dict) else value
+    places = [("app.json", project.app_json_line("FLASK_APP"), str(value))] if value else []
+    for file in (".flaskenv", ".env.example"):
+        for number, line in project.lines(file):
+            if match := re.match(r"\s*(?:export\s+)?FLASK_APP\s*=\s*(.+)", line):
+                places.append((file, number, match[1].strip().strip("\"'")))
+    for file, line, text in places:
+        module, _, name = text.partition(":")
+        module = module.removesuffix(".py").strip("/").replace("/", ".")
+        if re.fullmatch(r"[\w.]+", module):
+            yield file, line, Target(None, text, module, name or None, project.running.searched)
 
 
 @check("H951", step=10)
 def windows_line_ends(project):
-    for path, content in sorted(project.contents.items()):
-        executed = path in ("Procfile", ".python-version") or path.endswith(".sh")
-        if executed and b"\r\n" in content and not utf16(content):
+    started = {shell_script(command) for command in project.commands}
+    started |= {command.path(command.program) for command in project.commands}
+    for path in sorted({"Procfile", *filter(None, started)} & set(project.contents)):
+        content = project.contents[path]
+        script = path == "Procfile" or content.startswith(b"#!") or not path.endswith(".py")
+        if script and b"\r\n" in content and not utf16(content):
             yield path, 1, {"name": path}
 
 
 @check("H952", step=1)
 def code_not_utf8(project):
     for path, content in sorted(project.contents.items()):
-        if path.endswith(".py") and b"coding" not in content[:200]:
+        if path in project.running.reached and b"coding" not in content[:200]:
             try:
                 content.decode("utf-8")
             except UnicodeDecodeError as error:

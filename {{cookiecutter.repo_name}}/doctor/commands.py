@@ -1,0 +1,162 @@
+"""What a dyno starts: the commands of the Procfile, and of the scripts that they run."""
+
+import posixpath
+import re
+import shlex
+from dataclasses import dataclass, field
+
+from doctor import FACTS
+
+PROGRAMS = FACTS["programs"]
+SERVERS, WRAPPERS = FACTS["servers"], PROGRAMS["wrappers"]
+SHELLS, PYTHONS = ("sh", "bash", "dash"), re.compile(r"python(3(\.\d+)?)?$")
+ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+BETWEEN = re.compile(r"[;|&]+$")
+MAX_WORDS, MAX_DEPTH = 2_000, 4
+
+
+@dataclass
+class Command:
+    """One program that a process starts, and where it stands.
+
+    folder: where it runs, "" for the root. variables: what is set for it.
+    """
+
+    type: str
+    file: str
+    line: int
+    text: str
+    words: list
+    folder: str = ""
+    variables: dict = field(default_factory=dict)
+
+    @property
+    def program(self):
+        return self.words[0]
+
+    @property
+    def arguments(self):
+        return self.words[1:]
+
+    def option(self, *names):
+        """Return what an option was given last, None where it was not."""
+        value = None
+        for word, following in zip(self.arguments, [*self.arguments[1:], ""], strict=True):
+            for name in names:
+                if word == name:
+                    value = following
+                elif word.startswith(f"{name}="):
+                    value = word[len(name) + 1 :]
+                elif re.fullmatch(r"-\w", name) and re.match(rf"{name}[^-]", word):
+                    value = word[2:]
+        return value
+
+    def positional(self, flags=()):
+        """Return the arguments that are no options. flags: options that take no value."""
+        found, skip = [], False
+        for word in self.arguments:
+            if skip:
+                skip = False
+            elif not word.startswith("-") or word == "-":
+                found.append(word)
+            else:
+                alone = "=" in word or re.match(r"-\w.", word) or word in flags
+                skip = not (alone or word.startswith("--no-"))
+        return found
+
+    def python_file(self):
+        """Return the path of the Python file that it runs, None where it runs none."""
+        if not PYTHONS.match(self.program):
+            return None
+        rest = [w for w in self.arguments if not re.match(r"-[uOBEsSIbqvP]+$", w)]
+        while rest[:1] and rest[0] in ("-W", "-X"):
+            rest = rest[2:]
+        return rest[0] if rest and not rest[0].startswith("-") else None
+
+    def module(self):
+        """Return the module that `python -m` runs, None where it does not."""
+        if PYTHONS.match(self.program) and "-m" in self.arguments[:-1]:
+            return self.arguments[self.arguments.index("-m") + 1]
+        return None
+
+    def path(self, name):
+        """Return a file's path from the root, as this command finds it."""
+        return posixpath.normpath(posixpath.join(self.folder, name.removeprefix("/app/")))
+
+
+def split(text):
+    """Yield the words of each simple command of a line, as a shell would find them."""
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=";|&")
+    lexer.whitespace_split, lexer.commenters = True, "#"
+    try:
+        tokens = list(lexer)[:MAX_WORDS]
+    except ValueError:  # quotation marks that do not end
+        tokens = text.split()[:MAX_WORDS]
+    found = []
+    for token in tokens:
+        if BETWEEN.match(token):
+            yield found
+            found = []
+        else:
+            found.append(token)
+    yield found
+
+
+def commands(project, type, file, line, text, folder="", variables=None, depth=0):
+    """Yield the Commands of a line of a Procfile or of a script, and of what they run."""
+    state = dict(variables or {})
+    for words in split(text):
+        own = dict(state)
+        words = unwrapped([word for word in words if word not in ("{", "}", "then", "do")], own)
+        if not words:
+            state.update(own)  # `PORT=1;` and `export PORT=1`
+            continue
+        if words[0] == "cd":
+            folder = posixpath.normpath(posixpath.join(folder, *words[1:2])).removeprefix("/app")
+            folder = "" if folder == "." else folder.strip("/")
+            continue
+        command = Command(type, file, line, text, words, folder, own)
+        yield command
+        script = shell_script(command)
+        if script in project and depth < MAX_DEPTH:
+            inner = project.text(script).replace("\\\n", " ").splitlines()
+            place = folder
+            for number, inner_line in enumerate(inner, start=1):
+                if inner_line.lstrip().startswith("cd "):
+                    place = posixpath.join(place, inner_line.split()[1])
+                if len(inner_line) < MAX_WORDS:
+                    yield from commands(
+                        project, type, script, number, inner_line, place, own, depth + 1
+                    )
+
+
+def unwrapped(words, variables):
+    """Return the words from the program on; note down the variables set before it."""
+    while words:
+        word = words[0]
+        if ASSIGNMENT.match(word):
+            name, _, value = word.partition("=")
+            variables[name], words = value, words[1:]
+        elif word == "export":
+            words = words[1:]
+        elif word in WRAPPERS:
+            words = words[1 + WRAPPERS[word] :]
+            while words and words[0].startswith("-") and word not in ("exec", "env"):
+                words = words[1:]
+        else:
+            break
+    if len(words) > 2 and PYTHONS.match(words[0]) and words[1] == "-m":
+        module = words[2].replace("waitress", "waitress-serve")
+        if module in SERVERS or module in PROGRAMS["others"]:
+            return [module, *words[3:]]
+    return words
+
+
+def shell_script(command):
+    """Return the path of the shell script that a command runs, None where it runs none."""
+    name = command.program
+    if name in SHELLS:
+        name = next((w for w in command.arguments if not w.startswith("-")), "")
+        return command.path(name) if name and " " not in name else None
+    is_path = "/" in name or name.endswith(".sh")
+    return command.path(name) if is_path and not name.endswith(".py") else None

@@ -1,0 +1,189 @@
+"""Checks of what is kept: the database, its migrations, the dyno's disk (step 7 of the guide)."""
+
+import ast
+import re
+from collections import Counter
+
+from doctor import check
+from doctor.project import as_dict, last_name, strings
+
+
+@check("H901", step=7, level="warning")
+def data_on_the_dyno(project):
+    """The dyno's disk is emptied at every restart."""
+    told = set()
+    for path, line, what in on_disk(project):
+        if path not in told:
+            told.add(path)  # once a file is enough
+            yield path, line, {"what": what[:60]}
+
+
+def on_disk(project):
+    """Yield (path, line, what) of what is written to the dyno's disk."""
+    for path, node in project.texts():
+        if re.match(r"sqlite(\+\w+)?:", node.value) and "DATABASE_URL" not in project.constants:
+            if ":memory:" not in node.value and node.value not in ("sqlite:", "sqlite://"):
+                yield path, node.lineno, node.value
+    for path, node in project.calls("save"):
+        code = ast.unparse(node)
+        if "upload" in code.lower():
+            yield path, node.lineno, code
+    for path, node in project.calls("connect", "open", "TinyDB", "SqliteDict", "SqliteDatabase", "dump_all"):
+        name = getattr(node.args[0], "value", None) if node.args else None
+        code = ast.unparse(node.func)
+        if not isinstance(name, str) or re.match(r"/tmp|:memory:|/dev/", name):
+            continue
+        mode = [*node.args[1:2], *(word.value for word in node.keywords if word.arg == "mode")]
+        mode = getattr(mode[0], "value", "") if mode else ""
+        writes = code == "open" and isinstance(mode, str) and re.match(r"[wax]|r\+", mode)
+        base = code in ("sqlite3.connect", "aiosqlite.connect", "shelve.open", "dbm.open", "TinyDB", "SqliteDict", "SqliteDatabase")
+        if writes or base or (code == "connect" and name.endswith((".db", ".sqlite", ".sqlite3"))):
+            yield path, node.lineno, f"{code}({name!r})"
+    if "django" in project.list.packages and "DATABASE_URL" not in project.constants:
+        for path, node in project.texts():
+            if node.value == "django.db.backends.sqlite3":
+                yield path, node.lineno, node.value
+
+
+def numbers(project, names):
+    """Return {name: int} of the arguments, keys and variables with these names."""
+    pairs = [(node.arg, node.value) for _, node in project.nodes(ast.keyword)]
+    for _, node in project.nodes(ast.Dict):
+        keys = [getattr(key, "value", None) for key in node.keys]
+        pairs += zip(keys, node.values, strict=True)
+    for _, node in project.nodes(ast.Assign):
+        pairs.append((getattr(node.targets[0], "id", None), node.value))
+    found = [(name, getattr(value, "value", None)) for name, value in pairs]
+    return {name: n for name, n in found if name in names and isinstance(n, int)}
+
+
+@check("H902", step=7)
+def too_many_connections(project):
+    """Workers × min(threads, pool) × dynos, against the 20 of the smallest plan.
+
+    Only gunicorn's numbers are known here; of other servers nothing is said.
+    """
+    uses = {"sqlalchemy", "flask-sqlalchemy"} & project.available[0]
+    found = [command for command in project.commands if command.type == "web" and command.program == "gunicorn"]
+    if not found or not uses:
+        return
+    command = found[-1]
+    known = {"workers": 2, "threads": 1, "pool_size": 5, "max_overflow": 10}
+    known |= numbers(project, known)
+    for name, options in (("workers", ("--workers", "-w")), ("threads", ("--threads",))):
+        value = command.option(*options) or ""
+        if re.fullmatch(r"\d{1,4}", value):
+            known[name] = int(value)
+    threads = min(known["threads"], known["pool_size"] + known["max_overflow"])
+    web_dynos = as_dict(as_dict(project.json.get("formation")).get("web"))
+    dynos = web_dynos.get("quantity", 1)
+    total = known["workers"] * threads * (dynos if isinstance(dynos, int) else 1)
+    if total > 20:
+        details = {"workers": known["workers"], "threads": threads, "dynos": dynos}
+        yield command.file, command.line, {"total": total, **details}
+
+
+def revisions(project):
+    """Return {path: (revision, the revisions before it)} of the migrations."""
+    found = {}
+    for path, tree in project.trees.items():
+        values = {}
+        for node in tree.body if "versions/" in path else ():
+            if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value:
+                target = getattr(node, "target", None) or node.targets[0]
+                values[last_name(target)] = strings(node.value)
+        if values.get("revision"):
+            found[path] = (values["revision"][0], values.get("down_revision", []))
+    return found
+
+
+def models(project):
+    """Yield (path, class, table, columns) of the tables that the code describes.
+
+    columns: {name: line}; a class without a table of its own is left out.
+    """
+    for path, node in project.nodes(ast.ClassDef):
+        columns, table = {}, None
+        for statement in node.body:
+            if isinstance(statement, ast.Assign) and last_name(statement.targets[0]) == "__tablename__":
+                table = getattr(statement.value, "value", None)
+            name, value = column(statement)
+            if name:
+                columns[value or name] = statement.lineno
+        bases = {ast.unparse(base) for base in node.bases}
+        if table is None and bases & {"db.Model", "Model"} and columns:
+            table = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", node.name).lower()
+        if isinstance(table, str) and not {"__abstract__"} & {last_name(s.targets[0]) for s in node.body if isinstance(s, ast.Assign)}:
+            yield path, node, table, columns
+
+
+def column(statement):
+    """Return (attribute, name in the table or None) of a column, (None, None) for other things."""
+    target = getattr(statement, "target", None) or (getattr(statement, "targets", None) or [None])[0]
+    if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or not isinstance(target, ast.Name):
+        return None, None
+    value = statement.value
+    kind = last_name(value.func) if isinstance(value, ast.Call) else ""
+    mapped = isinstance(statement, ast.AnnAssign) and ast.unparse(statement.annotation).startswith("Mapped[")
+    if kind in ("relationship", "association_proxy", "column_property", "synonym", "dynamic_loader"):
+        return None, None
+    if kind not in ("Column", "mapped_column") and not (mapped and value is None):
+        return None, None
+    if mapped and value is None and re.search(r"list\[|List\[|['\"]", ast.unparse(statement.annotation)):
+        return None, None
+    first = value.args[0] if value is not None and value.args else None
+    own = first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
+    return target.id, own
+
+
+@check("H903", step=7)
+def table_without_migration(project):
+    if not revisions(project) and "flask-migrate" not in project.list.packages:
+        return  # the tables are made in another way
+    if project.calls_any("create_all"):
+        return
+    written = in_migrations(project)
+    if not written and not project.has_folder("migrations"):
+        return
+    for path, node, table, _ in models(project):
+        if table not in written and path in project.running.reached:
+            yield path, node.lineno, {"table": table}
+
+
+def in_migrations(project):
+    """Return all texts in the migrations, words of SQL too."""
+    texts = [text for path, tree in project.trees.items() if "versions/" in path for text in strings(tree)]
+    return set(texts) | {word for text in texts if " " in text for word in re.findall(r"\w+", text)}
+
+
+@check("H906", step=7, level="warning")
+def column_without_migration(project):
+    written = in_migrations(project)
+    for path, _, table, columns in models(project):
+        for name, line in columns.items() if table in written else ():
+            if name not in written:
+                yield path, line, {"table": table, "column": name}
+
+
+@check("H904", step=7)
+def two_heads(project):
+    found = revisions(project)
+    before = {name for _, down in found.values() for name in down}
+    heads = {path: name for path, (name, _) in found.items() if name not in before}
+    if len(heads) > 1:
+        yield max(heads), 0, {"heads": ", ".join(sorted(heads.values()))}
+
+
+@check("H907", step=7)
+def migration_without_its_parent(project):
+    """Alembic stops where a migration follows one whose file is not there, or two have one name."""
+    found = revisions(project)
+    names = Counter(name for name, _ in found.values())
+    for path, (name, down) in sorted(found.items()):
+        lost = [parent for parent in down if parent not in names and not re.fullmatch(r"[0-9a-f]{4,11}", parent)]
+        shortened = [p for p in down if p not in names and p not in lost and not any(n.startswith(p) for n in names)]
+        if lost or shortened:
+            yield path, 0, {"name": (lost + shortened)[0]}
+        elif names[name] > 1:
+            yield path, 0, {"name": name}
+            return

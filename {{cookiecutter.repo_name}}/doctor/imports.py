@@ -1,0 +1,224 @@
+"""Checks of the code: does it parse, and is all there that it imports (steps 1, 9 and 13)?"""
+
+import ast
+import difflib
+import re
+import sys
+
+from doctor import FACTS, check
+from doctor.layout import is_moved
+from doctor.lists import fits, numbers
+from doctor.packages import newest_python
+from doctor.running import standard
+
+PACKAGES, REMOVED = FACTS["packages"], FACTS["python"]["removed"]
+MINE = ".".join(map(str, sys.version_info[:2]))
+
+
+@check("H953", step=1)
+def code_that_does_not_parse(project):
+    """Named for what runs; where the project's Python is newer than this one, nobody can tell."""
+    newer = numbers(newest_python(project)) > sys.version_info[:2]
+    reached = project.running.reached
+    for path, error in sorted(project.broken.items()):
+        if path not in reached or marks(project, path):
+            continue
+        line = getattr(error, "lineno", 0) or 0
+        details = {"name": path, "error": getattr(error, "msg", str(error)), "mine": MINE}
+        if newer:
+            yield path, line, details | {"error": f"? ({details['error']})"}, "warning"
+        else:
+            yield path, line, details, "error" if reached[path][0] else "warning"
+
+
+def marks(project, path):
+    """Tell whether marks of a conflict are the reason, which H116 names."""
+    return b"\n>>>>>>> " in project.contents[path]
+
+
+@check("H204", step=13)
+def import_without_package(project):
+    """An error where it is known which package has the module and that none brings it."""
+    if not project.list.packages or is_moved(project):
+        return
+    have, complete, known = project.available
+    told = set()
+    for found in project.running.foreign:
+        first = found.module.partition(".")[0]
+        if not found.sure or first in told or standard(first) or project.in_folder(f"{first}.py"):
+            continue
+        if project.in_folder(f"{first}/__init__.py") or first in REMOVED:
+            continue
+        owners = project.owners_of(found.module)
+        guess = {first.lower().replace("_", "-"), f"python-{first.lower().replace('_', '-')}"}
+        if (owners | guess) & have:
+            continue
+        told.add(first)
+        details = {"module": first, "package": min(owners, key=len) if owners else first}
+        if owners and (complete or project.running.flexible is False and not project.unknown_needs):
+            level = "warning" if project.running.flexible else "error"
+            yield found.path, found.line, details, level
+        elif not owners and known and complete:
+            yield found.path, found.line, details, "warning"
+
+
+@check("H504", step=9)
+def own_name_that_is_not_there(project):
+    """from shop import cart, where shop has neither a file nor a name cart."""
+    running = project.running
+    if running.flexible or is_moved(project):
+        return
+    for found, name, file in running.nameless:
+        there = file or found.module.replace(".", "/") or "."
+        if not_pushed(project, found, name, file):
+            continue
+        if found.sure and not file:
+            there = f"{there.rstrip('/')}/__init__.py"
+        if found.sure:
+            yield found.path, found.line, {"name": name, "file": there}
+    for found, where in running.lost:
+        path = found.module.replace(".", "/")
+        on_disk = any(
+            project.in_folder(f"{base}/{path}{end}".lstrip("/"))
+            for base in where for end in (".py", "/__init__.py")
+        )
+        if found.sure and not on_disk:
+            yield found.path, found.line, {"name": found.module, "file": f"{path}.py"}
+
+
+def not_pushed(project, found, name, file):
+    """Tell whether H103 or H104 names it: it lies in the folder, or has other letters."""
+    base = file.rpartition("/")[0] if file else found.module.replace(".", "/")
+    path = f"{base}/{name}.py".lstrip("/")
+    lower = {p.lower() for p in project.sizes}
+    return project.in_folder(path) or path.lower() in lower or project.in_folder(f"{base}/{name}/__init__.py".lstrip("/"))
+
+
+@check("H505", step=9)
+def relative_import_without_package(project):
+    """from .views import … in a module of the root, which belongs to no package."""
+    for path in project.running.entries:
+        at_top = "/" not in path or path.rpartition("/")[0] in top_folders(project, path)
+        if path.endswith("__init__.py") or not at_top:
+            continue
+        tree = project.trees.get(path)
+        for node in tree.body if tree else ():
+            if isinstance(node, ast.ImportFrom) and node.level:
+                yield path, node.lineno, {"name": "." * node.level + (node.module or "")}
+                break
+
+
+def top_folders(project, path):
+    """Return the folders whose files are modules of no package, for what starts with a file."""
+    _, paths, main = project.running.reached[path]
+    names = [t.module for t in project.running.targets]
+    as_module = any("." in name and path.endswith(f"{name.replace('.', '/')}.py") for name in names)
+    return [] if as_module else [paths[0]] if main or names else []
+
+
+@check("H506", step=13)
+def name_that_a_package_has_lost(project):
+    """from werkzeug.urls import url_parse, which Werkzeug 3 no longer has."""
+    python = newest_python(project)
+    for found in project.running.foreign:
+        first = found.module.partition(".")[0]
+        if found.sure and first in REMOVED and numbers(python) >= numbers(REMOVED[first]):
+            brought = {"setuptools"} if first == "distutils" else set()
+            brought |= {f"standard-{first}", f"{first}-lts", f"legacy-{first}"}
+            if not brought & set(project.list.packages):
+                details = {"name": first, "package": "Python", "since": REMOVED[first]}
+                yield found.path, found.line, details
+        row = PACKAGES["removed"].get(found.module)
+        lost = sorted(set(found.names) & set(row["names"])) if row else []
+        if not row or not (lost or row["names"] == ["*"]) or not found.sure:
+            continue
+        if row["package"] == "python":
+            version = numbers(python)
+        else:
+            version = newest_allowed(project, row["package"])
+        if version is not None and version >= numbers(row["since"]):
+            details = {"name": ", ".join(lost) or found.module, "since": row["since"], "package": row["package"]}
+            yield found.path, found.line, details
+
+
+def newest_allowed(project, package):
+    """Return the version that would be installed, (9999,) for the newest; None if none is sure."""
+    line = project.list.packages.get(package)
+    if line is None:
+        brought = project.available[0]
+        return (9999,) if package in brought else None
+    if line.pin:
+        return numbers(line.pin)
+    bound = re.search(r"<=?\s*([\d.]+)|~=\s*([\d.]+)|==\s*([\d.]+)\.\*", line.spec)
+    return numbers(next(filter(None, bound.groups()))) if bound else (9999,)
+
+
+@check("H212", step=13)
+def packages_that_do_not_fit(project):
+    """Pins that are known to break together: a dated table."""
+    packages = project.list.packages
+    for row in PACKAGES["together"]:
+        line, other = packages.get(row["package"]), packages.get(row["other"])
+        version = numbers(line.pin) if line else ()
+        if not version or not fits(version, row["pin"]):
+            continue
+        if other is None and (row.get("listed") or project.list.is_locked):
+            continue
+        theirs = numbers(other.pin) if other else (9999,)
+        if not theirs and other.spec:
+            if re.search(r"<|~=|==", other.spec):
+                continue
+            theirs = (9999,)
+        theirs = theirs or (9999,)
+        if fits(theirs, row["breaks"]):
+            pins = f"{row['package']}=={line.pin}", f"{row['other']}{other.spec if other else ''}"
+            details = {"one": pins[0], "other": pins[1], "says": row["says"]}
+            yield line.file, line.number, details
+
+
+@check("H213", step=13, level="warning")
+def package_older_than_the_python(project):
+    python = newest_python(project)
+    for row in PACKAGES["python"]:
+        line = project.list.packages.get(row["package"])
+        version = numbers(line.pin) if line else ()
+        if version and fits(version, row["pin"]) and numbers(python) >= numbers(row["since"]):
+            yield line.file, line.number, {"package": f"{row['package']}=={line.pin}", "python": python}
+
+
+@check("H214", step=13)
+def package_needs_more_than_pip(project):
+    packages, told = project.list.packages, set()
+    apt = project.text("Aptfile") + " ".join(project.buildpacks)
+    everything = "\n".join(line.text for line in project.list.lines)
+    for name, row in PACKAGES["beyond"].items():
+        line = packages.get(name)
+        there = row.get("file") in project or re.search(row.get("apt", "$^"), apt, re.IGNORECASE)
+        if line is None or there or re.search(row.get("unless", "$^"), everything) or row["needs"] in told:
+            continue
+        names = {name, row.get("module", name.replace("-", "_"))}
+        used = any(set(found.module.split(".")) & names for found in project.running.foreign)
+        used |= any(row.get("module", "") in project.modules_of(name) and found.module in project.modules_of(name) for found in project.running.foreign)
+        code = row.get("code")
+        if code and not any(re.search(code, project.text(path)) for path in project.app_trees):
+            continue
+        if not used and not row.get("error") and not set(project.modules_of(name)) & {f.module.partition(".")[0] for f in project.running.foreign}:
+            continue
+        told.add(row["needs"])
+        compiled = row.get("error") and (used or "module" not in row)
+        details = {"package": name, "needs": row["needs"], "instead": row["instead"]}
+        yield line.file, line.number, details, "error" if compiled else "warning"
+
+
+@check("H215", step=13, level="warning")
+def package_misspelt(project):
+    """A name that is nobody's, but nearly that of a package which many use."""
+    if project.list.is_locked:
+        return
+    names = set(FACTS["brings"])
+    popular = [name for name in names if len(name) > 3]
+    for name, line in project.list.packages.items():
+        if name not in names and line.kind == "package" and name not in project.installed:
+            near = difflib.get_close_matches(name, popular, 1, 0.8)
+            if near and sorted(near[0]) == sorted(name):
+                yield line.file, line.number, {"name": name, "right": near[0]}

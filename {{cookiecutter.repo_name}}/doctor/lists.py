@@ -1,0 +1,264 @@
+"""The lists of packages, read as pip and the other tools read them."""
+
+import json
+import posixpath
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+
+from doctor import FACTS
+
+NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+# https://packaging.python.org/en/latest/specifications/version-specifiers/
+NUMBER = (
+    r"v?(?:\d+!)?\d+(?:\.\d+)*(?:[-_.]?(?:alpha|beta|preview|pre|rc|a|b|c)[-_.]?\d*)?"
+    r"(?:-\d+|[-_.]?(?:post|rev|r)[-_.]?\d*)?(?:[-_.]?dev[-_.]?\d*)?"
+    r"(?:\+[a-z0-9]+(?:[-_.][a-z0-9]+)*)?"
+)
+CLAUSE = rf"(?:===\s*[^\s;,]+|(?:==|!=)\s*{NUMBER}(?:\.\*)?|(?:~=|<=|>=|<|>)\s*{NUMBER})"
+CLAUSES = rf"{CLAUSE}(?:\s*,\s*{CLAUSE})*\s*,?"
+MARK = (
+    r"(?:python_version|python_full_version|os_name|sys_platform|platform_\w+|extra"
+    r"|implementation_\w+|sys\.platform|os\.name|[\"'][^\"']*[\"'])"
+)
+MARKER = rf"\(*\s*{MARK}\s*(?:[<>=!~]+|not\s+in|in)\s*{MARK}.*"
+# https://packaging.python.org/en/latest/specifications/dependency-specifiers/
+REQUIREMENT = re.compile(
+    rf"(?P<name>{NAME})\s*(?P<extras>\[[\w\s,.-]*\])?\s*"
+    rf"(?:@\s*(?P<url>[^\s;]\S*)(?:\s+(?=;)|\s*$)|(?P<spec>\(\s*{CLAUSES}\)|{CLAUSES})?\s*)"
+    rf"(?:;\s*(?P<marker>{MARKER}))?",
+    re.IGNORECASE,
+)
+# https://pip.pypa.io/en/stable/reference/requirements-file-format/
+OPTION = re.compile(
+    r"--?(?:i|index-url|extra-index-url|no-index|f|find-links|no-binary|only-binary|pypi-url"
+    r"|prefer-binary|require-hashes|pre|trusted-host|use-feature|c|constraint|r|requirement"
+    r"|e|editable)(?=[\s=]|$|(?<=-[icfre])\S)"
+)
+OF_LINE = re.compile(r"\s+--(hash|global-option|config-settings?|install-option)[ =].*")
+ADDRESS = re.compile(r"(?:git|hg|svn|bzr)\+|(?:https?|ftp|file):")
+ARCHIVE = re.compile(r"\S+\.(whl|zip|tar\.gz|tgz|tar\.bz2)$", re.IGNORECASE)
+
+
+@dataclass
+class Line:
+    """One line of a requirements file, as pip reads it.
+
+    kind: "package", "address", "path", "option", or "" for what pip refuses.
+    """
+
+    file: str
+    number: int
+    text: str
+    kind: str = ""
+    name: str = ""
+    extras: str = ""
+    spec: str = ""
+    marker: str = ""
+    url: str = ""
+    hashed: bool = False
+    editable: bool = False
+
+    @property
+    def pin(self):
+        """Return the version that it pins, "" where it leaves a choice."""
+        found = re.fullmatch(r"\(?\s*={2,3}\s*([^\s,*]+?)\s*\)?", self.spec)
+        return found[1] if found else ""
+
+
+class PackageList:
+    """What the platform installs."""
+
+    def __init__(self, project):
+        self.project = project
+        self.missing = []  # (file, line, name) of files that -r and -c name in vain
+
+    @cached_property
+    def lines(self):
+        """Return the Lines of requirements.txt and of all that it includes."""
+        return list(self.read("requirements.txt"))
+
+    def read(self, file, seen=None):
+        """Yield the Lines of a file. What -r includes is installed, what -c names is not."""
+        seen = {file} if seen is None else seen
+        for number, text in logical_lines(self.project.text(file)):
+            line = parse(file, number, text)
+            yield line
+            match = re.match(r"(-r|--requirement|-c|--constraint)[ =]?\s*(\S+)", text)
+            if line.kind != "option" or not match:
+                continue
+            other = posixpath.normpath(posixpath.join(posixpath.dirname(file), match[2]))
+            if ADDRESS.match(match[2]) or other in seen:
+                continue
+            seen.add(other)
+            if other not in self.project:
+                self.missing.append((file, number, match[2]))
+            elif match[1] in ("-r", "--requirement"):
+                yield from self.read(other, seen)
+
+    @cached_property
+    def packages(self):
+        """Return {name as the index writes it: Line} of all that is installed."""
+        found = {}
+        for line in self.lines:
+            if line.name and not for_another_system(line):
+                found.setdefault(normal(line.name), line)
+        for file in FACTS["packages"]["lists"][1:]:
+            for name, version in locked(self.project, file).items():
+                line = Line(file, 0, name, "package", name, spec=f"=={version}")
+                found.setdefault(normal(name), line)
+        return found
+
+    @property
+    def is_locked(self):
+        """Tell whether a tool has made the list, with all that is needed in it."""
+        return "requirements.txt" not in self.project or self.is_whole
+
+    @cached_property
+    def is_whole(self):
+        """Tell whether what the listed packages need is listed as well, as `pip freeze` does."""
+        needs = [FACTS["brings"].get(name) for name in self.packages]
+        lists = [names for names in needs if names]
+        return bool(lists) and all(set(names) & set(self.packages) == set(names) for names in lists)
+
+    @cached_property
+    def asked_for(self):
+        """Return the same of requirements.in, if there is one: what a person has asked for."""
+        found = {}
+        for line in self.read("requirements.in"):
+            if line.name:
+                found.setdefault(normal(line.name), line)
+        return found or self.packages
+
+    def version(self, name):
+        """Return the pinned version of a package as numbers, () where it is not pinned."""
+        line = self.packages.get(name)
+        return numbers(line.pin) if line else ()
+
+
+def logical_lines(text):
+    """Yield (number, line) as pip joins and cuts them: no comments, nothing empty."""
+    joined, first = "", 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        first = first or number
+        if line.lstrip().startswith("#"):
+            line = "" if not joined else " #"
+        if line.endswith("\\"):
+            joined += line[:-1]
+            continue
+        whole = re.sub(r"(^|\s+)#.*$", "", joined + line).strip()
+        if whole:
+            yield first, whole
+        joined, first = "", 0
+    if whole := re.sub(r"(^|\s+)#.*$", "", joined).strip():
+        yield first, whole
+
+
+def parse(file, number, text):
+    """Return a Line; its kind is "" where pip refuses it."""
+    line = Line(file, number, text[:2_000])
+    text = line.text
+    if text.startswith("-"):
+        if not OPTION.match(text):
+            return line
+        line.kind = "option"
+        match = re.match(r"(?:-e|--editable)[ =]?\s*(\S+)", text)
+        if not match:
+            return line
+        line.editable, text = True, match[1]
+    line.hashed = "--hash" in text
+    text = OF_LINE.sub("", text)
+    if ADDRESS.match(text):
+        line.kind, line.url = "address", text.split(" ")[0]
+        egg = re.search(r"#egg=([\w.-]+)", text)
+        wheel = re.search(r"/([\w.]+?)-\d[^/]*\.whl", text)
+        line.name = egg[1] if egg else wheel[1] if wheel else ""
+    elif (match := REQUIREMENT.fullmatch(text)) and not line.editable and not is_path(text):
+        line.kind = "address" if match["url"] else "package"
+        for key, value in match.groupdict().items():
+            setattr(line, key, value or "")
+    elif is_path(text) or line.editable or ARCHIVE.match(text):
+        line.kind, line.url = "path", re.sub(r"\[.*\]$|\s*;.*", "", text)
+    return line
+
+
+def is_path(text):
+    return bool(re.match(r"\.{1,2}(/|\\|\[|$)|/|[A-Za-z]:[\\/]|[\w.-]+[/\\][\w./\\-]+$", text))
+
+
+def for_another_system(line):
+    """Tell whether a marker leaves a line to Windows or macOS."""
+    return bool(re.search(r"(==|in)\s*[\"'](win32|Windows|nt|darwin|Darwin)", line.marker))
+
+
+def locked(project, file):
+    """Return {package: version} of what a lock file would install on the platform."""
+    try:
+        if file == "Pipfile.lock":
+            packages = json.loads(project.text(file) or "{}").get("default", {})
+            return {name: as_version(entry) for name, entry in packages.items()}
+        packages = tomllib.loads(project.text(file)).get("package", [])
+        versions = {package["name"]: package.get("version", "") for package in packages}
+        needs = {normal(p["name"]): needed(p.get("dependencies", [])) for p in packages}
+        own = asked(project)
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+        return {}  # what is wrong with such a file is for its own tool to say
+    wanted, waiting = set(), list(own)
+    while waiting:
+        name = waiting.pop()
+        if name not in wanted:
+            wanted.add(name)
+            waiting += needs.get(name, ())
+    return {n: v for n, v in versions.items() if not own or normal(n) in wanted}
+
+
+def as_version(entry):
+    version = entry.get("version", "") if isinstance(entry, dict) else ""
+    return version.lstrip("=")
+
+
+def needed(dependencies):
+    """Return the names in a lock file's list or table of what a package needs."""
+    names = [d.get("name", "") if isinstance(d, dict) else str(d) for d in dependencies]
+    return [normal(name) for name in names]
+
+
+def asked(project):
+    """Return the names of what pyproject.toml asks for, without groups for development."""
+    try:
+        whole = tomllib.loads(project.text("pyproject.toml"))
+        texts = whole.get("project", {}).get("dependencies", [])
+        poetry = whole.get("tool", {}).get("poetry", {}).get("dependencies", {})
+        names = [re.match(NAME, text.strip()) for text in texts]
+        found = {normal(match[0]) for match in names if match}
+        return found | {normal(name) for name in poetry if name != "python"}
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return set()
+
+
+def normal(name):
+    """Return a package's name as the index writes it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def numbers(version):
+    """Return a version's numbers, for a comparison: (3, 1) for "3.1rc2"."""
+    match = re.match(r"v?(\d+(?:\.\d+)*)", version)
+    return tuple(int(part[:9]) for part in match[1].split(".")) if match else ()
+
+
+def fits(version, spec):
+    """Tell whether a version, as numbers, fits "<3,>=2.1"."""
+    compare = {
+        "<": version.__lt__, "<=": version.__le__, ">": version.__gt__, ">=": version.__ge__
+    }
+    for clause in filter(None, spec.split(",")):
+        sign, number = re.match(r"([<>=]+)(.+)", clause).groups()
+        other = numbers(number)
+        if sign == "==":
+            if version[: len(other)] != other:
+                return False
+        elif not compare[sign](other):
+            return False
+    return True
