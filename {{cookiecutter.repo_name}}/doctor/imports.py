@@ -12,6 +12,12 @@ from doctor.packages import newest_python
 from doctor.running import standard
 
 PACKAGES, REMOVED = FACTS["packages"], FACTS["python"]["removed"]
+NEVER = "(?!)"  # matches nothing
+# Mistakes in every Python, also in one that is newer than this.
+CERTAIN = re.compile(
+    r"never closed|unterminated (?!f-string)|unmatched|does not match|invalid (character|non-printable)|leading zeros"
+    r"|cannot assign|Missing parentheses in call|outside function|inconsistent use of tabs|null bytes|expected ':'"
+)
 MINE = ".".join(map(str, sys.version_info[:2]))
 
 
@@ -25,7 +31,8 @@ def code_that_does_not_parse(project):
             continue
         line = getattr(error, "lineno", 0) or 0
         details = {"name": path, "error": getattr(error, "msg", str(error)), "mine": MINE}
-        if newer:
+        certain = isinstance(error, IndentationError) or CERTAIN.search(details["error"])
+        if newer and not certain:
             yield path, line, details | {"error": f"? ({details['error']})"}, "warning"
         else:
             yield path, line, details, "error" if reached[path][0] else "warning"
@@ -193,8 +200,8 @@ def package_needs_more_than_pip(project):
     everything = "\n".join(line.text for line in project.list.lines)
     for name, row in PACKAGES["beyond"].items():
         line = packages.get(name)
-        there = row.get("file") in project or re.search(row.get("apt", "$^"), apt, re.IGNORECASE)
-        if line is None or there or re.search(row.get("unless", "$^"), everything) or row["needs"] in told:
+        there = row.get("file") in project or re.search(row.get("apt", NEVER), apt, re.IGNORECASE)
+        if line is None or there or re.search(row.get("unless", NEVER), everything) or row["needs"] in told:
             continue
         names = {name, row.get("module", name.replace("-", "_"))}
         used = any(set(found.module.split(".")) & names for found in project.running.foreign)
@@ -213,12 +220,10 @@ def package_needs_more_than_pip(project):
 @check("H215", step=13, level="warning")
 def package_misspelt(project):
     """A name that is nobody's, but nearly that of a package which many use."""
-    if project.list.is_locked:
-        return
     names = set(FACTS["brings"])
     popular = [name for name in names if len(name) > 3]
     for name, line in project.list.packages.items():
-        if name not in names and line.kind == "package" and name not in project.installed:
+        if name not in names and line.kind == "package" and name not in project.installed.found:
             near = difflib.get_close_matches(name, popular, 1, 0.8)
             if near and sorted(near[0]) == sorted(name):
                 yield line.file, line.number, {"name": name, "right": near[0]}

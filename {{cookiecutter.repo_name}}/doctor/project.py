@@ -264,6 +264,13 @@ class Project:
                 if re.fullmatch(r"[a-z_]\w*(\.\w+)+", node.value[:100]):
                     yield node.value
 
+    def app_texts(self, path):
+        """Yield the texts of a file that name an app: "shop.main:app"."""
+        for node in ast.walk(self.trees[path]):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                if re.fullmatch(r"[a-z_]\w*(\.\w+)*:\w+(\(\))?", node.value[:100]):
+                    yield node.value
+
     def path_changes(self, path):
         """Yield the folders that a file adds to sys.path, "" where they are not known."""
         for node in ast.walk(self.trees[path]):

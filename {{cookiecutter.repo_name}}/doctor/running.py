@@ -135,6 +135,12 @@ class Running:
         for statement in executed_statements(tree, main, self.called) if sure else ():
             if not isinstance(statement, (ast.Import, ast.ImportFrom)):
                 self.called |= set(called_names(statement))
+        for value in self.project.app_texts(path):
+            module, _, name = value.partition(":")
+            if found := self.find(module, paths):
+                self.entries.append(found)
+                self.reach(found, sure, paths)
+                self.called.add(name.partition("(")[0])
         for value in self.project.dotted_texts(path):
             found = self.find(value, paths) or self.find(value.rpartition(".")[0], paths)
             if found:
@@ -186,13 +192,14 @@ class Running:
                 self.reach(inner, sure, paths)
             elif self.is_folder(f"{module}.{name}".lstrip("."), where) or name == "*":
                 continue
-            elif file is None or not self.defines(file, name):
+            elif file is None or not self.defines(file, name, found):
                 self.nameless.append((found, name, file))
 
-    def defines(self, path, name):
-        """Tell whether a module may have this name."""
+    def defines(self, path, name, wanted=None):
+        """Tell whether a module may have this name. wanted: an Import that asks for it."""
         tree = self.project.trees.get(path)
-        return tree is None or defines(tree, name)
+        itself = wanted.line if wanted and wanted.path == path else 0
+        return tree is None or defines(tree, name, itself)
 
 
 def targets(command, project, paths):
@@ -252,15 +259,15 @@ def called_names(statement):
             yield node.func.id
 
 
-def defines(tree, name):
-    """Tell whether a module defines or imports this name anywhere."""
+def defines(tree, name, but=0):
+    """Tell whether a module defines or imports this name anywhere but in one line."""
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             names.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
-        elif isinstance(node, ast.alias):
+        elif isinstance(node, ast.alias) and node.lineno != but:
             names.add(node.asname or node.name.partition(".")[0])
     # After `import *`, or with a function that makes up names, nobody can tell.
     return name in names or bool({"*", "__getattr__"} & names) or name.startswith("__")

@@ -86,7 +86,7 @@ def typographic_signs(project):
 
 def in_code(project, *types):
     """Yield the commands of these process types that can be understood."""
-    broken = {line for _, line, *_ in [*typographic_signs(project), *factory_unquoted(project)]}
+    broken = {f.line for f in [*typographic_signs(project), *factory_unquoted(project)]}
     for command in project.commands:
         if (not types or command.type in types) and not (command.file == "Procfile" and command.line in broken):
             yield command
