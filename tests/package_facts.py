@@ -14,10 +14,11 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import urljoin
 
-from lab import TEMPLATE
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pip._internal.models.index import PyPI
+
+from lab import TEMPLATE
 
 INDEX = PyPI.pypi_url + "/{name}/json"
 NAMES = Path(__file__).with_name("packages.txt")
@@ -100,7 +101,9 @@ def modules(url):
 
 
 def main():
-    waiting = {line.strip() for line in NAMES.read_text(encoding="utf-8").splitlines() if line.strip() and line[0] != "#"}
+    waiting = {
+        line.strip() for line in NAMES.read_text(encoding="utf-8").splitlines() if line.strip() and line[0] != "#"
+    }
     known, failed = {}, []
     with ThreadPoolExecutor(8) as pool:
         while waiting:
@@ -110,7 +113,11 @@ def main():
                     known[name] = future.result()[1:]
                 except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
                     failed.append(f"{name}: {error}")
-            waiting = {need for _, needs in known.values() for need in needs or ()} - set(known) - {f.partition(":")[0] for f in failed}
+            waiting = (
+                {need for _, needs in known.values() for need in needs or ()}
+                - set(known)
+                - {f.partition(":")[0] for f in failed}
+            )
             print(f"{len(known)} packages, {len(waiting)} more", file=sys.stderr, flush=True)
     write(known)
     print("\n".join(failed), file=sys.stderr)
@@ -131,7 +138,9 @@ def write(known):
         if found and found != [same] and "[" not in name:
             lines.append(f"{json.dumps(name)} = {json.dumps(found)}")
     lines += ["", "[brings]"]
-    lines += [f"{json.dumps(name)} = {json.dumps(needs)}" for name, (_, needs) in sorted(known.items()) if needs is not None]
+    lines += [
+        f"{json.dumps(name)} = {json.dumps(needs)}" for name, (_, needs) in sorted(known.items()) if needs is not None
+    ]
     FACTS.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 

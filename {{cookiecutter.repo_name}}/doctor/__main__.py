@@ -11,8 +11,18 @@ import traceback
 from contextlib import contextmanager
 from pathlib import Path
 
-from doctor import CHECKS, dyno, explain, report
-from doctor import data, imports, layout, packages, settings, startup  # noqa: F401
+from doctor import (  # noqa: F401
+    CHECKS,
+    data,
+    dyno,
+    explain,
+    imports,
+    layout,
+    packages,
+    report,
+    settings,
+    startup,
+)
 from doctor.project import Project
 from doctor.report import printable, say
 from doctor.repository import CannotCheck

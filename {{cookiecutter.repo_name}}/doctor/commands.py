@@ -41,7 +41,9 @@ class Command:
     def option(self, *names):
         """Return what an option was given last, None where it was not."""
         value = None
-        for word, following in zip(self.arguments, [*self.arguments[1:], ""], strict=True):
+        for word, following in zip(
+            self.arguments, [*self.arguments[1:], ""], strict=True
+        ):
             for name in names:
                 if word == name:
                     value = following
@@ -81,7 +83,9 @@ class Command:
 
     def path(self, name):
         """Return a file's path from the root, as this command finds it."""
-        return posixpath.normpath(posixpath.join(self.folder, name.removeprefix("/app/")))
+        return posixpath.normpath(
+            posixpath.join(self.folder, name.removeprefix("/app/"))
+        )
 
 
 def split(text):
@@ -107,12 +111,16 @@ def commands(project, type, file, line, text, folder="", variables=None, depth=0
     state = dict(variables or {})
     for words in split(text):
         own = dict(state)
-        words = unwrapped([word for word in words if word not in ("{", "}", "then", "do")], own)
+        words = unwrapped(
+            [word for word in words if word not in ("{", "}", "then", "do")], own
+        )
         if not words:
             state.update(own)  # `PORT=1;` and `export PORT=1`
             continue
         if words[0] == "cd":
-            folder = posixpath.normpath(posixpath.join(folder, *words[1:2])).removeprefix("/app")
+            folder = posixpath.normpath(
+                posixpath.join(folder, *words[1:2])
+            ).removeprefix("/app")
             folder = "" if folder == "." else folder.strip("/")
             continue
         command = Command(type, file, line, text, words, folder, own)

@@ -20,26 +20,45 @@ def data_on_the_dyno(project):
 
 def on_disk(project):
     """Yield (path, line, what) of what is written to the dyno's disk."""
-    for path, node in project.texts():
-        if re.match(r"sqlite(\+\w+)?:", node.value) and "DATABASE_URL" not in project.constants:
-            if ":memory:" not in node.value and node.value not in ("sqlite:", "sqlite://"):
-                yield path, node.lineno, node.value
+    known = "DATABASE_URL" in project.constants
+    for path, node in project.texts() if not known else ():
+        if re.match(r"sqlite(\+\w+)?:/*(?!/*:memory:)[^/]|sqlite:///$", node.value):
+            yield path, node.lineno, node.value
     for path, node in project.calls("save"):
         code = ast.unparse(node)
         if "upload" in code.lower():
             yield path, node.lineno, code
-    for path, node in project.calls("connect", "open", "TinyDB", "SqliteDict", "SqliteDatabase", "dump_all"):
+    for path, node in project.calls(
+        "connect", "open", "TinyDB", "SqliteDict", "SqliteDatabase", "dump_all"
+    ):
         name = getattr(node.args[0], "value", None) if node.args else None
         code = ast.unparse(node.func)
         if not isinstance(name, str) or re.match(r"/tmp|:memory:|/dev/", name):
             continue
-        mode = [*node.args[1:2], *(word.value for word in node.keywords if word.arg == "mode")]
+        mode = [
+            *node.args[1:2],
+            *(word.value for word in node.keywords if word.arg == "mode"),
+        ]
         mode = getattr(mode[0], "value", "") if mode else ""
-        writes = code == "open" and isinstance(mode, str) and re.match(r"[wax]|r\+", mode)
-        base = code in ("sqlite3.connect", "aiosqlite.connect", "shelve.open", "dbm.open", "TinyDB", "SqliteDict", "SqliteDatabase")
-        if writes or base or (code == "connect" and name.endswith((".db", ".sqlite", ".sqlite3"))):
+        writes = (
+            code == "open" and isinstance(mode, str) and re.match(r"[wax]|r\+", mode)
+        )
+        base = code in (
+            "sqlite3.connect",
+            "aiosqlite.connect",
+            "shelve.open",
+            "dbm.open",
+            "TinyDB",
+            "SqliteDict",
+            "SqliteDatabase",
+        )
+        if (
+            writes
+            or base
+            or (code == "connect" and name.endswith((".db", ".sqlite", ".sqlite3")))
+        ):
             yield path, node.lineno, f"{code}({name!r})"
-    if "django" in project.list.packages and "DATABASE_URL" not in project.constants:
+    if "django" in project.list.packages and not known:
         for path, node in project.texts():
             if node.value == "django.db.backends.sqlite3":
                 yield path, node.lineno, node.value
@@ -64,13 +83,20 @@ def too_many_connections(project):
     Only gunicorn's numbers are known here; of other servers nothing is said.
     """
     uses = {"sqlalchemy", "flask-sqlalchemy"} & project.available[0]
-    found = [command for command in project.commands if command.type == "web" and command.program == "gunicorn"]
+    found = [
+        command
+        for command in project.commands
+        if command.type == "web" and command.program == "gunicorn"
+    ]
     if not found or not uses:
         return
     command = found[-1]
     known = {"workers": 2, "threads": 1, "pool_size": 5, "max_overflow": 10}
     known |= numbers(project, known)
-    for name, options in (("workers", ("--workers", "-w")), ("threads", ("--threads",))):
+    for name, options in (
+        ("workers", ("--workers", "-w")),
+        ("threads", ("--threads",)),
+    ):
         value = command.option(*options) or ""
         if re.fullmatch(r"\d{1,4}", value):
             known[name] = int(value)
@@ -105,34 +131,62 @@ def models(project):
     for path, node in project.nodes(ast.ClassDef):
         columns, table = {}, None
         for statement in node.body:
-            if isinstance(statement, ast.Assign) and last_name(statement.targets[0]) == "__tablename__":
+            if (
+                isinstance(statement, ast.Assign)
+                and last_name(statement.targets[0]) == "__tablename__"
+            ):
                 table = getattr(statement.value, "value", None)
             name, value = column(statement)
             if name:
                 columns[value or name] = statement.lineno
         bases = {ast.unparse(base) for base in node.bases}
         if table is None and bases & {"db.Model", "Model"} and columns:
-            table = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", node.name).lower()
-        if isinstance(table, str) and not {"__abstract__"} & {last_name(s.targets[0]) for s in node.body if isinstance(s, ast.Assign)}:
+            table = re.sub(
+                r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", node.name
+            ).lower()
+        if isinstance(table, str) and not {"__abstract__"} & {
+            last_name(s.targets[0]) for s in node.body if isinstance(s, ast.Assign)
+        }:
             yield path, node, table, columns
 
 
 def column(statement):
     """Return (attribute, name in the table or None) of a column, (None, None) for other things."""
-    target = getattr(statement, "target", None) or (getattr(statement, "targets", None) or [None])[0]
-    if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or not isinstance(target, ast.Name):
+    target = (
+        getattr(statement, "target", None)
+        or (getattr(statement, "targets", None) or [None])[0]
+    )
+    if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or not isinstance(
+        target, ast.Name
+    ):
         return None, None
     value = statement.value
     kind = last_name(value.func) if isinstance(value, ast.Call) else ""
-    mapped = isinstance(statement, ast.AnnAssign) and ast.unparse(statement.annotation).startswith("Mapped[")
-    if kind in ("relationship", "association_proxy", "column_property", "synonym", "dynamic_loader"):
+    mapped = isinstance(statement, ast.AnnAssign) and ast.unparse(
+        statement.annotation
+    ).startswith("Mapped[")
+    if kind in (
+        "relationship",
+        "association_proxy",
+        "column_property",
+        "synonym",
+        "dynamic_loader",
+    ):
         return None, None
     if kind not in ("Column", "mapped_column") and not (mapped and value is None):
         return None, None
-    if mapped and value is None and re.search(r"list\[|List\[|['\"]", ast.unparse(statement.annotation)):
+    if (
+        mapped
+        and value is None
+        and re.search(r"list\[|List\[|['\"]", ast.unparse(statement.annotation))
+    ):
         return None, None
     first = value.args[0] if value is not None and value.args else None
-    own = first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
+    own = (
+        first.value
+        if isinstance(first, ast.Constant) and isinstance(first.value, str)
+        else None
+    )
     return target.id, own
 
 
@@ -152,8 +206,15 @@ def table_without_migration(project):
 
 def in_migrations(project):
     """Return all texts in the migrations, words of SQL too."""
-    texts = [text for path, tree in project.trees.items() if "versions/" in path for text in strings(tree)]
-    return set(texts) | {word for text in texts if " " in text for word in re.findall(r"\w+", text)}
+    texts = [
+        text
+        for path, tree in project.trees.items()
+        if "versions/" in path
+        for text in strings(tree)
+    ]
+    return set(texts) | {
+        word for text in texts if " " in text for word in re.findall(r"\w+", text)
+    }
 
 
 @check("H906", step=7, level="warning")
@@ -180,8 +241,18 @@ def migration_without_its_parent(project):
     found = revisions(project)
     names = Counter(name for name, _ in found.values())
     for path, (name, down) in sorted(found.items()):
-        lost = [parent for parent in down if parent not in names and not re.fullmatch(r"[0-9a-f]{4,11}", parent)]
-        shortened = [p for p in down if p not in names and p not in lost and not any(n.startswith(p) for n in names)]
+        lost = [
+            parent
+            for parent in down
+            if parent not in names and not re.fullmatch(r"[0-9a-f]{4,11}", parent)
+        ]
+        shortened = [
+            p
+            for p in down
+            if p not in names
+            and p not in lost
+            and not any(n.startswith(p) for n in names)
+        ]
         if lost or shortened:
             yield path, 0, {"name": (lost + shortened)[0]}
         elif names[name] > 1:

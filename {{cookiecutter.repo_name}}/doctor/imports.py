@@ -30,8 +30,14 @@ def code_that_does_not_parse(project):
         if path not in reached or marks(project, path):
             continue
         line = getattr(error, "lineno", 0) or 0
-        details = {"name": path, "error": getattr(error, "msg", str(error)), "mine": MINE}
-        certain = isinstance(error, IndentationError) or CERTAIN.search(details["error"])
+        details = {
+            "name": path,
+            "error": getattr(error, "msg", str(error)),
+            "mine": MINE,
+        }
+        certain = isinstance(error, IndentationError) or CERTAIN.search(
+            details["error"]
+        )
         if newer and not certain:
             yield path, line, details | {"error": f"? ({details['error']})"}, "warning"
         else:
@@ -52,17 +58,30 @@ def import_without_package(project):
     told = set()
     for found in project.running.foreign:
         first = found.module.partition(".")[0]
-        if not found.sure or first in told or standard(first) or project.in_folder(f"{first}.py"):
+        if (
+            not found.sure
+            or first in told
+            or standard(first)
+            or project.in_folder(f"{first}.py")
+        ):
             continue
         if project.in_folder(f"{first}/__init__.py") or first in REMOVED:
             continue
         owners = project.owners_of(found.module)
-        guess = {first.lower().replace("_", "-"), f"python-{first.lower().replace('_', '-')}"}
+        guess = {
+            first.lower().replace("_", "-"),
+            f"python-{first.lower().replace('_', '-')}",
+        }
         if (owners | guess) & have:
             continue
         told.add(first)
-        details = {"module": first, "package": min(owners, key=len) if owners else first}
-        if owners and (complete or project.running.flexible is False and not project.unknown_needs):
+        details = {
+            "module": first,
+            "package": min(owners, key=len) if owners else first,
+        }
+        if owners and (
+            complete or project.running.flexible is False and not project.unknown_needs
+        ):
             level = "warning" if project.running.flexible else "error"
             yield found.path, found.line, details, level
         elif not owners and known and complete:
@@ -87,7 +106,8 @@ def own_name_that_is_not_there(project):
         path = found.module.replace(".", "/")
         on_disk = any(
             project.in_folder(f"{base}/{path}{end}".lstrip("/"))
-            for base in where for end in (".py", "/__init__.py")
+            for base in where
+            for end in (".py", "/__init__.py")
         )
         if found.sure and not on_disk:
             yield found.path, found.line, {"name": found.module, "file": f"{path}.py"}
@@ -98,20 +118,30 @@ def not_pushed(project, found, name, file):
     base = file.rpartition("/")[0] if file else found.module.replace(".", "/")
     path = f"{base}/{name}.py".lstrip("/")
     lower = {p.lower() for p in project.sizes}
-    return project.in_folder(path) or path.lower() in lower or project.in_folder(f"{base}/{name}/__init__.py".lstrip("/"))
+    return (
+        project.in_folder(path)
+        or path.lower() in lower
+        or project.in_folder(f"{base}/{name}/__init__.py".lstrip("/"))
+    )
 
 
 @check("H505", step=9)
 def relative_import_without_package(project):
     """from .views import … in a module of the root, which belongs to no package."""
     for path in project.running.entries:
-        at_top = "/" not in path or path.rpartition("/")[0] in top_folders(project, path)
+        at_top = "/" not in path or path.rpartition("/")[0] in top_folders(
+            project, path
+        )
         if path.endswith("__init__.py") or not at_top:
             continue
         tree = project.trees.get(path)
         for node in tree.body if tree else ():
             if isinstance(node, ast.ImportFrom) and node.level:
-                yield path, node.lineno, {"name": "." * node.level + (node.module or "")}
+                yield (
+                    path,
+                    node.lineno,
+                    {"name": "." * node.level + (node.module or "")},
+                )
                 break
 
 
@@ -119,7 +149,9 @@ def top_folders(project, path):
     """Return the folders whose files are modules of no package, for what starts with a file."""
     _, paths, main = project.running.reached[path]
     names = [t.module for t in project.running.targets]
-    as_module = any("." in name and path.endswith(f"{name.replace('.', '/')}.py") for name in names)
+    as_module = any(
+        "." in name and path.endswith(f"{name.replace('.', '/')}.py") for name in names
+    )
     return [] if as_module else [paths[0]] if main or names else []
 
 
@@ -129,7 +161,11 @@ def name_that_a_package_has_lost(project):
     python = newest_python(project)
     for found in project.running.foreign:
         first = found.module.partition(".")[0]
-        if found.sure and first in REMOVED and numbers(python) >= numbers(REMOVED[first]):
+        if (
+            found.sure
+            and first in REMOVED
+            and numbers(python) >= numbers(REMOVED[first])
+        ):
             brought = {"setuptools"} if first == "distutils" else set()
             brought |= {f"standard-{first}", f"{first}-lts", f"legacy-{first}"}
             if not brought & set(project.list.packages):
@@ -144,7 +180,11 @@ def name_that_a_package_has_lost(project):
         else:
             version = newest_allowed(project, row["package"])
         if version is not None and version >= numbers(row["since"]):
-            details = {"name": ", ".join(lost) or found.module, "since": row["since"], "package": row["package"]}
+            details = {
+                "name": ", ".join(lost) or found.module,
+                "since": row["since"],
+                "package": row["package"],
+            }
             yield found.path, found.line, details
 
 
@@ -178,7 +218,10 @@ def packages_that_do_not_fit(project):
             theirs = (9999,)
         theirs = theirs or (9999,)
         if fits(theirs, row["breaks"]):
-            pins = f"{row['package']}=={line.pin}", f"{row['other']}{other.spec if other else ''}"
+            pins = (
+                f"{row['package']}=={line.pin}",
+                f"{row['other']}{other.spec if other else ''}",
+            )
             details = {"one": pins[0], "other": pins[1], "says": row["says"]}
             yield line.file, line.number, details
 
@@ -189,8 +232,16 @@ def package_older_than_the_python(project):
     for row in PACKAGES["python"]:
         line = project.list.packages.get(row["package"])
         version = numbers(line.pin) if line else ()
-        if version and fits(version, row["pin"]) and numbers(python) >= numbers(row["since"]):
-            yield line.file, line.number, {"package": f"{row['package']}=={line.pin}", "python": python}
+        if (
+            version
+            and fits(version, row["pin"])
+            and numbers(python) >= numbers(row["since"])
+        ):
+            yield (
+                line.file,
+                line.number,
+                {"package": f"{row['package']}=={line.pin}", "python": python},
+            )
 
 
 @check("H214", step=13)
@@ -200,16 +251,36 @@ def package_needs_more_than_pip(project):
     everything = "\n".join(line.text for line in project.list.lines)
     for name, row in PACKAGES["beyond"].items():
         line = packages.get(name)
-        there = row.get("file") in project or re.search(row.get("apt", NEVER), apt, re.IGNORECASE)
-        if line is None or there or re.search(row.get("unless", NEVER), everything) or row["needs"] in told:
+        there = row.get("file") in project or re.search(
+            row.get("apt", NEVER), apt, re.IGNORECASE
+        )
+        if (
+            line is None
+            or there
+            or re.search(row.get("unless", NEVER), everything)
+            or row["needs"] in told
+        ):
             continue
         names = {name, row.get("module", name.replace("-", "_"))}
-        used = any(set(found.module.split(".")) & names for found in project.running.foreign)
-        used |= any(row.get("module", "") in project.modules_of(name) and found.module in project.modules_of(name) for found in project.running.foreign)
+        used = any(
+            set(found.module.split(".")) & names for found in project.running.foreign
+        )
+        used |= any(
+            row.get("module", "") in project.modules_of(name)
+            and found.module in project.modules_of(name)
+            for found in project.running.foreign
+        )
         code = row.get("code")
-        if code and not any(re.search(code, project.text(path)) for path in project.app_trees):
+        if code and not any(
+            re.search(code, project.text(path)) for path in project.app_trees
+        ):
             continue
-        if not used and not row.get("error") and not set(project.modules_of(name)) & {f.module.partition(".")[0] for f in project.running.foreign}:
+        if (
+            not used
+            and not row.get("error")
+            and not set(project.modules_of(name))
+            & {f.module.partition(".")[0] for f in project.running.foreign}
+        ):
             continue
         told.add(row["needs"])
         compiled = row.get("error") and (used or "module" not in row)
@@ -223,7 +294,11 @@ def package_misspelt(project):
     names = set(FACTS["brings"])
     popular = [name for name in names if len(name) > 3]
     for name, line in project.list.packages.items():
-        if name not in names and line.kind == "package" and name not in project.installed.found:
+        if (
+            name not in names
+            and line.kind == "package"
+            and name not in project.installed.found
+        ):
             near = difflib.get_close_matches(name, popular, 1, 0.8)
             if near and sorted(near[0]) == sorted(name):
                 yield line.file, line.number, {"name": name, "right": near[0]}

@@ -40,9 +40,13 @@ class Installed:
     def modules(self, package):
         """Return the names that a package can be imported by, none where it is not installed."""
         names = self.text(package, "top_level.txt").split()
-        paths = [line.partition(",")[0] for line in self.text(package, "RECORD").splitlines()]
+        paths = [
+            line.partition(",")[0] for line in self.text(package, "RECORD").splitlines()
+        ]
         for path in paths if not names else ():
-            if match := re.match(r"(\w+)(/__init__\.py|\.py|\.abi3\.so|\.cpython[^/]*\.so)$", path):
+            if match := re.match(
+                r"(\w+)(/__init__\.py|\.py|\.abi3\.so|\.cpython[^/]*\.so)$", path
+            ):
                 names.append(match[1])
         return sorted({name for name in names if name.isidentifier()})
 
@@ -50,5 +54,8 @@ class Installed:
         """Return the names of what a package needs, None where it is not installed."""
         if package not in self.found:
             return None
-        found = re.findall(rf"(?m)^Requires-Dist: ({NAME})(?!.*extra ==)", self.text(package, "METADATA"))
+        found = re.findall(
+            rf"(?m)^Requires-Dist: ({NAME})(?!.*extra ==)",
+            self.text(package, "METADATA"),
+        )
         return [normal(name) for name in found]

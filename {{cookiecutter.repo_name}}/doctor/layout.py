@@ -40,10 +40,19 @@ def moved(project):
     has_list = any(name in project for name in ROOT_FILES[1:])
     for path in sorted(project.sizes):
         folder, _, name = path.rpartition("/")
-        if not folder or {*folder.split("/")} & {"test", "tests", "docs", "examples", "doctor", "deploy"}:
+        if not folder or {*folder.split("/")} & {
+            "test",
+            "tests",
+            "docs",
+            "examples",
+            "doctor",
+            "deploy",
+        }:
             continue
         no_procfile = name == "Procfile" and "Procfile" not in project
-        no_list = name in ROOT_FILES[1:] and not has_list and not project.in_folder(name)
+        no_list = (
+            name in ROOT_FILES[1:] and not has_list and not project.in_folder(name)
+        )
         if no_procfile or no_list:
             yield folder, path
     if not any(looks_like_an_app(name) for name in project.in_root()):
@@ -54,8 +63,16 @@ def moved(project):
         first = target.module.partition(".")[0]
         if project.running.find(first, target.paths) or project.has_folder(first):
             continue
-        elsewhere = [p for p in sorted(project.trees) if p.endswith(f"/{target.module.replace('.', '/')}.py")]
-        if elsewhere and not project.in_folder(f"{first}.py") and not project.in_folder(first):
+        elsewhere = [
+            p
+            for p in sorted(project.trees)
+            if p.endswith(f"/{target.module.replace('.', '/')}.py")
+        ]
+        if (
+            elsewhere
+            and not project.in_folder(f"{first}.py")
+            and not project.in_folder(first)
+        ):
             yield elsewhere[0][: -len(target.module) - 4], elsewhere[0]
     yield from modules_moved(project)
 
@@ -72,7 +89,12 @@ def modules_moved(project):
 def elsewhere(project, found):
     """Yield where an imported module of the project's own lies instead."""
     name = found.module.partition(".")[0]
-    if not found.sure or found.level or project.is_package(name) or project.in_folder(f"{name}.py"):
+    if (
+        not found.sure
+        or found.level
+        or project.is_package(name)
+        or project.in_folder(f"{name}.py")
+    ):
         return
     for path in sorted(project.trees):
         folder, _, file = path.rpartition("/")
@@ -134,19 +156,27 @@ def named_files(project):
 def templates_named(project):
     """Yield (file, line, name) of the templates that the code renders."""
     for path, node in project.calls("render_template"):
-        if node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
+        if (
+            node.args
+            and isinstance(node.args[0], ast.Constant)
+            and isinstance(node.args[0].value, str)
+        ):
             yield path, node.lineno, node.args[0].value
 
 
 def template_folders(project, path):
     """Return the folders that a template named in a file may lie in."""
     folders = [f for f in project.folders if f.rpartition("/")[2] == "templates"]
-    return dict.fromkeys(["templates", posixpath.join(posixpath.dirname(path), "templates"), *folders])
+    return dict.fromkeys(
+        ["templates", posixpath.join(posixpath.dirname(path), "templates"), *folders]
+    )
 
 
 def static_named(project):
     """Yield (file, line, name) of the static files that templates and code name."""
-    pattern = re.compile(r"url_for\(\s*['\"]static['\"]\s*,\s*filename\s*=\s*['\"]([\w./-]+)['\"]")
+    pattern = re.compile(
+        r"url_for\(\s*['\"]static['\"]\s*,\s*filename\s*=\s*['\"]([\w./-]+)['\"]"
+    )
     for path in project.contents:
         if "/templates/" in f"/{path}" or path in project.app_trees:
             for number, line in project.lines(path):
@@ -156,11 +186,16 @@ def static_named(project):
 
 @check("H108", step=1, level="warning")
 def template_that_is_not_there(project):
-    known = {path.rpartition("templates/")[2] for path in project.sizes} | set(project.sizes)
+    known = {path.rpartition("templates/")[2] for path in project.sizes} | set(
+        project.sizes
+    )
     for path, line, name in templates_named(project):
         there = name in known or any(p.endswith(f"/{name}") for p in project.sizes)
         other = next((p for p in known if p.lower() == name.lower()), None)
-        on_disk = any(project.in_folder(posixpath.join(f, name)) for f in template_folders(project, path))
+        on_disk = any(
+            project.in_folder(posixpath.join(f, name))
+            for f in template_folders(project, path)
+        )
         if not there and not on_disk and not other:
             yield path, line, {"name": name}
 
@@ -175,7 +210,12 @@ def other_letters(project):
     paths = {path.lower(): path for path in project.sizes}
     for wanted, file, line in list(named_files(project)):
         there = paths.get(wanted.lower())
-        if there and there != wanted and wanted not in project and not project.in_folder(wanted):
+        if (
+            there
+            and there != wanted
+            and wanted not in project
+            and not project.in_folder(wanted)
+        ):
             yield file, line, {"name": there, "right": wanted}
             return
 
@@ -189,7 +229,11 @@ def another_language(project):
     for buildpack, files in LAYOUT["buildpack_files"].items():
         if buildpack in named and not any(name in project for name in files.split("|")):
             line = project.app_json_line(buildpack)
-            yield "app.json", line, {"name": files.partition("|")[0], "language": buildpack}
+            yield (
+                "app.json",
+                line,
+                {"name": files.partition("|")[0], "language": buildpack},
+            )
 
 
 @check("H111", step=13)
@@ -227,12 +271,21 @@ def build_hook_fails(project):
     for name in ("bin/pre_compile", "bin/post_compile"):
         lines = [line for _, line in project.lines(name)]
         first = lines[0] if lines else ""
-        ends = next((n for n, line in enumerate(lines, 1) if re.match(r"(exit +[1-9]\d*|false)\s*$", line)), 0)
+        ends = next(
+            (
+                n
+                for n, line in enumerate(lines, 1)
+                if re.match(r"(exit +[1-9]\d*|false)\s*$", line)
+            ),
+            0,
+        )
         if first.startswith("#!") and b"\r\n" in project.contents[name]:
             yield name, 1, {"name": name, "what": "CRLF"}
         elif ends:
             yield name, ends, {"name": name, "what": lines[ends - 1].strip()}
-        elif first.startswith("#!") and not re.search(r"(ba|da|z)?sh\b|python|perl|env\b", first):
+        elif first.startswith("#!") and not re.search(
+            r"(ba|da|z)?sh\b|python|perl|env\b", first
+        ):
             yield name, 1, {"name": name, "what": first}
 
 
@@ -247,7 +300,9 @@ def link_to_another_repository(project):
 @check("H114", step=1, level="warning")
 def only_a_pointer(project):
     for path in sorted(project.contents):
-        if project.contents[path].startswith(b"version https://git-lfs.github.com/spec/v1"):
+        if project.contents[path].startswith(
+            b"version https://git-lfs.github.com/spec/v1"
+        ):
             yield path, 0, {"name": path}
             return
 
@@ -267,14 +322,20 @@ def marks_of_a_conflict(project):
             continue
         content = project.contents[path]
         start = re.search(rb"(?m)^<<<<<<< ", content)
-        if start and re.search(rb"(?m)^>>>>>>> ", content) and READ_BY_PROGRAMS.fullmatch(path):
+        if (
+            start
+            and re.search(rb"(?m)^>>>>>>> ", content)
+            and READ_BY_PROGRAMS.fullmatch(path)
+        ):
             yield path, content[: start.start()].count(b"\n") + 1, {"mark": "<<<<<<<"}
 
 
 @check("H117", step=1)
 def hides_a_module(project):
     """A file of the root is loaded in place of Python's or a package's module of its name."""
-    listed = {module for name in project.list.packages for module in project.modules_of(name)}
+    listed = {
+        module for name in project.list.packages for module in project.modules_of(name)
+    }
     wanted = {found.module.partition(".")[0] for found in project.running.foreign}
     for path in sorted(project.sizes):
         name = path.removesuffix(".py").removesuffix("/__init__")
@@ -282,12 +343,17 @@ def hides_a_module(project):
             continue
         imported = any(
             name in [m.partition(".")[0] for m in imported_by(node)]
-            for file in project.app_trees if file != path
+            for file in project.app_trees
+            if file != path
             for node in project.imports_in(file)
         )
         own = project.imports_in(path) if path in project.trees else ()
-        itself = any(name in [m.partition(".")[0] for m in imported_by(node)] for node in own)
-        if name in LAYOUT["shadowed"] or (name in listed and name not in wanted and (imported or itself)):
+        itself = any(
+            name in [m.partition(".")[0] for m in imported_by(node)] for node in own
+        )
+        if name in LAYOUT["shadowed"] or (
+            name in listed and name not in wanted and (imported or itself)
+        ):
             yield path, 0, {"name": path, "module": name}
 
 
@@ -301,10 +367,23 @@ def imported_by(node):
 def settings_not_pushed(project):
     """app.config.from_pyfile() of a file that .gitignore holds back, as Flask's instance/."""
     for path, node in project.calls("from_pyfile"):
-        silent = any(word.arg == "silent" for word in node.keywords) or len(node.args) > 1
+        silent = (
+            any(word.arg == "silent" for word in node.keywords) or len(node.args) > 1
+        )
         name = getattr(node.args[0], "value", None) if node.args else None
         if isinstance(name, str) and not silent:
-            places = [name, posixpath.join(posixpath.dirname(path), name), f"instance/{name}"]
-            if not any(place in project for place in places) and last_name(node.func.value) == "config":
-                shown = "instance/" + name if "instance_relative_config" in project.text(path) else name
+            places = [
+                name,
+                posixpath.join(posixpath.dirname(path), name),
+                f"instance/{name}",
+            ]
+            if (
+                not any(place in project for place in places)
+                and last_name(node.func.value) == "config"
+            ):
+                shown = (
+                    "instance/" + name
+                    if "instance_relative_config" in project.text(path)
+                    else name
+                )
                 yield path, node.lineno, {"name": shown}

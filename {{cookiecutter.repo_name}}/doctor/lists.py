@@ -16,7 +16,9 @@ NUMBER = (
     r"(?:-\d+|[-_.]?(?:post|rev|r)[-_.]?\d*)?(?:[-_.]?dev[-_.]?\d*)?"
     r"(?:\+[a-z0-9]+(?:[-_.][a-z0-9]+)*)?"
 )
-CLAUSE = rf"(?:===\s*[^\s;,]+|(?:==|!=)\s*{NUMBER}(?:\.\*)?|(?:~=|<=|>=|<|>)\s*{NUMBER})"
+CLAUSE = (
+    rf"(?:===\s*[^\s;,]+|(?:==|!=)\s*{NUMBER}(?:\.\*)?|(?:~=|<=|>=|<|>)\s*{NUMBER})"
+)
 CLAUSES = rf"{CLAUSE}(?:\s*,\s*{CLAUSE})*\s*,?"
 MARK = (
     r"(?:python_version|python_full_version|os_name|sys_platform|platform_\w+|extra"
@@ -88,7 +90,9 @@ class PackageList:
             match = re.match(r"(-r|--requirement|-c|--constraint)[ =]?\s*(\S+)", text)
             if line.kind != "option" or not match:
                 continue
-            other = posixpath.normpath(posixpath.join(posixpath.dirname(file), match[2]))
+            other = posixpath.normpath(
+                posixpath.join(posixpath.dirname(file), match[2])
+            )
             if ADDRESS.match(match[2]) or other in seen:
                 continue
             seen.add(other)
@@ -120,7 +124,9 @@ class PackageList:
         """Tell whether what the listed packages need is listed as well, as `pip freeze` does."""
         needs = [FACTS["brings"].get(name) for name in self.packages]
         lists = [names for names in needs if names]
-        return bool(lists) and all(set(names) & set(self.packages) == set(names) for names in lists)
+        return bool(lists) and all(
+            set(names) & set(self.packages) == set(names) for names in lists
+        )
 
     @cached_property
     def asked_for(self):
@@ -174,7 +180,11 @@ def parse(file, number, text):
         egg = re.search(r"#egg=([\w.-]+)", text)
         wheel = re.search(r"/([\w.]+?)-\d[^/]*\.whl", text)
         line.name = egg[1] if egg else wheel[1] if wheel else ""
-    elif (match := REQUIREMENT.fullmatch(text)) and not line.editable and not is_path(text):
+    elif (
+        (match := REQUIREMENT.fullmatch(text))
+        and not line.editable
+        and not is_path(text)
+    ):
         line.kind = "address" if match["url"] else "package"
         for key, value in match.groupdict().items():
             setattr(line, key, value or "")
@@ -184,12 +194,16 @@ def parse(file, number, text):
 
 
 def is_path(text):
-    return bool(re.match(r"\.{1,2}(/|\\|\[|$)|/|[A-Za-z]:[\\/]|[\w.-]+[/\\][\w./\\-]+$", text))
+    return bool(
+        re.match(r"\.{1,2}(/|\\|\[|$)|/|[A-Za-z]:[\\/]|[\w.-]+[/\\][\w./\\-]+$", text)
+    )
 
 
 def for_another_system(line):
     """Tell whether a marker leaves a line to Windows or macOS."""
-    return bool(re.search(r"(==|in)\s*[\"'](win32|Windows|nt|darwin|Darwin)", line.marker))
+    return bool(
+        re.search(r"(==|in)\s*[\"'](win32|Windows|nt|darwin|Darwin)", line.marker)
+    )
 
 
 def locked(project, file):
@@ -251,7 +265,10 @@ def numbers(version):
 def fits(version, spec):
     """Tell whether a version, as numbers, fits "<3,>=2.1"."""
     compare = {
-        "<": version.__lt__, "<=": version.__le__, ">": version.__gt__, ">=": version.__ge__
+        "<": version.__lt__,
+        "<=": version.__le__,
+        ">": version.__gt__,
+        ">=": version.__ge__,
     }
     for clause in filter(None, spec.split(",")):
         sign, number = re.match(r"([<>=]+)(.+)", clause).groups()

@@ -22,7 +22,11 @@ def misspelt(project):
     for name in sorted(project.in_root()):
         letters = re.sub(r"[^a-z]", "", name.lower())
         wrong = letters in PACKAGES["misspelt"] or letters == "requirementstxt"
-        if wrong and name in project and name not in ("requirements.txt", "requirements.in"):
+        if (
+            wrong
+            and name in project
+            and name not in ("requirements.txt", "requirements.in")
+        ):
             yield name
 
 
@@ -34,10 +38,16 @@ def one_list_of_packages(project):
         yield "Pipfile", 0, {"found": "Pipfile –" + " – ".join(["", *found])}
     elif len(found) > 1:
         yield found[1], 0, {"found": ", ".join(found)}
-    elif not found and not list(misspelt(project)) and not project.above:
-        if not any(project.in_folder(name) for name in PACKAGES["lists"]):
-            others = [n for n in ("setup.py", "pyproject.toml", "Pipfile") if n in project]
-            yield "", 0, {"found": ", ".join(others) or "–"}
+    elif not (
+        found or list(misspelt(project)) or project.above or list_on_disk(project)
+    ):
+        others = [name for name in ("setup.py", "pyproject.toml") if name in project]
+        yield "", 0, {"found": ", ".join(others) or "–"}
+
+
+def list_on_disk(project):
+    """Tell whether there is a list that is not pushed, which H103 names."""
+    return any(project.in_folder(name) for name in PACKAGES["lists"])
 
 
 @check("H202", step=13)
@@ -50,14 +60,19 @@ def name_of_the_list(project):
 @check("H203", step=13)
 def encoding_of_the_list(project):
     """As pip reads it: by a byte-order mark, else as UTF-8."""
-    for file in dict.fromkeys(["requirements.txt", *(line.file for line in project.list.lines)]):
+    for file in dict.fromkeys(
+        ["requirements.txt", *(line.file for line in project.list.lines)]
+    ):
         content = project.contents.get(file, b"")
         marked = content[:2] in (b"\xff\xfe", b"\xfe\xff")
         try:
             content.decode("utf-16" if marked else "utf-8")
             readable = marked or b"\0" not in content
         except UnicodeDecodeError as error:
-            readable, start = re.match(rb"#.*coding[:=]", content) is not None, error.start
+            readable, start = (
+                re.match(rb"#.*coding[:=]", content) is not None,
+                error.start,
+            )
             if not readable:
                 yield file, content[:start].count(b"\n") + 1, {"name": file}
                 continue
@@ -115,17 +130,18 @@ def package_only_here(project):
             continue
         elsewhere = PACKAGES["not_on_index"].get(name)
         local = re.search(r"ubuntu|build|deb\d", line.pin)
-        if line.kind == "package" and (
-            name in PACKAGES["windows_only"]
-            or (elsewhere is not None and elsewhere in ("", line.pin))
-            or local
+        if (
+            line.kind == "package"
+            and (
+                name in PACKAGES["windows_only"]
+                or (elsewhere is not None and elsewhere in ("", line.pin))
+                or local
+            )
+            or re.match(r"file:|git\+(ssh|git|file):|(git|hg|svn|bzr)\+ssh:", line.url)
+            or re.search(r"git\+ssh://|git@[\w.]+:|@\s*file:", line.text)
+            or line.kind == "path"
+            and not there(project, line)
         ):
-            yield line.file, line.number, shown
-        elif re.match(r"file:|git\+(ssh|git|file):|(git|hg|svn|bzr)\+ssh:", line.url) or re.search(
-            r"git\+ssh://|git@[\w.]+:|@\s*file:", line.text
-        ):
-            yield line.file, line.number, shown
-        elif line.kind == "path" and not there(project, line):
             yield line.file, line.number, shown
 
 
@@ -138,7 +154,10 @@ def there(project, line):
     if path in project:
         return True
     base = "" if path == "." else f"{path}/"
-    return any(f"{base}{name}" in project for name in ("pyproject.toml", "setup.py", "setup.cfg"))
+    return any(
+        f"{base}{name}" in project
+        for name in ("pyproject.toml", "setup.py", "setup.cfg")
+    )
 
 
 @check("H205", step=13, level="warning")
@@ -153,7 +172,11 @@ def heavy_and_unused(project):
         for node in project.imports_in(path):
             modules = [alias.name for alias in getattr(node, "names", ())]
             module = getattr(node, "module", None)
-            names |= {module.partition(".")[0]} if module else {m.partition(".")[0] for m in modules}
+            names |= (
+                {module.partition(".")[0]}
+                if module
+                else {m.partition(".")[0] for m in modules}
+            )
     used = set().union(*(project.owners_of(name) for name in names))
     used |= {normal(name) for name in names}
     for other in direct:
@@ -169,7 +192,10 @@ def no_driver(project):
     uses = {"sqlalchemy", "flask-sqlalchemy"} & set(project.list.packages)
     imported = {found.module.partition(".")[0] for found in project.running.foreign}
     wanted = "DATABASE_URL" in project.constants
-    known = imported.intersection(PACKAGES["driver_modules"]) | set(PACKAGES["drivers"]) & have
+    known = (
+        imported.intersection(PACKAGES["driver_modules"])
+        | set(PACKAGES["drivers"]) & have
+    )
     if uses and wanted and not known and sure:
         line = project.list.packages[min(uses)]
         yield line.file, line.number, {}
@@ -196,7 +222,10 @@ def all_locked(project, file):
     """Return the names of all packages in a lock file."""
     try:
         if file == "Pipfile.lock":
-            return {normal(name) for name in json.loads(project.text(file)).get("default", {})}
+            return {
+                normal(name)
+                for name in json.loads(project.text(file)).get("default", {})
+            }
         packages = tomllib.loads(project.text(file)).get("package", [])
         return {normal(package["name"]) for package in packages}
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
@@ -205,7 +234,10 @@ def all_locked(project, file):
 
 def pipfile(project):
     try:
-        return {normal(name) for name in tomllib.loads(project.text("Pipfile")).get("packages", {})}
+        return {
+            normal(name)
+            for name in tomllib.loads(project.text("Pipfile")).get("packages", {})
+        }
     except (ValueError, AttributeError, TypeError, RecursionError):
         return set()
 
@@ -228,7 +260,11 @@ def lock_file_and_python(project):
 def requires_python(project):
     try:
         whole = tomllib.loads(project.text("pyproject.toml") or project.text("uv.lock"))
-        return str(as_dict(whole.get("project")).get("requires-python") or whole.get("requires-python") or "")
+        return str(
+            as_dict(whole.get("project")).get("requires-python")
+            or whole.get("requires-python")
+            or ""
+        )
     except (ValueError, RecursionError):
         return ""
 
@@ -239,22 +275,32 @@ def requires_python(project):
 @check("H301", step=1, level="warning")
 def python_not_named(project):
     named = {".python-version", "runtime.txt"} & set(project.sizes)
-    if "requirements.txt" in project and not named | set(wrong_version_files(project)):
-        if not project.in_folder(".python-version"):
-            yield "", 0, {"newest": NEWEST}
+    named |= set(wrong_version_files(project))
+    on_disk = project.in_folder(".python-version")
+    if "requirements.txt" in project and not named and not on_disk:
+        yield "", 0, {"newest": NEWEST}
 
 
 def wrong_version_files(project):
     """Yield the files in the root whose names the build refuses, also beside the right one."""
-    yield from (name for name in sorted(project.in_root()) if name in PYTHON["misspelt"] and name in project)
+    yield from (
+        name
+        for name in sorted(project.in_root())
+        if name in PYTHON["misspelt"] and name in project
+    )
 
 
 @check("H302", step=1)
 def python_version_unreadable(project):
     for name in wrong_version_files(project):
         yield name, 0, {"text": name, "newest": NEWEST}
-    for name, form in ((".python-version", VERSION), ("runtime.txt", rf"python-{VERSION}")):
-        if name not in project or (name == ".python-version" and "runtime.txt" in project):
+    for name, form in (
+        (".python-version", VERSION),
+        ("runtime.txt", rf"python-{VERSION}"),
+    ):
+        if name not in project or (
+            name == ".python-version" and "runtime.txt" in project
+        ):
             continue
         content = project.contents.get(name, b"")
         lines = [line.strip(" \t\r") for line in project.text(name).split("\n")]
@@ -267,13 +313,18 @@ def python_version_unreadable(project):
 
 def named_python(project):
     """Return (file, "3.x", patch or None) of what the project asks for, None where it says nothing readable."""
-    for file, form in (("runtime.txt", rf"python-{VERSION}"), (".python-version", VERSION)):
+    for file, form in (
+        ("runtime.txt", rf"python-{VERSION}"),
+        (".python-version", VERSION),
+    ):
         if file in project:
             text = COMMENT.sub("", project.text(file)).strip(" \t\r\n")
             match = re.fullmatch(form, text)
             return (file, match[1], match[2]) if match else None
     wanted = as_dict(as_dict(lock_meta(project)).get("requires"))
-    match = re.fullmatch(VERSION, str(wanted.get("python_full_version", wanted.get("python_version"))))
+    match = re.fullmatch(
+        VERSION, str(wanted.get("python_full_version", wanted.get("python_version")))
+    )
     return ("Pipfile.lock", match[1], match[2]) if match else None
 
 
@@ -308,7 +359,11 @@ def python_not_known(project):
     named = named_python(project)
     if named and (newer_than_the_facts(named[1]) or newer_patch(named)):
         version = f"{named[1]}.{named[2]}" if named[2] else named[1]
-        yield named[0], 1, {"version": version, "date": FACTS["date"], "offered": OFFERED}
+        yield (
+            named[0],
+            1,
+            {"version": version, "date": FACTS["date"], "offered": OFFERED},
+        )
 
 
 def newer_patch(named):

@@ -49,12 +49,36 @@ for _package, _modules in FACTS["modules"].items():
 ENVIRONMENT_MARKS = {"pyvenv.cfg", "conda-meta"}
 # Code that does not run on the dyno, where nothing is known of what does.
 ASIDE_FOLDERS = {
-    "doctor", "test", "tests", "testing", "migrations", "docs", "doc", "examples", "example", "scripts",
-    "notebooks", "tools", "vendor", "vendored", "third_party", "benchmarks", "bench", "alembic",
+    "doctor",
+    "test",
+    "tests",
+    "testing",
+    "migrations",
+    "docs",
+    "doc",
+    "examples",
+    "example",
+    "scripts",
+    "notebooks",
+    "tools",
+    "vendor",
+    "vendored",
+    "third_party",
+    "benchmarks",
+    "bench",
+    "alembic",
 }
 ASIDE_FILES = {
-    "conftest.py", "setup.py", "fabfile.py", "locustfile.py", "noxfile.py", "tasks.py", "gunicorn.conf.py",
-    "gunicorn_config.py", "manage.py", "conf.py",
+    "conftest.py",
+    "setup.py",
+    "fabfile.py",
+    "locustfile.py",
+    "noxfile.py",
+    "tasks.py",
+    "gunicorn.conf.py",
+    "gunicorn_config.py",
+    "manage.py",
+    "conf.py",
 }
 
 
@@ -153,7 +177,11 @@ class Project:
         """Tell whether this path, to the letter, is in the folder, pushed or not."""
         folder = self.root
         for name in path.split("/"):
-            if name in ("", ".", "..") or not os.path.isdir(folder) or name not in os.listdir(folder):
+            if (
+                name in ("", ".", "..")
+                or not os.path.isdir(folder)
+                or name not in os.listdir(folder)
+            ):
                 return False
             folder = folder / name
         return True
@@ -220,8 +248,12 @@ class Project:
 
     def may_be_the_app(self, path):
         """Tell whether a file may run, where nothing says what does."""
-        aside = {*path.split("/")[:-1]} & ASIDE_FOLDERS or posixpath.basename(path) in ASIDE_FILES
-        return not aside and not re.match(r"test_|.*_test\.py$", posixpath.basename(path))
+        aside = {*path.split("/")[:-1]} & ASIDE_FOLDERS or posixpath.basename(
+            path
+        ) in ASIDE_FILES
+        return not aside and not re.match(
+            r"test_|.*_test\.py$", posixpath.basename(path)
+        )
 
     @cached_property
     def app_trees(self):
@@ -259,27 +291,29 @@ class Project:
 
     def dotted_texts(self, path):
         """Yield the texts of a file that may be a module's name: "shop.settings"."""
-        for node in ast.walk(self.trees[path]):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                if re.fullmatch(r"[a-z_]\w*(\.\w+)+", node.value[:100]):
-                    yield node.value
+        for value in strings(self.trees[path]):
+            if re.fullmatch(r"[a-z_]\w*(\.\w+)+", value[:100]):
+                yield value
 
     def app_texts(self, path):
         """Yield the texts of a file that name an app: "shop.main:app"."""
-        for node in ast.walk(self.trees[path]):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                if re.fullmatch(r"[a-z_]\w*(\.\w+)*:\w+(\(\))?", node.value[:100]):
-                    yield node.value
+        for value in strings(self.trees[path]):
+            if re.fullmatch(r"[a-z_]\w*(\.\w+)*:\w+(\(\))?", value[:100]):
+                yield value
 
     def path_changes(self, path):
         """Yield the folders that a file adds to sys.path, "" where they are not known."""
         for node in ast.walk(self.trees[path]):
             if isinstance(node, ast.Call) and "sys.path" in ast.unparse(node.func):
-                yield from (text.strip("./") for text in strings(node)) or [""]
+                yield from [text.strip("./") for text in strings(node)] or [""]
 
     def gunicorn_setting(self, command, name):
         """Return a setting of gunicorn's configuration file, None where there is none."""
-        file = command.path((command.option("-c", "--config") or "gunicorn.conf.py").removeprefix("file:"))
+        file = command.path(
+            (command.option("-c", "--config") or "gunicorn.conf.py").removeprefix(
+                "file:"
+            )
+        )
         for node in self.trees[file].body if file in self.trees else ():
             if isinstance(node, ast.Assign) and last_name(node.targets[0]) == name:
                 value = getattr(node.value, "value", None)
@@ -315,7 +349,9 @@ class Project:
     def reads_settings(self):
         """Tell whether the code reads its settings through environs, decouple or the like."""
         known = FACTS["config_vars"]["readers"]
-        return any(found.module.partition(".")[0] in known for found in self.running.foreign)
+        return any(
+            found.module.partition(".")[0] in known for found in self.running.foreign
+        )
 
     @cached_property
     def procfile(self):
@@ -359,7 +395,9 @@ class Project:
         same = parts[0].replace("_", "-")
         if same in FACTS["brings"] and parts[0] in self.modules_of(same):
             found.add(same)
-        return found | {p for p in self.list.packages if parts[0] in self.installed.modules(p)}
+        return found | {
+            p for p in self.list.packages if parts[0] in self.installed.modules(p)
+        }
 
     def is_package(self, module):
         return bool(self.owners_of(module)) or normal(module) in self.list.packages
@@ -370,10 +408,16 @@ class Project:
         found, sure, known = set(), True, True
         waiting = []
         for name, line in self.list.packages.items():
-            extras = [f"{name}[{extra.strip()}]" for extra in line.extras.strip("[]").split(",") if extra.strip()]
+            extras = [
+                f"{name}[{extra.strip()}]"
+                for extra in line.extras.strip("[]").split(",")
+                if extra.strip()
+            ]
             sure = sure and all(extra in FACTS["brings"] for extra in extras)
             waiting += [name, *extras]
-        sure = sure and not any(line.kind in ("address", "path") for line in self.list.lines)
+        sure = sure and not any(
+            line.kind in ("address", "path") for line in self.list.lines
+        )
         while waiting:
             name = waiting.pop()
             if name in found:

@@ -45,9 +45,9 @@ class Running:
         self.targets, self.entries, self.called = [], [], set()
         self.flexible = False  # something changes sys.path
         self.searched = list(SOURCES[:1])
-        if any(re.match(r"(-e\s*)?\.(\[.*\])?$", line.text) for line in project.list.lines):
-            self.searched += SOURCES[1:]
-        elif {"uv.lock", "poetry.lock"} & set(project.sizes):
+        if any(
+            re.match(r"(-e\s*)?\.(\[.*\])?$", line.text) for line in project.list.lines
+        ) or {"uv.lock", "poetry.lock"} & set(project.sizes):
             self.searched += SOURCES[1:]
         for command in project.commands:
             self.start(command)
@@ -88,7 +88,11 @@ class Running:
     def page(self, command):
         """Return the file that a program such as streamlit runs."""
         row = SERVERS.get(command.program, {})
-        files = [word for word in command.positional(row.get("flags", ())) if word.endswith(".py")]
+        files = [
+            word
+            for word in command.positional(row.get("flags", ()))
+            if word.endswith(".py")
+        ]
         return files[0] if files and row.get("runs") else None
 
     def paths(self, command):
@@ -97,10 +101,15 @@ class Running:
         folder = command.option(*row.get("folder", ())) if row.get("folder") else None
         first = command.path(folder) if folder else command.folder
         more = command.option(*row["path"]) if row.get("path") else None
-        more = [*(more or "").split(","), *command.variables.get("PYTHONPATH", "").split(":")]
+        more = [
+            *(more or "").split(","),
+            *command.variables.get("PYTHONPATH", "").split(":"),
+        ]
         more = [command.path(p) for p in more if p and "$" not in p]
         found = [first, *more, *self.searched]
-        return list(dict.fromkeys("" if path == "." else path.strip("/") for path in found))
+        return list(
+            dict.fromkeys("" if path == "." else path.strip("/") for path in found)
+        )
 
     def find(self, module, paths):
         """Return the file of a module of the project's own, None where there is none."""
@@ -115,7 +124,9 @@ class Running:
     def is_folder(self, module, paths):
         """Tell whether a module is a folder without __init__.py."""
         name = module.replace(".", "/")
-        return any(self.project.has_folder(posixpath.join(base, name)) for base in paths)
+        return any(
+            self.project.has_folder(posixpath.join(base, name)) for base in paths
+        )
 
     # --- along the imports ---
 
@@ -129,7 +140,11 @@ class Running:
         if tree is None:
             return
         sure, paths, main = self.reached[path]
-        executed = set(map(id, executed_statements(tree, main, self.called))) if sure else set()
+        executed = (
+            set(map(id, executed_statements(tree, main, self.called)))
+            if sure
+            else set()
+        )
         for node in self.project.imports_in(path):
             self.add(path, node, id(node) in executed, paths)
         for statement in executed_statements(tree, main, self.called) if sure else ():
@@ -142,7 +157,9 @@ class Running:
                 self.reach(found, sure, paths)
                 self.called.add(name.partition("(")[0])
         for value in self.project.dotted_texts(path):
-            found = self.find(value, paths) or self.find(value.rpartition(".")[0], paths)
+            found = self.find(value, paths) or self.find(
+                value.rpartition(".")[0], paths
+            )
             if found:
                 self.reach(found, False, paths)
         for folder in self.project.path_changes(path):
@@ -164,12 +181,16 @@ class Running:
                 for _ in range(level - 1):
                     base = posixpath.dirname(base)
                 where = [base]
-            self.note(Import(path, node.lineno, module, names, level, sure), where, paths)
+            self.note(
+                Import(path, node.lineno, module, names, level, sure), where, paths
+            )
 
     def note(self, found, where, paths):
         module, sure = found.module, found.sure
         first = module.partition(".")[0]
-        if not found.level and not (self.find(first, where) or self.is_folder(first, where)):
+        if not found.level and not (
+            self.find(first, where) or self.is_folder(first, where)
+        ):
             self.foreign.append(found)
             return
         parts = module.split(".") if module else []
@@ -225,7 +246,11 @@ def targets(command, project, paths):
         if re.fullmatch(r"[^\W\d][\w.]*", module):
             default = row.get("name")
             yield Target(command, word, module, name if colon else default, paths)
-    loose = command.option("-A", "--app") if command.program in ("celery", "procrastinate") else None
+    loose = (
+        command.option("-A", "--app")
+        if command.program in ("celery", "procrastinate")
+        else None
+    )
     if loose:
         yield Target(command, loose, loose.partition(":")[0], None, paths)
 
@@ -248,7 +273,9 @@ def executed_statements(tree, main, called):
         elif isinstance(statement, ast.If):
             if main and "__main__" in ast.dump(statement.test):
                 waiting += statement.body
-        elif not isinstance(statement, (ast.Try, ast.For, ast.While, ast.TryStar, ast.Match)):
+        elif not isinstance(
+            statement, (ast.Try, ast.For, ast.While, ast.TryStar, ast.Match)
+        ):
             yield statement
 
 

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from doctor import FACTS, check
 from doctor.lists import fits
-from doctor.project import as_dict, last_name, strings
+from doctor.project import as_dict, last_name
 
 APP_JSON = FACTS["app_json"]
 KNOWN = re.compile(FACTS["config_vars"]["known"])
@@ -36,7 +36,9 @@ def secret_in_file(project):
                 match = pattern.search(line)
                 if not match or any(map(HARMLESS.fullmatch, match.groups())):
                     continue
-                if kind == "SECRET_KEY" and (is_fallback(line) or re.match("dev|test|local", kind_of_class)):
+                if kind == "SECRET_KEY" and (
+                    is_fallback(line) or re.match("dev|test|local", kind_of_class)
+                ):
                     continue
                 yield path, number, {"kind": kind}
 
@@ -59,14 +61,18 @@ def environment_reads(project):
         name, default = last_name(node.func), len(node.args) > 1 or bool(node.keywords)
         if not node.args:
             continue
-        if name == "getenv" or (name in ("get", "pop", "setdefault") and "environ" in owner):
+        if name == "getenv" or (
+            name in ("get", "pop", "setdefault") and "environ" in owner
+        ):
             yield from named(path, node, node.args[0], False)
         elif name in ("env", "config") and project.reads_settings or owner == "env":
             yield from named(path, node, node.args[0], not default)
     for path, node in project.nodes(ast.ClassDef):
         if any(last_name(base) == "BaseSettings" for base in node.bases):
             for field in node.body:
-                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                if isinstance(field, ast.AnnAssign) and isinstance(
+                    field.target, ast.Name
+                ):
                     yield path, field, field.target.id.upper(), field.value is None
 
 
@@ -93,7 +99,11 @@ def variable_nobody_reads(project):
     scripts = {c.file for c in project.commands if c.file != "Procfile"}
     commands += " ".join(project.text(file) for file in scripts)
     for name, (file, line) in names_listed(project).items():
-        read = name in project.constants or re.search(rf"\$\{{?{name}\b", commands) or name in fields
+        read = (
+            name in project.constants
+            or re.search(rf"\$\{{?{name}\b", commands)
+            or name in fields
+        )
         if not read and not KNOWN.match(name):
             yield file, line, {"name": name}
 
@@ -119,10 +129,17 @@ def url_as_heroku_writes_it(project):
     scheme = re.compile(r".*postgres(ql)?(\+\w+)?(://|$)|.*\^?postgres:", re.DOTALL)
     used = FACTS["config_vars"]["mend"]
     imported = {found.module.partition(".")[0] for found in project.running.foreign}
-    if any(scheme.fullmatch(text[:200]) for text in project.constants) or imported & set(used):
+    if any(
+        scheme.fullmatch(text[:200]) for text in project.constants
+    ) or imported & set(used):
         return
     # What is handed to a function of one's own may be mended in there.
-    engines = {id(call) for _, call in project.calls("create_engine", "create_async_engine", "URL", "str")}
+    engines = {
+        id(call)
+        for _, call in project.calls(
+            "create_engine", "create_async_engine", "URL", "str"
+        )
+    }
     calls = [call for _, call in project.nodes(ast.Call) if id(call) not in engines]
     handed_on = {id(argument) for call in calls for argument in call.args}
     for path, node, name, _ in environment_reads(project):
@@ -134,11 +151,18 @@ def url_as_heroku_writes_it(project):
 @check("H606", step=9, level="warning")
 def key_made_anew(project):
     """A key that each process makes for itself: logins end at every restart, and between two processes."""
-    makers = re.compile(r"(secrets\.token_\w+|os\.urandom|urandom|token_hex|uuid4|uuid\.uuid4|get_random_secret_key|Fernet\.generate_key)\(")
+    makers = re.compile(
+        r"(secrets\.token_\w+|os\.urandom|urandom|token_hex|uuid4|uuid\.uuid4|get_random_secret_key|Fernet\.generate_key)\("
+    )
     for path, node in project.nodes(ast.Assign):
         target = ast.unparse(node.targets[0])
         code = ast.unparse(node.value)
-        if re.search(r"(?i)secret_?key", target) and makers.search(code) and "environ" not in code and "getenv" not in code:
+        if (
+            re.search(r"(?i)secret_?key", target)
+            and makers.search(code)
+            and "environ" not in code
+            and "getenv" not in code
+        ):
             yield path, node.lineno, {"what": f"SECRET_KEY: {target} = {code[:50]}"}
 
 

@@ -16,10 +16,20 @@ PROGRAMS = FACTS["programs"]
 def no_procfile(project):
     # One that is there but not pushed is for H103 to tell.
     not_pushed = project.in_git and project.in_folder("Procfile")
-    if "Procfile" not in project and not project.above and not not_pushed and not is_moved(project):
+    if (
+        "Procfile" not in project
+        and not project.above
+        and not not_pushed
+        and not is_moved(project)
+    ):
         nearly = [n for n in project.in_root() if n.lower().startswith("procfile")]
         container = "heroku.yml" in project and "Dockerfile" in project
-        yield "".join(nearly[:1]), 0, {"name": "".join(nearly[:1]) or "–"}, "warning" if container else "error"
+        yield (
+            "".join(nearly[:1]),
+            0,
+            {"name": "".join(nearly[:1]) or "–"},
+            "warning" if container else "error",
+        )
 
 
 @check("H402", step=10)
@@ -43,7 +53,11 @@ def no_space_after_colon(project):
 @check("H404", step=10)
 def no_web_process(project):
     """Workers alone are legitimate, unless a server is among them or app.json counts on web."""
-    if not readable(project) or "web" in project.procfile or list(no_space_after_colon(project)):
+    if (
+        not readable(project)
+        or "web" in project.procfile
+        or list(no_space_after_colon(project))
+    ):
         return
     wanted = "web" in as_dict(project.json.get("formation"))
     serving = [c for c in project.commands if c.type != "release" and serves(c)]
@@ -55,7 +69,9 @@ def no_web_process(project):
 def serves(command):
     """Tell whether a program takes requests."""
     row = SERVERS.get(command.program)
-    return bool(row) and (not row.get("sub") or bool(set(command.arguments) & set(row["sub"])))
+    return bool(row) and (
+        not row.get("sub") or bool(set(command.arguments) & set(row["sub"]))
+    )
 
 
 @check("H411", step=10, level="warning")
@@ -73,7 +89,11 @@ def factory_unquoted(project):
     for line, command in project.procfile.values():
         outside = re.sub(r"'[^']*'|\"[^\"]*\"", "", command)
         if re.search(r"\w:\w+\(", outside):
-            yield "Procfile", line, {"target": re.search(r"[\w.]+:\w+\(\)?", outside)[0]}
+            yield (
+                "Procfile",
+                line,
+                {"target": re.search(r"[\w.]+:\w+\(\)?", outside)[0]},
+            )
 
 
 @check("H410", step=10)
@@ -88,7 +108,9 @@ def in_code(project, *types):
     """Yield the commands of these process types that can be understood."""
     broken = {f.line for f in [*typographic_signs(project), *factory_unquoted(project)]}
     for command in project.commands:
-        if (not types or command.type in types) and not (command.file == "Procfile" and command.line in broken):
+        if (not types or command.type in types) and not (
+            command.file == "Procfile" and command.line in broken
+        ):
             yield command
 
 
@@ -96,11 +118,18 @@ def in_code(project, *types):
 def development_server(project):
     for command in in_code(project, "web"):
         django = "runserver" in command.arguments
-        if (command.program in ("flask", "quart") and "run" in command.arguments) or django:
+        if (
+            command.program in ("flask", "quart") and "run" in command.arguments
+        ) or django:
             yield command.file, command.line, {"command": " ".join(command.words[:2])}
-        elif call := run_call(project, command):
-            if call[2].startswith("app.run"):
-                yield command.file, command.line, {"command": " ".join(command.words[:2])}
+        else:
+            call = run_call(project, command)
+            if call and call[2].startswith("app.run"):
+                yield (
+                    command.file,
+                    command.line,
+                    {"command": " ".join(command.words[:2])},
+                )
 
 
 def run_call(project, command):
@@ -139,7 +168,9 @@ def port_of_its_own(project):
 def wrong_place(project, command):
     """Yield what is wrong with where a command listens."""
     if PYTHONS.match(command.program) and "runserver" in command.arguments:
-        place = [w for w in command.arguments if re.fullmatch(r"(\S*:)?(\$\{?\w+.*|\d+)", w)]
+        place = [
+            w for w in command.arguments if re.fullmatch(r"(\S*:)?(\$\{?\w+.*|\d+)", w)
+        ]
         place = place[-1] if place else "127.0.0.1:8000"
         if not place.startswith("0.0.0.0:$"):
             yield f"{place} (0.0.0.0:$PORT)"
@@ -147,13 +178,24 @@ def wrong_place(project, command):
     row = SERVERS.get(command.program)
     if not row or not serves(command):
         return
-    if any(word.startswith(tuple(row.get("files", ["\0"]))) or word.endswith((".ini", ".yaml")) for word in command.arguments):
+    if any(
+        word.startswith(tuple(row.get("files", ["\0"])))
+        or word.endswith((".ini", ".yaml"))
+        for word in command.arguments
+    ):
         return  # what stands there is not looked at
     environ = dict(zip(row.get("environ", ()), ("host", "port"), strict=False))
-    given = {environ[name]: value for name, value in command.variables.items() if name in environ}
+    given = {
+        environ[name]: value
+        for name, value in command.variables.items()
+        if name in environ
+    }
     flaskenv = project.text(".flaskenv")
     for name, kind in environ.items():
-        if match := re.search(rf"(?m)^\s*{name}\s*=\s*(\S+)", flaskenv if command.program == "flask" else ""):
+        if match := re.search(
+            rf"(?m)^\s*{name}\s*=\s*(\S+)",
+            flaskenv if command.program == "flask" else "",
+        ):
             given.setdefault(kind, match[1])
     bind = command.option(*row["bind"]) if row.get("bind") else None
     if bind is None and command.program == "gunicorn":
@@ -188,9 +230,13 @@ def fixed(value):
     if value.startswith("unix:"):
         return
     port = value.rpartition(":")[2] if ":" in value and "${" not in value else value
-    if re.fullmatch(r"\d{1,5}|%PORT%|\{PORT\}|PORT|\$port|\$env:PORT", port):
-        yield value
-    elif value and "$" not in value and ":" not in value and not re.fullmatch(r"\d+", value):
+    if (
+        re.fullmatch(r"\d{1,5}|%PORT%|\{PORT\}|PORT|\$port|\$env:PORT", port)
+        or value
+        and "$" not in value
+        and ":" not in value
+        and not re.fullmatch(r"\d+", value)
+    ):
         yield value
 
 
@@ -205,17 +251,26 @@ def wrong_call(project, command):
     given = {word.arg: word.value for word in node.keywords}
     if None in given:  # **settings
         return
-    positional = [argument for argument in node.args if not isinstance(argument, ast.Name)]
+    positional = [
+        argument for argument in node.args if not isinstance(argument, ast.Name)
+    ]
     owner = ast.unparse(node.func).rpartition(".")[0]
     host = given.get(row["host"])
     port = given.get(row["port"])
     if name == "run" and owner not in ("uvicorn", "socketio") and positional:
-        host, port = host or positional[0], port or (positional[1] if len(positional) > 1 else None)
+        host, port = (
+            host or positional[0],
+            port or (positional[1] if len(positional) > 1 else None),
+        )
     if given.keys() & {"listen", "sock", "path", "unix_socket", "fd", "uds"}:
         return
     right = f'{row["host"]}="0.0.0.0", {row["port"]}=int(os.environ["PORT"])'
     own_port = port is None or isinstance(constant(project, path, port), int)
-    local = host is None and row.get("local") or constant(project, path, host) in ("127.0.0.1", "localhost")
+    local = (
+        host is None
+        and row.get("local")
+        or constant(project, path, host) in ("127.0.0.1", "localhost")
+    )
     if own_port and not reads_port_itself(project, name) or local:
         yield path, node.lineno, {"what": right}
 
@@ -247,7 +302,11 @@ def nothing_listens(project):
         return
     last = commands[-1]
     file = last.python_file()
-    if file is None or last.path(file) not in project.trees or "runserver" in last.arguments:
+    if (
+        file is None
+        or last.path(file) not in project.trees
+        or "runserver" in last.arguments
+    ):
         return
     calls = [ast.unparse(node.func) for _, node in project.nodes(ast.Call)]
     opens = any(
@@ -256,7 +315,9 @@ def nothing_listens(project):
         and not call.startswith(("bot", "self.bot"))
         for call in calls
     )
-    bots = {found.module.partition(".")[0] for found in project.running.foreign} & set(PROGRAMS["bots"])
+    bots = {found.module.partition(".")[0] for found in project.running.foreign} & set(
+        PROGRAMS["bots"]
+    )
     if "PORT" not in project.constants and not opens and not project.running.flexible:
         yield "Procfile", line, {"what": ", ".join(sorted(bots)) or file}
 
@@ -269,8 +330,20 @@ def packages_of_program(command):
     if program == "gunicorn":
         worker = command.option("-k", "--worker-class") or ""
         first = worker.partition(".")[0]
-        if first in ("eventlet", "gevent", "tornado", "uvicorn", "geventwebsocket", "meinheld", "uvicorn_worker", "aiohttp"):
-            yield normal(first.replace("geventwebsocket", "gevent-websocket")), f"-k {worker}"
+        if first in (
+            "eventlet",
+            "gevent",
+            "tornado",
+            "uvicorn",
+            "geventwebsocket",
+            "meinheld",
+            "uvicorn_worker",
+            "aiohttp",
+        ):
+            yield (
+                normal(first.replace("geventwebsocket", "gevent-websocket")),
+                f"-k {worker}",
+            )
 
 
 @check("H206", step=10)
@@ -281,7 +354,10 @@ def program_not_installed(project):
     have = project.available[0]
     for command in in_code(project):
         for package, what in packages_of_program(command):
-            if package not in have and command.file in ("Procfile", shell_of(project, command)):
+            if package not in have and command.file in (
+                "Procfile",
+                shell_of(project, command),
+            ):
                 yield command.file, command.line, {"package": package, "program": what}
 
 
@@ -298,9 +374,18 @@ def command_needs_what_is_not_there(project):
             yield command.file, command.line, {"missing": missing}
     for key in ("postdeploy", "pr-predestroy"):
         script = as_dict(project.json.get("scripts")).get(key)
-        match = re.match(r"(?:python3?|sh|bash)\s+(\S+\.(?:py|sh))", script) if isinstance(script, str) else None
+        match = (
+            re.match(r"(?:python3?|sh|bash)\s+(\S+\.(?:py|sh))", script)
+            if isinstance(script, str)
+            else None
+        )
         if match and match[1] not in project:
-            yield "app.json", project.app_json_line(key), {"missing": match[1]}, "warning"
+            yield (
+                "app.json",
+                project.app_json_line(key),
+                {"missing": match[1]},
+                "warning",
+            )
 
 
 def missing_file(project, command):
@@ -309,7 +394,9 @@ def missing_file(project, command):
         if project.list.packages and "flask-migrate" not in project.available[0]:
             return "flask-migrate (requirements.txt)"
         folder = command.option("-d", "--directory") or "migrations"
-        made = any("init" in c.arguments and "db" in c.arguments for c in project.commands)
+        made = any(
+            "init" in c.arguments and "db" in c.arguments for c in project.commands
+        )
         return "" if project.has_folder(command.path(folder)) or made else f"{folder}/"
     if command.program == "alembic":
         file = command.option("-c", "--config") or "alembic.ini"
@@ -320,12 +407,18 @@ def missing_file(project, command):
         pass
     elif (script := shell_script(command)) or command.program.startswith("./"):
         file = script or command.program
-        return "" if not mine(file) or command.path(file) in project or "$" in file else file
+        return (
+            ""
+            if not mine(file) or command.path(file) in project or "$" in file
+            else file
+        )
     if not file or "$" in file or not mine(file):
         return ""
     path = command.path(file)
     package = f"{path}/__main__.py"
-    return "" if path in project or package in project or is_made(project, path) else file
+    return (
+        "" if path in project or package in project or is_made(project, path) else file
+    )
 
 
 def mine(file):
@@ -335,7 +428,9 @@ def mine(file):
 
 def is_made(project, path):
     """Tell whether a build's hook may make a file."""
-    return any(path in project.text(hook) for hook in ("bin/post_compile", "bin/pre_compile"))
+    return any(
+        path in project.text(hook) for hook in ("bin/post_compile", "bin/pre_compile")
+    )
 
 
 @check("H413", step=10)
@@ -353,7 +448,11 @@ def migration_made_on_the_dyno(project):
     for command in in_code(project):
         if command.program == "flask" and command.arguments[:1] == ["db"]:
             if {"migrate", "init", "revision"} & set(command.arguments[1:2]):
-                yield command.file, command.line, {"command": " ".join(command.words[:3])}
+                yield (
+                    command.file,
+                    command.line,
+                    {"command": " ".join(command.words[:3])},
+                )
         elif "makemigrations" in command.arguments:
             yield command.file, command.line, {"command": " ".join(command.words[:3])}
 
@@ -370,8 +469,15 @@ def no_such_app(project):
         loose = row == {} and target.command and target.command.program != "flask"
         if loose:
             parts = target.module.split(".")
-            known = any(project.running.find(".".join(parts[:n]), target.paths) for n in range(1, len(parts) + 1))
-            if known or project.is_package(parts[0]) or target.command.program in ("procrastinate",):
+            known = any(
+                project.running.find(".".join(parts[:n]), target.paths)
+                for n in range(1, len(parts) + 1)
+            )
+            if (
+                known
+                or project.is_package(parts[0])
+                or target.command.program in ("procrastinate",)
+            ):
                 continue
         if not found:
             first = target.module.partition(".")[0]
@@ -387,19 +493,28 @@ def no_such_app(project):
             name = re.split(r"[.(]", target.name)[0]
             tree = project.trees.get(found)
             if tree and not project.running.defines(found, name):
-                yield file, line, {"target": target.text, "missing": f"{name} ({found})"}
+                yield (
+                    file,
+                    line,
+                    {"target": target.text, "missing": f"{name} ({found})"},
+                )
 
 
 def not_pushed(project, target):
     path = target.module.replace(".", "/")
-    return any(project.in_folder(f"{base}/{path}.py".lstrip("/")) for base in target.paths)
+    return any(
+        project.in_folder(f"{base}/{path}.py".lstrip("/")) for base in target.paths
+    )
 
 
 def brought(project, module):
     """Tell whether a listed package may have this module."""
     if project.is_package(module):
         return True
-    return any(line.kind in ("path", "address") and not line.name for line in project.list.lines)
+    return any(
+        line.kind in ("path", "address") and not line.name
+        for line in project.list.lines
+    )
 
 
 def settings_targets(project):
@@ -408,7 +523,9 @@ def settings_targets(project):
 
     value = project.app_env.get("FLASK_APP")
     value = value.get("value") if isinstance(value, dict) else value
-    places = [("app.json", project.app_json_line("FLASK_APP"), str(value))] if value else []
+    places = (
+        [("app.json", project.app_json_line("FLASK_APP"), str(value))] if value else []
+    )
     for file in (".flaskenv", ".env.example"):
         for number, line in project.lines(file):
             if match := re.match(r"\s*(?:export\s+)?FLASK_APP\s*=\s*(.+)", line):
@@ -417,7 +534,11 @@ def settings_targets(project):
         module, _, name = text.partition(":")
         module = module.removesuffix(".py").strip("/").replace("/", ".")
         if re.fullmatch(r"[\w.]+", module):
-            yield file, line, Target(None, text, module, name or None, project.running.searched)
+            yield (
+                file,
+                line,
+                Target(None, text, module, name or None, project.running.searched),
+            )
 
 
 @check("H951", step=10)
@@ -426,7 +547,9 @@ def windows_line_ends(project):
     started |= {command.path(command.program) for command in project.commands}
     for path in sorted({"Procfile", *filter(None, started)} & set(project.contents)):
         content = project.contents[path]
-        script = path == "Procfile" or content.startswith(b"#!") or not path.endswith(".py")
+        script = (
+            path == "Procfile" or content.startswith(b"#!") or not path.endswith(".py")
+        )
         if script and b"\r\n" in content and not utf16(content):
             yield path, 1, {"name": path}
 
