@@ -25,27 +25,49 @@ def words(language):
     return tomllib.loads((ROOT / "templates" / language / "doctor.toml").read_text(encoding="utf-8"))
 
 
+GUNICORN = "gunicorn==27.0.1\n"
+# What a lock file of the project would hold.
+LOCKED = [
+    "flask",
+    "flask-sqlalchemy",
+    "flask-migrate",
+    "flask-wtf",
+    "granian",
+    "psycopg",
+    "psycopg-binary",
+    "python-dotenv",
+]
+LOCKED += ["sqlalchemy", "werkzeug", "click", "wtforms", "jinja2", "alembic"]
 # For every check one or more changes after which exactly this check finds something.
 BREAK = {
     "H103": [lambda p: p.append(".gitignore", "models.py\n"), lambda p: p.append(".gitignore", "Procfile\n")],
     "H104": [lambda p: p.rename("templates", "Templates")],
     "H105": [lambda p: p.write("package.json", "{}"), lambda p: p.write("Gemfile", "")],
     "H106": [lambda p: p.write("Dockerfile", "FROM python\n")],
-    "H107": [lambda p: p.write("env/pyvenv.cfg", "home = /usr\n"), lambda p: p.write("venv/bin/python", "x")],
+    "H107": [lambda p: p.write("env/pyvenv.cfg", "home = /usr\n"), lambda p: p.write("venv/pyvenv.cfg", "x")],
     "H201": [lambda p: p.write("uv.lock", ""), lambda p: p.remove("requirements.txt")],
     "H202": [
         lambda p: p.rename("requirements.txt", "Requirements.txt"),
         lambda p: p.rename("requirements.txt", "requirement.txt"),
     ],
-    "H203": [lambda p: p.recode("requirements.txt", "utf-16"), lambda p: p.recode("requirements.txt", "utf-16-le")],
+    "H203": [
+        lambda p: p.recode("requirements.txt", "utf-16-le"),
+        lambda p: p.write("requirements.txt", "# серверы\n".encode("cp1251") + p.read("requirements.txt").encode()),
+    ],
     "H204": [
         lambda p: p.replace("main.py", "import os\n", "import os\nimport requests\n"),
         lambda p: p.replace("requirements.txt", "granian==", "# granian=="),
     ],
     "H205": [lambda p: (p.append("requirements.in", "pandas\n"), p.append("requirements.txt", "pandas==2.3.0\n"))],
-    "H206": [lambda p: p.procfile('gunicorn "main:init_app()"')],
+    "H206": [
+        lambda p: p.procfile('gunicorn "main:init_app()"'),
+        lambda p: p.append("Procfile", "worker: celery worker\n"),
+        lambda p: (p.append("requirements.txt", GUNICORN), p.procfile('gunicorn -k gevent "main:init_app()"')),
+    ],
     "H207": [
-        lambda p: p.append("requirements.txt", "-e .\n"),
+        lambda p: p.append("requirements.txt", "-e ./not-there\n"),
+        lambda p: p.append("requirements.txt", "mine @ git+ssh://git@git.example/mine.git\n"),
+        lambda p: p.append("requirements.txt", "pkg_resources==0.0.0\n"),
         lambda p: p.append("requirements.txt", "pywin32==311\n"),
         lambda p: p.append("requirements.txt", "mine @ file:///C:/mine\n"),
     ],
@@ -80,7 +102,7 @@ BREAK = {
     ],
     "H403": [lambda p: p.write("Procfile", "web:python -m deploy.server\n")],
     "H404": [lambda p: p.write("Procfile", "worker: python -m deploy.server\n")],
-    "H405": [lambda p: (p.append("requirements.txt", "gunicorn==27.0.1\n"), p.procfile("gunicorn main:init_app()"))],
+    "H405": [lambda p: (p.append("requirements.txt", GUNICORN), p.procfile("gunicorn main:init_app()"))],
     "H406": [lambda p: p.procfile("env FLASK_ENV=development flask run -h 0.0.0.0 -p $PORT")],
     "H407": [
         lambda p: p.replace(
@@ -90,7 +112,6 @@ BREAK = {
         ),
         lambda p: p.procfile("granian --interface wsgi --host 0.0.0.0 --port 8000 main:init_app"),
     ],
-    "H408": [lambda p: p.append("Procfile", "worker: celery worker\n")],
     "H409": [
         lambda p: p.append("Procfile", "clock: python clock.py\n"),
         lambda p: p.replace("Procfile", "flask db upgrade", "alembic upgrade head"),
@@ -101,7 +122,7 @@ BREAK = {
         lambda p: p.app_json(
             env={"FLASK_APP": {"value": "main.py:create_app()"}, "SECRET_KEY": {"generator": "secret"}}
         ),
-        lambda p: (p.append("requirements.txt", "gunicorn==27.0.1\n"), p.procfile("gunicorn wsgi:app")),
+        lambda p: (p.append("requirements.txt", GUNICORN), p.procfile("gunicorn wsgi:app")),
     ],
     "H601": [lambda p: p.write(".env", "A=1\n")],
     "H602": [
@@ -149,7 +170,7 @@ BREAK = {
     ],
     "H902": [
         lambda p: (
-            p.append("requirements.txt", "gunicorn==27.0.1\n"),
+            p.append("requirements.txt", GUNICORN),
             p.procfile('gunicorn --workers 5 --threads 8 "main:init_app()"'),
         ),
     ],
@@ -164,11 +185,6 @@ BREAK = {
             p.write("migrations/versions/0002_a.py", 'revision = "0002"\ndown_revision = "0001"\n')
             or p.write("migrations/versions/0003_b.py", 'revision = "0003"\ndown_revision = "0001"\n')
         ),
-        # A copy that has kept its number.
-        lambda p: (
-            p.write("migrations/versions/0002_a.py", 'revision = "0002"\ndown_revision = "0001"\n')
-            or p.write("migrations/versions/0003_b.py", 'revision = "0002"\ndown_revision = "0001"\n')
-        ),
         # As newer versions of Alembic write it.
         lambda p: (
             p.write("migrations/versions/0002_a.py", 'revision: str = "0002"\ndown_revision: str | None = "0001"\n')
@@ -176,16 +192,118 @@ BREAK = {
         ),
     ],
     "H951": [lambda p: (p.remove(".gitattributes"), p.write("Procfile", WEB.replace("\n", "\r\n")))],
-    "H952": [lambda p: p.write("other.py", "# привет\n".encode("cp1251"))],
+    "H952": [lambda p: p.write("views.py", p.read("views.py").encode() + "# привет\n".encode("cp1251"))],
+    "H108": [lambda p: p.replace("views.py", '"notes.html"', '"nots.html"')],
+    "H110": [lambda p: p.write(".heroku/python/bin/python", "x")],
+    "H111": [
+        lambda p: p.app_json(
+            buildpacks=[{"url": "https://example.com/python-poetry-buildpack"}, {"url": "heroku/python"}]
+        )
+    ],
+    "H112": [
+        lambda p: p.write("bin/pre_compile", "#!/bin/sh\necho begins\nexit 1\n"),
+        lambda p: (p.remove(".gitattributes"), p.write("bin/post_compile", b"#!/bin/sh\r\necho ends\r\n")),
+    ],
+    "H114": [
+        lambda p: p.write("static/model.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    ],
+    "H116": [
+        lambda p: p.append("templates/base.html", "<<<<<<< HEAD\na\n=======\nb\n>>>>>>> other\n"),
+        lambda p: p.append("views.py", "<<<<<<< HEAD\na\n=======\nb\n>>>>>>> other\n"),
+        lambda p: p.append("requirements.txt", "<<<<<<< HEAD\nrequests==2.32.5\n=======\n>>>>>>> other\n"),
+        lambda p: p.write("views.py.rej", "@@ -1 +1 @@\n"),
+    ],
+    "H117": [lambda p: p.write("email.py", "NAME = 1\n"), lambda p: p.write("logging/__init__.py", "")],
+    "H118": [lambda p: p.append("main.py", '\n\ndef more(app):\n    app.config.from_pyfile("secret.cfg")\n')],
+    "H209": [
+        lambda p: p.append("requirements.txt", "requests=2.32.3\n"),
+        lambda p: p.append("requirements.txt", "requests 2.32.3\n"),
+        lambda p: p.append("requirements.txt", "pip install requests\n"),
+        lambda p: p.append("requirements.txt", "requests—2.32.3\n"),
+        lambda p: p.append("requirements.txt", "requests==\n"),
+        lambda p: p.append("requirements.txt", "--no-such-option\n"),
+        lambda p: p.append("requirements.txt", "Package Version\n------- -------\n"),
+    ],
+    "H210": [lambda p: p.append("requirements.txt", "-r requirements/base.txt\n")],
+    "H211": [
+        lambda p: p.append("requirements.txt", "flask==2.0.0\n"),
+        lambda p: p.append("requirements.txt", "six==1.17.0 --hash=sha256:00\n"),
+    ],
+    "H212": [
+        lambda p: p.write(
+            "requirements.txt", re.sub("(?m)^werkzeug==.*", "werkzeug==2.3.8", p.read("requirements.txt"))
+        )
+    ],
+    "H213": [
+        lambda p: (p.append("requirements.txt", "greenlet==1.1.3\n"), p.write(".python-version", f"{NEWEST_PYTHON}\n"))
+    ],
+    "H214": [
+        lambda p: (p.append("requirements.txt", "opencv-python==4.12.0.88\n"), p.append("views.py", "import cv2\n")),
+        lambda p: (p.append("requirements.txt", "pytesseract==0.3.13\n"), p.append("views.py", "import pytesseract\n")),
+    ],
+    "H215": [lambda p: p.append("requirements.txt", "reqeusts\n")],
+    "H216": [
+        lambda p: (
+            p.remove("requirements.txt"),
+            p.write("Pipfile", '[packages]\nrequests = "*"\nflask = "*"\n'),
+            p.write("Pipfile.lock", json.dumps({"default": {name: {} for name in LOCKED}})),
+        )
+    ],
+    "H217": [
+        lambda p: (
+            p.remove("requirements.txt"),
+            p.remove(".python-version"),
+            p.write("uv.lock", "".join(f'[[package]]\nname = "{name}"\nversion = "99"\n' for name in LOCKED)),
+        )
+    ],
+    "H410": [lambda p: p.procfile("python –m deploy.server"), lambda p: p.procfile("python -m “deploy.server”")],
+    "H411": [lambda p: p.append("Procfile", "web: python -m deploy.server\n")],
+    "H412": [
+        lambda p: (
+            p.write("bot.py", "import time\n\nwhile True:\n    time.sleep(1)\n"),
+            p.procfile("python bot.py"),
+            p.write(".env.example", ""),
+            p.app_json(env={}),
+        )
+    ],
+    "H413": [lambda p: (p.write("loop.py", "#!/usr/bin/env python\n"), p.append("Procfile", "worker: ./loop.py\n"))],
+    "H414": [lambda p: p.replace("Procfile", "flask db upgrade", "flask db migrate && flask db upgrade")],
+    "H504": [
+        lambda p: p.append("views.py", "from forms import Missing\n"),
+        lambda p: p.append("views.py", "import deploy.missing\n"),
+    ],
+    "H505": [lambda p: p.replace("main.py", "from database import", "from .database import")],
+    "H506": [
+        lambda p: p.append("views.py", "from werkzeug.urls import url_parse\n"),
+        lambda p: (p.append("views.py", "import cgi\n"), p.write(".python-version", f"{NEWEST_PYTHON}\n")),
+        lambda p: p.append("views.py", "from flask import Markup\n"),
+    ],
+    "H606": [lambda p: p.append("config.py", "\nimport secrets\n\nSECRET_KEY = secrets.token_hex()\n")],
+    "H906": [
+        lambda p: p.replace("models.py", "    body: Mapped[str]\n", "    body: Mapped[str]\n    author: Mapped[str]\n")
+    ],
+    "H907": [
+        lambda p: p.write(
+            "migrations/versions/0001_notes.py",
+            p.read("migrations/versions/0001_notes.py").replace("None", '"0000"', 1),
+        ),
+        # A copy that has kept its number.
+        lambda p: p.write("migrations/versions/0002_b.py", p.read("migrations/versions/0001_notes.py")),
+    ],
+    "H953": [
+        lambda p: p.append("views.py", "def broken(:\n"),
+        lambda p: p.append("forms.py", "if True:\nprint(1)\n"),
+        lambda p: p.append("models.py", "NAME = “notes”\n"),
+    ],
 }
 
 
 # What .gitignore would hold back, and is committed all the same.
-HELD_BACK = {"H107": ["venv"], "H601": [".env"]}
+HELD_BACK = {"H107": ["venv"], "H601": [".env"], "H110": [".heroku"]}
 
 
 # Those that need more than a change of files have tests of their own, here and in test_dyno.py.
-ALL_IDS = set(BREAK) | {"H101", "H102"} | {f"H97{number}" for number in range(1, 9)}
+ALL_IDS = set(BREAK) | {"H101", "H102", "H113", "H115"} | {f"H97{number}" for number in range(1, 9)}
 
 
 @pytest.fixture(scope="module")
@@ -308,7 +426,7 @@ def test_a_broken_main_does_not_stop_the_doctor(copy, diagnose):
     copy.write("main.py", "def init_app(:\n")
     copy.commit()
     status, report = diagnose(copy.path)
-    assert (status, report["findings"]) == (0, [])
+    assert (status, ids(report)) == (1, {"H953"})
 
 
 def test_large_files_are_not_read(copy, diagnose):
@@ -324,7 +442,7 @@ def test_what_cannot_be_checked_is_said(baked, tmp_path):
 
 
 def test_ten_mistakes_at_once_are_all_named(copy, diagnose):
-    names = ["H104", "H105", "H107", "H302", "H404", "H501", "H601", "H602", "H703", "H904"]
+    names = ["H104", "H105", "H107", "H302", "H404", "H501", "H601", "H602", "H703", "H209"]
     break_and_commit(copy, *((id, 0) for id in names))
     status, report = run(copy)
     assert status == 1

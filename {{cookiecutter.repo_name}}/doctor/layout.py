@@ -222,9 +222,12 @@ def other_letters(project):
 
 @check("H105", step=1)
 def another_language(project):
-    named = [str(buildpack) for buildpack in project.buildpacks]
+    named = project.buildpacks
+    files = LAYOUT["buildpack_files"]
+    both = any("python" in buildpack for buildpack in named)
     for name, language in LAYOUT["languages"].items():
-        if name in project and not any("python" in buildpack for buildpack in named):
+        wanted = any(files.get(buildpack) == name for buildpack in named)
+        if name in project and not (both and wanted):
             yield name, 0, {"name": name, "language": language}
     for buildpack, files in LAYOUT["buildpack_files"].items():
         if buildpack in named and not any(name in project for name in files.split("|")):

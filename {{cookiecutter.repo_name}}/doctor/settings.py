@@ -27,14 +27,17 @@ def env_file_pushed(project):
 @check("H602", step=9)
 def secret_in_file(project):
     aside = re.compile(FACTS["config_vars"]["aside"])
+    ours = re.compile(r"(test|tests|doctor)/.*|(.*/)?\.env(\.(?!example)\w+)?")
     for path in sorted(project.contents):
-        kind_of_class = ""
-        for number, line in () if aside.fullmatch(path) else project.lines(path):
+        kind_of_class, for_show = "", aside.fullmatch(path)
+        for number, line in () if ours.fullmatch(path) else project.lines(path):
             if match := re.match(r"class (\w+)", line):
                 kind_of_class = match[1].lower()
             for kind, pattern in SECRETS.items():
                 match = pattern.search(line)
                 if not match or any(map(HARMLESS.fullmatch, match.groups())):
+                    continue
+                if for_show and kind in ("postgres", "SECRET_KEY"):
                     continue
                 if kind == "SECRET_KEY" and (
                     is_fallback(line) or re.match("dev|test|local", kind_of_class)
@@ -126,12 +129,12 @@ def url_as_heroku_writes_it(project):
     old = project.list.version("sqlalchemy")
     if old and fits(old, "<1.4"):
         return  # which takes it
-    scheme = re.compile(r".*postgres(ql)?(\+\w+)?(://|$)|.*\^?postgres:", re.DOTALL)
     used = FACTS["config_vars"]["mend"]
     imported = {found.module.partition(".")[0] for found in project.running.foreign}
-    if any(
-        scheme.fullmatch(text[:200]) for text in project.constants
-    ) or imported & set(used):
+    mends = re.compile(r"\^?postgres(ql)?(\+\w+)?(:/{0,2}$|://|$)")
+    sure = project.running.reached
+    texts = [node.value for path, node in project.texts() if sure[path][0]]
+    if any(mends.match(text) for text in texts) or imported & set(used):
         return
     # What is handed to a function of one's own may be mended in there.
     engines = {
