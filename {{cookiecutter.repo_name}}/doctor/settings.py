@@ -131,10 +131,8 @@ def url_as_heroku_writes_it(project):
         return  # which takes it
     used = FACTS["config_vars"]["mend"]
     imported = {found.module.partition(".")[0] for found in project.running.foreign}
-    mends = re.compile(r"\^?postgres(ql)?(\+\w+)?(:/{0,2}$|://|$)")
-    sure = project.running.reached
-    texts = [node.value for path, node in project.texts() if sure[path][0]]
-    if any(mends.match(text) for text in texts) or imported & set(used):
+    mends = re.compile(r"\^?postgres(ql(\+\w+)?|ql(\+\w+)?:(//)?|:(//)?)$")
+    if any(map(mends.match, project.constants)) or imported & set(used):
         return
     # What is handed to a function of one's own may be mended in there.
     engines = {
