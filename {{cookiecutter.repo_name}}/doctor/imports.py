@@ -1,15 +1,14 @@
 """Checks of the code: does it parse, and is all there that it imports (steps 1, 9 and 13)?"""
 
-import ast
 import difflib
+import posixpath
 import re
 import sys
 
 from doctor import FACTS, check
-from doctor.layout import is_moved
-from doctor.lists import fits, numbers
+from doctor.layout import candidates, hiding, is_moved, modules_elsewhere
+from doctor.lists import fits, normal, numbers
 from doctor.packages import newest_python
-from doctor.running import standard
 
 PACKAGES, REMOVED = FACTS["packages"], FACTS["python"]["removed"]
 NEVER = "(?!)"  # matches nothing
@@ -55,104 +54,123 @@ def import_without_package(project):
     if not project.list.packages or is_moved(project):
         return
     have, complete, known = project.available
-    told = set()
+    told = {found.module.partition(".")[0] for found, _ in modules_elsewhere(project)}
     for found in project.running.foreign:
         first = found.module.partition(".")[0]
-        if (
-            not found.sure
-            or first in told
-            or standard(first)
-            or project.in_folder(f"{first}.py")
-        ):
-            continue
-        if project.in_folder(f"{first}/__init__.py") or first in REMOVED:
-            continue
         owners = project.owners_of(found.module)
-        guess = {
-            first.lower().replace("_", "-"),
-            f"python-{first.lower().replace('_', '-')}",
-        }
-        if (owners | guess) & have:
+        name = first.lower().replace("_", "-")
+        if first in told or not foreign(project, found) or (owners | {name}) & have:
             continue
-        told.add(first)
-        details = {
-            "module": first,
-            "package": min(owners, key=len) if owners else first,
-        }
-        if owners and (
-            complete or project.running.flexible is False and not project.unknown_needs
-        ):
-            level = "warning" if project.running.flexible else "error"
-            yield found.path, found.line, details, level
-        elif not owners and known and complete:
+        if f"python-{name}" in have or not owners and similar(project, found):
+            continue
+        later = not found.sure and (found.guarded or not project.is_sure(found.path))
+        details = {"module": first, "package": min(owners or {first}, key=len)}
+        if owners and complete and not later:
+            told.add(first)
+            sure = found.sure and not project.running.flexible
+            yield found.path, found.line, details, "error" if sure else "warning"
+        elif not owners and known and complete and found.sure:
+            told.add(first)
             yield found.path, found.line, details, "warning"
+
+
+def foreign(project, found):
+    """Tell whether an import names neither Python's modules nor the project's own."""
+    first = found.module.partition(".")[0]
+    there = any(
+        project.in_folder(posixpath.join(folder, path))
+        for folder in project.running.reached[found.path][1]
+        for path in (f"{first}.py", f"{first}/__init__.py")
+    )
+    return not (standard(first) or first in REMOVED or there)
+
+
+def similar(project, found):
+    """Return the file of the project's own whose name an import nearly has, None for none."""
+    names = {}
+    for folder in project.running.reached[found.path][1]:
+        for path in sorted(project.trees):
+            inside = path.removeprefix(f"{folder}/" if folder else "")
+            names.setdefault(inside.partition("/")[0].removesuffix(".py"), path)
+    first = found.module.partition(".")[0]
+    near = difflib.get_close_matches(first, names, 1, 0.8)
+    return names[near[0]] if near and len(first) > 3 else None
+
+
+def standard(module):
+    """Tell whether a module comes with Python."""
+    return module in sys.stdlib_module_names or module in PACKAGES["always"]
+
+
+@check("H510", step=9)
+def own_module_misspelt(project):
+    """import databse, where there is a database.py and no package of that name."""
+    have, _, known = project.available
+    for found in project.running.foreign:
+        first = found.module.partition(".")[0]
+        if not foreign(project, found) or project.owners_of(found.module):
+            continue
+        if any(found is moved for moved, _ in modules_elsewhere(project)):
+            continue
+        if normal(first) not in have and (right := similar(project, found)):
+            level = "error" if known and found.sure else "warning"
+            yield found.path, found.line, {"name": first, "right": right}, level
+
+
+def mistakes(project, *kinds):
+    """Yield what would end the start, where that is sure."""
+    if not project.running.flexible and not is_moved(project):
+        hidden = hiding(project)  # H117 names those, not what comes of it
+        for found in project.running.loading.mistakes:
+            if found.kind in kinds and found.file not in hidden:
+                yield found
 
 
 @check("H504", step=9)
 def own_name_that_is_not_there(project):
     """from shop import cart, where shop has neither a file nor a name cart."""
-    running = project.running
-    if running.flexible or is_moved(project):
-        return
-    for found, name, file in running.nameless:
-        there = file or found.module.replace(".", "/") or "."
-        if not_pushed(project, found, name, file):
-            continue
-        if found.sure and not file:
-            there = f"{there.rstrip('/')}/__init__.py"
-        if found.sure:
-            yield found.path, found.line, {"name": name, "file": there}
-    for found, where in running.lost:
-        path = found.module.replace(".", "/")
-        on_disk = any(
-            project.in_folder(f"{base}/{path}{end}".lstrip("/"))
-            for base in where
-            for end in (".py", "/__init__.py")
+    lower = {path.lower() for path in project.sizes}
+    for found in mistakes(project, "lost", "nameless"):
+        paths = list(candidates(found))
+        if any(project.in_folder(p) or p.lower() in lower for p in paths):
+            continue  # H103 or H104 names it
+        yield (
+            found.path,
+            found.line,
+            {"name": found.name, "file": found.file or paths[0]},
         )
-        if found.sure and not on_disk:
-            yield found.path, found.line, {"name": found.module, "file": f"{path}.py"}
-
-
-def not_pushed(project, found, name, file):
-    """Tell whether H103 or H104 names it: it lies in the folder, or has other letters."""
-    base = file.rpartition("/")[0] if file else found.module.replace(".", "/")
-    path = f"{base}/{name}.py".lstrip("/")
-    lower = {p.lower() for p in project.sizes}
-    return (
-        project.in_folder(path)
-        or path.lower() in lower
-        or project.in_folder(f"{base}/{name}/__init__.py".lstrip("/"))
-    )
 
 
 @check("H505", step=9)
 def relative_import_without_package(project):
     """from .views import … in a module of the root, which belongs to no package."""
-    for path in project.running.entries:
-        at_top = "/" not in path or path.rpartition("/")[0] in top_folders(
-            project, path
-        )
-        if path.endswith("__init__.py") or not at_top:
+    for found in mistakes(project, "relative"):
+        yield found.path, found.line, {"name": found.name}
+
+
+@check("H507", step=9)
+def import_in_a_circle(project):
+    """A name is wanted from a module that is itself waiting for this one."""
+    told = set()
+    for found in mistakes(project, "circular"):
+        if (place := (found.path, found.line)) in told:
             continue
-        tree = project.trees.get(path)
-        for node in tree.body if tree else ():
-            if isinstance(node, ast.ImportFrom) and node.level:
-                yield (
-                    path,
-                    node.lineno,
-                    {"name": "." * node.level + (node.module or "")},
-                )
-                break
+        told.add(place)
+        yield found.path, found.line, {"name": found.name, "file": found.file}
 
 
-def top_folders(project, path):
-    """Return the folders whose files are modules of no package, for what starts with a file."""
-    _, paths, main = project.running.reached[path]
-    names = [t.module for t in project.running.targets]
-    as_module = any(
-        "." in name and path.endswith(f"{name.replace('.', '/')}.py") for name in names
-    )
-    return [] if as_module else [paths[0]] if main or names else []
+@check("H508", step=9)
+def name_that_nothing_binds(project):
+    """NameError at the start: an import is missing, or a name is misspelt."""
+    for found in mistakes(project, "undefined"):
+        yield found.path, found.line, {"name": found.name}
+
+
+@check("H509", step=9)
+def registered_twice(project):
+    """Two views or two blueprints of one name: Flask stops at its start."""
+    for found in mistakes(project, "twice"):
+        yield found.path, found.line, {"name": found.name}
 
 
 @check("H506", step=13)

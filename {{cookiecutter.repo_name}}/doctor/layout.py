@@ -74,33 +74,40 @@ def moved(project):
             and not project.in_folder(first)
         ):
             yield elsewhere[0][: -len(target.module) - 4], elsewhere[0]
-    yield from modules_moved(project)
 
 
-def modules_moved(project):
-    """Yield the same for modules that lie in a folder, but are imported as if in the root."""
-    for found, _ in project.running.lost:
-        yield from elsewhere(project, found)
+@check("H511", step=1)
+def module_moved(project):
+    """A module is imported as if it lay in the root, but lies in a folder."""
+    for found, path in modules_elsewhere(project):
+        name = found.module.partition(".")[0]
+        package = posixpath.dirname(path).replace("/", ".")
+        yield found.path, found.line, {"name": name, "file": path, "folder": package}
+
+
+def modules_elsewhere(project):
+    """Yield (import, file) of the project's own modules that are looked for in vain, once each."""
+    told = set()
     for found in project.running.foreign:
-        if found.sure and not project.running.flexible:
-            yield from elsewhere(project, found)
+        name = found.module.partition(".")[0]
+        if not found.sure or name in told or project.running.flexible:
+            continue
+        if project.is_package(name) or project.in_folder(f"{name}.py"):
+            continue
+        for path in sorted(project.trees):
+            folder, _, file = path.rpartition("/")
+            if file == f"{name}.py" and folder and project.may_be_the_app(path):
+                told.add(name)
+                yield found, path
+                break
 
 
-def elsewhere(project, found):
-    """Yield where an imported module of the project's own lies instead."""
-    name = found.module.partition(".")[0]
-    if (
-        not found.sure
-        or found.level
-        or project.is_package(name)
-        or project.in_folder(f"{name}.py")
-    ):
-        return
-    for path in sorted(project.trees):
-        folder, _, file = path.rpartition("/")
-        if file == f"{name}.py" and folder and project.may_be_the_app(path):
-            yield folder, path
-            return
+def candidates(found):
+    """Yield the files that a Mistake's module could be."""
+    for folder in found.folders:
+        path = posixpath.join(folder, found.module.replace(".", "/"))
+        yield f"{path}.py"
+        yield f"{path}/__init__.py"
 
 
 def looks_like_an_app(name):
@@ -129,22 +136,19 @@ def file_not_pushed(project):
 def named_files(project):
     """Yield (path, file, line) of what the code names: modules, templates, files to read."""
     running = project.running
-    for found, where in running.lost:
-        for base in where:
-            path = posixpath.join(base, found.module.replace(".", "/")).lstrip("/")
-            yield f"{path}.py", found.path, found.line
-            yield f"{path}/__init__.py", found.path, found.line
-    for found, name, file in running.nameless:
-        base = posixpath.dirname(file) if file else found.module.replace(".", "/")
-        if found.level and not file:
-            base = posixpath.dirname(found.path)
-        yield posixpath.join(base, f"{name}.py"), found.path, found.line
-        yield posixpath.join(base, name, "__init__.py"), found.path, found.line
+    hidden = hiding(project)
+    for found in running.loading.mistakes:
+        for path in candidates(found) if found.file not in hidden else ():
+            yield path, found.path, found.line
     for found in running.foreign:
-        name = found.module.replace(".", "/")
-        yield f"{name}.py", found.path, found.line
-        yield f"{name.partition('/')[0]}.py", found.path, found.line
-        yield f"{name.partition('/')[0]}/__init__.py", found.path, found.line
+        name = found.module.partition(".")[0]
+        for folder in running.reached[found.path][1]:
+            for path in (f"{name}.py", f"{name}/__init__.py"):
+                yield posixpath.join(folder, path), found.path, found.line
+    for found, where in running.lost:
+        for folder in where:
+            path = posixpath.join(folder, found.module.replace(".", "/"))
+            yield f"{path}.py", found.path, found.line
     for path, line, name in templates_named(project):
         for folder in template_folders(project, path):
             yield posixpath.join(folder, name), path, line
@@ -324,46 +328,52 @@ def marks_of_a_conflict(project):
             yield path, 0, {"mark": path.rpartition(".")[2]}, "warning"
             continue
         content = project.contents[path]
-        start = re.search(rb"(?m)^<<<<<<< ", content)
-        if (
-            start
-            and re.search(rb"(?m)^>>>>>>> ", content)
-            and READ_BY_PROGRAMS.fullmatch(path)
-        ):
-            yield path, content[: start.start()].count(b"\n") + 1, {"mark": "<<<<<<<"}
+        start = re.search(rb"(?m)^(<{7}|>{7}) ", content)
+        if start and is_conflict(project, path, content):
+            line = content[: start.start()].count(b"\n") + 1
+            yield path, line, {"mark": start[1].decode()}
+
+
+def is_conflict(project, path, content):
+    """Tell whether marks stand in the way of what reads the file; one alone may be prose."""
+    if path.endswith(".py"):
+        return path in project.broken
+    both = re.search(rb"(?m)^<{7} ", content) and re.search(rb"(?m)^>{7} ", content)
+    read = {"Procfile", *(line.file for line in project.list.lines)}
+    return path in read or both and READ_BY_PROGRAMS.fullmatch(path)
 
 
 @check("H117", step=1)
 def hides_a_module(project):
     """A file of the root is loaded in place of Python's or a package's module of its name."""
-    listed = {
-        module for name in project.list.packages for module in project.modules_of(name)
-    }
-    wanted = {found.module.partition(".")[0] for found in project.running.foreign}
+    for path, name in hiding(project).items():
+        yield path, 0, {"name": path, "module": name}
+
+
+def hiding(project):
+    """Return {file in the root: the module that it hides}."""
+    listed = {m for name in project.list.packages for m in project.modules_of(name)}
+    loaded = {m.path for m in project.running.loading.modules.values() if not m.main}
+    found = {}
     for path in sorted(project.sizes):
         name = path.removesuffix(".py").removesuffix("/__init__")
         if not path.endswith(".py") or "/" in name or name.startswith("_"):
             continue
-        imported = any(
-            name in [m.partition(".")[0] for m in imported_by(node)]
-            for file in project.app_trees
-            if file != path
-            for node in project.imports_in(file)
-        )
         own = project.imports_in(path) if path in project.trees else ()
-        itself = any(
-            name in [m.partition(".")[0] for m in imported_by(node)] for node in own
-        )
+        itself = any(name in imported_by(node) for node in own)
         if name in LAYOUT["shadowed"] or (
-            name in listed and name not in wanted and (imported or itself)
+            name in listed and (path in loaded or itself)
         ):
-            yield path, 0, {"name": path, "module": name}
+            found[path] = name
+    return found
 
 
 def imported_by(node):
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    return [node.module] if node.module and not node.level else []
+    """Return the first names of what an import statement loads from elsewhere."""
+    names = [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        names = [node.module] if node.module and not node.level else []
+    return [name.partition(".")[0] for name in names]
 
 
 @check("H118", step=9)

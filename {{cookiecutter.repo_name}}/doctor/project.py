@@ -255,6 +255,10 @@ class Project:
             r"test_|.*_test\.py$", posixpath.basename(path)
         )
 
+    def is_sure(self, path):
+        """Tell whether a file runs whenever the app starts."""
+        return self.running.reached.get(path, (False,))[0]
+
     @cached_property
     def app_trees(self):
         """Return {path: syntax tree} of the code that runs."""

@@ -8,6 +8,7 @@ from doctor.commands import PYTHONS, SERVERS, SHELLS, shell_script
 from doctor.layout import is_moved
 from doctor.lists import normal
 from doctor.project import as_dict, plain_utf8, utf16
+from doctor.running import flask_target
 
 PROGRAMS = FACTS["programs"]
 
@@ -491,13 +492,10 @@ def no_such_app(project):
             yield file, line, {"target": target.text, "missing": f"{target.module}:app"}
         elif target.name and not loose:
             name = re.split(r"[.(]", target.name)[0]
-            tree = project.trees.get(found)
-            if tree and not project.running.defines(found, name):
-                yield (
-                    file,
-                    line,
-                    {"target": target.text, "missing": f"{name} ({found})"},
-                )
+            loaded = project.running.loading.modules.get((found, False))
+            if loaded and name not in loaded.names and not loaded.open:
+                missing = f"{name} ({found})"
+                yield file, line, {"target": target.text, "missing": missing}
 
 
 def not_pushed(project, target):
@@ -519,8 +517,6 @@ def brought(project, module):
 
 def settings_targets(project):
     """Yield (file, line, Target) of the places beside the Procfile that say where the app is."""
-    from doctor.running import Target
-
     value = project.app_env.get("FLASK_APP")
     value = value.get("value") if isinstance(value, dict) else value
     places = (
@@ -531,14 +527,10 @@ def settings_targets(project):
             if match := re.match(r"\s*(?:export\s+)?FLASK_APP\s*=\s*(.+)", line):
                 places.append((file, number, match[1].strip().strip("\"'")))
     for file, line, text in places:
-        module, _, name = text.partition(":")
-        module = module.removesuffix(".py").strip("/").replace("/", ".")
-        if re.fullmatch(r"[\w.]+", module):
-            yield (
-                file,
-                line,
-                Target(None, text, module, name or None, project.running.searched),
-            )
+        target = flask_target(None, text, project.running.searched)
+        if re.fullmatch(r"[\w.]+", target.module):
+            project.running.loading.module(target.module, target.paths)
+            yield file, line, target
 
 
 @check("H951", step=10)

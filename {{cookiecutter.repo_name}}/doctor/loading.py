@@ -1,0 +1,526 @@
+"""What an import certainly does: a module's statements in Python's order, read and not run.
+
+Followed is what runs whenever a module is loaded, and the functions that are called on the
+way. Of what stands under a condition only the names are noted down: they may be there.
+"""
+
+import ast
+import builtins
+import posixpath
+import re
+from dataclasses import dataclass, field
+
+BUILT_IN = {*dir(builtins), "__file__", "__path__", "__annotations__", "__builtins__"}
+# Handlers that survive an import in vain, and calls that may make up names.
+CATCHES = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
+MAKES_NAMES = {"globals", "locals", "vars", "exec", "setattr"}
+# Loaded before anything else, so that a file of that name hides none of them.
+ALWAYS_FIRST = {"sys", "builtins", "os", "io", "abc", "codecs", "site", "stat"}
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+LOOPS = (ast.For, ast.AsyncFor, ast.While, ast.Match)
+ROUTES = {"route", "get", "post", "put", "patch", "delete"}
+MAX_DEPTH = 40  # imports and calls inside of each other
+STOP = "the rest runs at times only"
+
+
+@dataclass
+class Module:
+    """A file on its way through an import. names: what is bound so far, and to what.
+
+    A name stands for a Module, a Function, a Made, the full name of a package's thing, or
+    None. open: it may have more names than can be seen.
+    """
+
+    path: str
+    name: str
+    base: str
+    paths: list
+    main: bool = False
+    names: dict = field(default_factory=dict)
+    open: bool = False
+    done: bool = False
+
+
+@dataclass
+class Function:
+    node: ast.AST
+    module: Module
+    scope: object
+
+    @property
+    def is_plain(self):
+        """Tell whether a call runs its body at once."""
+        node = self.node
+        later = (ast.Yield, ast.YieldFrom)
+        plain = isinstance(node, ast.FunctionDef) and not node.decorator_list
+        return plain and not any(isinstance(n, later) for n in ast.walk(node))
+
+
+@dataclass
+class Made:
+    """What a call has made. of: what was called, as far as it is known."""
+
+    node: ast.Call
+    of: object
+
+
+@dataclass
+class Scope:
+    """Names and where to look next. is_function: it runs when all of its module is there."""
+
+    names: dict
+    outer: object = None
+    is_function: bool = False
+
+    def find(self, name):
+        """Return (whether it is known, what it stands for)."""
+        if name in self.names:
+            return True, self.names[name]
+        return self.outer.find(name) if self.outer else (name in BUILT_IN, None)
+
+    @property
+    def late(self):
+        return self.is_function or bool(self.outer and self.outer.late)
+
+
+@dataclass(frozen=True)
+class Import:
+    """What a file imports. sure: it does so whenever the app starts; guarded: under a condition."""
+
+    path: str
+    line: int
+    module: str
+    names: tuple
+    level: int
+    sure: bool
+    guarded: bool = False
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What would end a start. kind: lost, nameless, circular, relative, undefined or twice.
+
+    file: the one that should have the name; module: what would be it, were there such a file
+    in one of the folders.
+    """
+
+    kind: str
+    path: str
+    line: int
+    name: str
+    file: str = ""
+    module: str = ""
+    folders: tuple = ()
+
+
+class Loading:
+    """What is loaded from where something starts."""
+
+    def __init__(self, project):
+        self.project = project
+        self.modules = {}  # (path, whether it is the program): Module
+        self.imports, self.mistakes, self.calls = [], [], []
+        self.seen, self.called, self.registered = set(), set(), set()
+        self.bound_in, self.depth = {}, 0
+
+    def locate(self, name, paths):
+        """Return (file, folder) of a module of the project's own, (None, None) where there is none."""
+        if name.partition(".")[0] in ALWAYS_FIRST:
+            return None, None
+        for base in paths:
+            path = posixpath.join(base, name.replace(".", "/"))
+            for file in (f"{path}/__init__.py", f"{path}.py"):
+                if file in self.project:
+                    return file, base
+        return None, None
+
+    def is_folder(self, name, paths):
+        """Tell whether a module is a folder without __init__.py."""
+        path = name.replace(".", "/")
+        return any(self.project.has_folder(posixpath.join(b, path)) for b in paths)
+
+    def module(self, name, paths, main=False):
+        """Load a module and the packages around it; return it, None where there is none."""
+        parts, module = name.split("."), None
+        for count in range(1, len(parts) + 1):
+            part = ".".join(parts[:count])
+            file, base = self.locate(part, paths)
+            last = count == len(parts)
+            module = self.load(part, file, base, paths, main and last) if file else None
+        return module
+
+    def load(self, name, file, base, paths, main=False):
+        """Load a file, once."""
+        if (file, main) in self.modules:
+            return self.modules[file, main]
+        module = Module(file, name, base, paths, main)
+        self.modules[file, main] = module
+        tree = self.project.trees.get(file)
+        if tree is None or self.depth > MAX_DEPTH:
+            module.open = True
+        else:
+            module.open = makes_names(tree)
+            module.names |= dict.fromkeys(made_global(tree))
+            self.depth += 1
+            self.run(module, tree.body, Scope(module.names))
+            self.depth -= 1
+        module.done = True
+        return module
+
+    def call(self, function):
+        """Go through the body of a function, once."""
+        if not isinstance(function, Function) or id(function.node) in self.called:
+            return
+        if function.is_plain and self.depth <= MAX_DEPTH:
+            self.called.add(id(function.node))
+            own = dict.fromkeys(bound([function.node]))
+            for name in made_global(function.node):
+                own.pop(name, None)
+            scope = Scope(own, function.scope, is_function=True)
+            self.depth += 1
+            self.run(function.module, function.node.body, scope)
+            self.depth -= 1
+
+    # --- statements ---
+
+    def run(self, module, statements, scope):
+        for number, statement in enumerate(statements):
+            if self.step(module, statement, scope) is STOP:
+                self.note_names(module, statements[number + 1 :], scope)
+                return STOP
+        return None
+
+    def note_names(self, module, statements, scope):
+        """Note down what may be bound; a return among them makes the rest unsure."""
+        for name in bound(statements):
+            if name == "*":
+                module.open = True
+            scope.names.setdefault(name, None)
+        nodes = [node for s in statements for node in inner_nodes(s)]
+        return STOP if any(isinstance(node, ast.Return) for node in nodes) else None
+
+    def step(self, module, statement, scope):
+        kind = type(statement)
+        if kind in (ast.Import, ast.ImportFrom):
+            self.seen.add(id(statement))
+            self.do_import(module, statement, scope)
+        elif kind in FUNCTIONS:
+            arguments = statement.args
+            defaults = [*arguments.defaults, *filter(None, arguments.kw_defaults)]
+            self.look(module, [*statement.decorator_list, *defaults], scope)
+            scope.names[statement.name] = Function(statement, module, scope)
+            self.add_routes(module, statement, scope)
+        elif kind is ast.ClassDef:
+            keywords = [word.value for word in statement.keywords]
+            parts = [*statement.decorator_list, *statement.bases, *keywords]
+            if not getattr(statement, "type_params", None):
+                self.look(module, parts, scope)
+            self.run(module, statement.body, Scope({}, scope))
+            scope.names[statement.name] = None
+        elif kind is ast.If:
+            return self.step_if(module, statement, scope)
+        elif kind in (ast.Try, ast.TryStar):
+            if not may_survive(statement):
+                stop = self.run(module, statement.body, scope)
+                rest = [*statement.handlers, *statement.orelse, *statement.finalbody]
+                return self.note_names(module, rest, scope) or stop
+            return self.note_names(module, [statement], scope)
+        elif kind in (ast.With, ast.AsyncWith):
+            self.look(module, [item.context_expr for item in statement.items], scope)
+            if "suppress" in ast.unparse(statement.items[0].context_expr):
+                return self.note_names(module, [statement], scope)
+            names = bound([i.optional_vars for i in statement.items if i.optional_vars])
+            scope.names |= dict.fromkeys(names)
+            return self.run(module, statement.body, scope)
+        elif kind in LOOPS:
+            first = getattr(statement, "iter", getattr(statement, "subject", None))
+            self.look(module, [first] if first else [statement.test], scope)
+            return self.note_names(module, [statement], scope)
+        elif kind in (ast.Assign, ast.AnnAssign, ast.AugAssign):
+            self.assign(module, statement, scope)
+        else:
+            parts = [n for n in ast.iter_child_nodes(statement) if not is_name_only(n)]
+            self.look(module, parts, scope)
+            scope.names |= dict.fromkeys(bound([statement]) - set(scope.names))
+        return STOP if kind in (ast.Return, ast.Raise) else None
+
+    def step_if(self, module, statement, scope):
+        test = ast.unparse(statement.test)
+        if re.fullmatch(r"__name__ == '__main__'|'__main__' == __name__", test):
+            chosen = statement.body if module.main else statement.orelse
+            return self.run(module, chosen, scope)
+        if "TYPE_CHECKING" in test:
+            self.seen |= {id(node) for s in statement.body for node in ast.walk(s)}
+        else:
+            self.look(module, [statement.test], scope)
+        return self.note_names(module, [*statement.body, *statement.orelse], scope)
+
+    def assign(self, module, statement, scope):
+        value = statement.value
+        targets = getattr(statement, "targets", None) or [statement.target]
+        if value is not None:
+            self.look(module, [value], scope)
+        for target in targets:
+            owner = getattr(target, "value", None)
+            known = self.meaning(owner, scope) if owner is not None else None
+            if isinstance(target, ast.Attribute) and isinstance(known, Module):
+                known.names.setdefault(target.attr, None)
+            elif isinstance(target, ast.Name) and value is not None:
+                scope.names[target.id] = self.meaning(value, scope)
+            elif not isinstance(target, ast.Name):
+                self.look(module, [target], scope)
+                scope.names |= dict.fromkeys(bound([target]))
+
+    # --- expressions ---
+
+    def look(self, module, expressions, scope):
+        """See which names an expression needs, and which functions it calls."""
+        for node in (n for e in expressions for n in visible(e)):
+            if isinstance(node, ast.NamedExpr):
+                scope.names[node.target.id] = None
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                self.need_name(module, node, scope)
+            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                self.need_attribute(module, node, scope)
+            elif isinstance(node, ast.Call):
+                called = self.meaning(node.func, scope)
+                self.calls.append((module.path, node, called))
+                self.register(module, node, scope)
+                self.call(called)
+
+    def need_name(self, module, node, scope):
+        known, _ = scope.find(node.id)
+        if not known and scope.late:  # it may be bound later in the file
+            known = node.id in self.all_names(module.path)
+        if not known and not module.open:
+            self.mistake("undefined", module, node, node.id)
+
+    def need_attribute(self, module, node, scope):
+        owner = self.meaning(node.value, scope)
+        if isinstance(owner, Module) and not self.has(owner, node.attr):
+            is_bound = node.attr in self.all_names(owner.path)
+            kind = "nameless" if owner.done or not is_bound else "circular"
+            self.mistake(kind, module, node, node.attr, owner.path)
+
+    def all_names(self, path):
+        """Return the names that a file binds at any time and depth."""
+        if path not in self.bound_in:
+            self.bound_in[path] = bound(self.project.trees[path].body)
+        return self.bound_in[path]
+
+    def has(self, module, name):
+        """Tell whether a module may have a name by now."""
+        inner = f"{module.name}.{name}"
+        return (
+            name in module.names
+            or module.open
+            or name.startswith("__")
+            or self.locate(inner, [module.base])[0] is not None
+            or self.is_folder(inner, [module.base])
+        )
+
+    def meaning(self, node, scope):
+        """Return what an expression stands for, None where nobody knows."""
+        if isinstance(node, ast.Name):
+            return scope.find(node.id)[1]
+        if isinstance(node, ast.Attribute):
+            owner = self.meaning(node.value, scope)
+            if isinstance(owner, Module):
+                return owner.names.get(node.attr)
+            return f"{owner}.{node.attr}" if isinstance(owner, str) else None
+        if isinstance(node, ast.Call):
+            return Made(node, self.meaning(node.func, scope))
+        return None
+
+    def add_routes(self, module, function, scope):
+        """Two views of one name: Flask's "View function mapping is overwriting …"."""
+        for node in function.decorator_list:
+            if not isinstance(node, ast.Call) or not isinstance(
+                node.func, ast.Attribute
+            ):
+                continue
+            owner = self.meaning(node.func.value, scope)
+            made = isinstance(owner, Made) and owner.of in (
+                "flask.Flask",
+                "flask.Blueprint",
+            )
+            if node.func.attr in ROUTES and made:
+                given = [w.value for w in node.keywords if w.arg == "endpoint"]
+                name = getattr(given[0], "value", None) if given else function.name
+                key = (id(owner.node), name)
+                if (
+                    key in self.registered
+                    and (key, id(function)) not in self.registered
+                ):
+                    self.mistake("twice", module, function, f"{name}()")
+                self.registered |= {key, (key, id(function))}
+
+    def register(self, module, call, scope):
+        """Two blueprints of one name."""
+        if getattr(call.func, "attr", "") != "register_blueprint" or not call.args:
+            return
+        blueprint = self.meaning(call.args[0], scope)
+        if not isinstance(blueprint, Made) or blueprint.of != "flask.Blueprint":
+            return
+        owner = self.meaning(call.func.value, scope)
+        over = id(owner.node) if isinstance(owner, Made) else 0
+        given = [w.value for w in call.keywords if w.arg == "name"]
+        name = (given or [*blueprint.node.args, None])[0]
+        name = getattr(name, "value", None)
+        if name and ("blueprint", over, name) in self.registered:
+            self.mistake("twice", module, call, f'Blueprint("{name}")')
+        self.registered.add(("blueprint", over, name))
+
+    def mistake(self, kind, module, node, name, file="", wanted="", folders=()):
+        folders = tuple(folders)
+        found = Mistake(kind, module.path, node.lineno, name, file, wanted, folders)
+        if found not in self.mistakes:
+            self.mistakes.append(found)
+
+    # --- imports ---
+
+    def do_import(self, module, node, scope):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                first = alias.name.partition(".")[0]
+                bound_to = self.import_one(module, node, alias.name, (), module.paths)
+                if not alias.asname and first != alias.name:
+                    file, _ = self.locate(first, module.paths)
+                    bound_to = self.modules.get((file, False)) if file else first
+                scope.names[alias.asname or first] = bound_to
+            return
+        wanted, paths = node.module or "", module.paths
+        if node.level:
+            package = module.name.split(".")
+            package = package if module.path.endswith("__init__.py") else package[:-1]
+            if module.main and "." not in module.name or len(package) < node.level:
+                shown = "." * node.level + wanted
+                self.mistake("relative", module, node, shown)
+                scope.names |= dict.fromkeys(bound([node]))
+                return
+            package = package[: len(package) - node.level + 1]
+            wanted = ".".join([*package, *filter(None, [wanted])])
+            paths = [module.base]
+        names = tuple(alias.name for alias in node.names)
+        source = self.import_one(module, node, wanted, names, paths)
+        for alias in node.names:
+            self.bind_alias(module, node, alias, wanted, source, paths, scope)
+
+    def import_one(self, module, node, name, names, paths):
+        """Load what an import names; return the Module, its name where it is a package's."""
+        first = name.partition(".")[0]
+        own = self.locate(first, paths)[0] or self.is_folder(first, paths)
+        if not own:
+            level = getattr(node, "level", 0)
+            self.imports.append(
+                Import(module.path, node.lineno, name, names, level, True)
+            )
+            return name
+        found = self.module(name, paths)
+        if found is None and not self.is_folder(name, paths):
+            self.mistake("lost", module, node, name, "", name, paths)
+        return found
+
+    def bind_alias(self, module, node, alias, wanted, source, paths, scope):
+        """Bind one name of `from x import name`; tell where x does not have it."""
+        name, target = alias.name, alias.asname or alias.name
+        if name == "*":
+            if not isinstance(source, Module) or source.open:
+                module.open = True
+            else:
+                public = {n: v for n, v in source.names.items() if n[:1] != "_"}
+                scope.names |= public
+            return
+        if isinstance(source, str):
+            scope.names[target] = f"{source}.{name}"
+            return
+        lost = source is None and not self.is_folder(wanted, paths)  # said already
+        inner = f"{wanted}.{name}"
+        if source and name in source.names:
+            meaning = source.names[name]
+        else:
+            meaning = None if lost else self.module(inner, paths)
+            known = lost or meaning or self.is_folder(inner, paths)
+            if not known and not (source and self.has(source, name)):
+                self.mistake_of_alias(module, node, name, source, inner, paths)
+        scope.names[target] = meaning
+
+    def mistake_of_alias(self, module, node, name, source, inner, paths):
+        """Note down that a module has no such name, or has it later only."""
+        file = source.path if source else ""
+        later = source and not source.done and name in self.all_names(source.path)
+        kind = "circular" if later and source is not module else "nameless"
+        self.mistake(kind, module, node, name, file, inner, paths)
+
+
+def visible(node):
+    """Yield the parts of an expression that are computed at once, inner ones first."""
+    if isinstance(node, ast.Lambda):
+        parts = [*node.args.defaults, *filter(None, node.args.kw_defaults)]
+    elif isinstance(node, COMPREHENSIONS):
+        parts = [node.generators[0].iter]
+    elif isinstance(node, ast.BoolOp):
+        parts = node.values[:1]
+    elif isinstance(node, ast.IfExp):
+        parts = [node.test]
+    else:
+        parts = ast.iter_child_nodes(node)
+    for part in parts:
+        yield from visible(part)
+    yield node
+
+
+def inner_nodes(statement):
+    """Yield the nodes of a statement, without the bodies of functions in it."""
+    yield statement
+    if not isinstance(statement, (*FUNCTIONS, ast.Lambda)):
+        for part in ast.iter_child_nodes(statement):
+            yield from inner_nodes(part)
+
+
+def bound(nodes):
+    """Return all names that these nodes bind, at any depth; "*" where one cannot know."""
+    found = set()
+    for node in (inner for outer in nodes for inner in ast.walk(outer)):
+        if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.alias):
+            found.add(node.asname or node.name.partition(".")[0])
+        elif isinstance(node, ast.arg):
+            found.add(node.arg)
+        elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)):
+            found.add(node.name)
+        elif isinstance(node, ast.MatchMapping):
+            found.add(node.rest)
+    return found - {None}
+
+
+def made_global(tree):
+    """Return the names that functions bind in their module."""
+    found = [n.names for n in ast.walk(tree) if isinstance(n, ast.Global)]
+    return {name for names in found for name in names}
+
+
+def makes_names(tree):
+    """Tell whether a module may get names in ways that cannot be followed."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in MAKES_NAMES:
+            return True
+    return any(getattr(n, "name", "") == "__getattr__" for n in tree.body)
+
+
+def may_survive(statement):
+    """Tell whether a try statement lives on after an import in vain."""
+    types = [handler.type for handler in statement.handlers]
+    if None in types:
+        return True
+    names = {getattr(n, "id", "") for t in types for n in ast.walk(t)}
+    return bool(names & CATCHES)
+
+
+def is_name_only(node):
+    """Tell whether a part of a statement is a place to store something."""
+    return isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del))
