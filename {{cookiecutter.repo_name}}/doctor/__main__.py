@@ -19,6 +19,7 @@ from doctor import (  # noqa: F401
     imports,
     layout,
     packages,
+    pages,
     report,
     settings,
     startup,

@@ -4,8 +4,10 @@ import ast
 import re
 from collections import Counter
 
-from doctor import check
+from doctor import FACTS, check
 from doctor.project import as_dict, last_name, strings
+
+CONNECTS, READS = (frozenset(FACTS["programs"][name]) for name in ("connects", "reads"))
 
 
 @check("H901", step=7, level="warning")
@@ -20,7 +22,7 @@ def data_on_the_dyno(project):
 
 def on_disk(project):
     """Yield (path, line, what) of what is written to the dyno's disk."""
-    known = "DATABASE_URL" in project.constants
+    known = project.reads_database_url
     for path, node in project.texts() if not known else ():
         if re.match(r"sqlite(\+\w+)?:/*(?!/*:memory:)[^/]|sqlite:///$", node.value):
             yield path, node.lineno, node.value
@@ -62,6 +64,57 @@ def on_disk(project):
         for path, node in project.texts():
             if node.value == "django.db.backends.sqlite3":
                 yield path, node.lineno, node.value
+
+
+@check("H908", step=7)
+def database_of_this_computer(project):
+    """A connection to localhost at the start: on a dyno nothing answers there."""
+    here = re.compile(
+        r"(.*@)?(localhost|127\.0\.0\.1)\b.*|.*\bhost=(localhost|127\.0\.0\.1)\b.*"
+    )
+    for path, node, called in project.running.loading.calls:
+        if called in CONNECTS:
+            values = [*node.args, *(word.value for word in node.keywords)]
+            texts = [v.value for v in values if isinstance(getattr(v, "value", 0), str)]
+            if any(map(here.match, texts)):
+                yield path, node.lineno, {"what": ast.unparse(node.func)}
+
+
+@check("H119", step=1)
+def file_read_at_the_start(project):
+    """open("data.csv") of a file that is not pushed, or by a path of Windows."""
+    at_start = {id(node) for _, node, _ in project.running.loading.calls}
+    for path, node, name in files_read(project):
+        there = name in project or project.has_folder(name)
+        slashes = name.replace("\\", "/")
+        windows = "\\" in name and (slashes in project or re.match("[A-Za-z]:", name))
+        on_disk = project.in_git and not there and project.in_folder(name)
+        sure = id(node) in at_start and not project.running.flexible
+        if windows or on_disk:
+            yield path, node.lineno, {"name": name}, "error" if sure else "warning"
+        elif not there and sure and project.times(name) == 1:
+            yield path, node.lineno, {"name": name}
+
+
+def files_read(project):
+    """Yield (file, call, name) of the calls that read a file by a fixed name of the project's."""
+    found = [*project.running.loading.calls]
+    seen = {id(node) for _, node, _ in found}
+    found += [(p, n, None) for p, n in project.calls("open") if id(n) not in seen]
+    for path, node, called in found:
+        is_open = called is None and ast.unparse(node.func) == "open"
+        if called not in READS and not is_open:
+            continue
+        arguments = node.args or getattr(
+            getattr(node.func, "value", None), "args", None
+        )
+        name = getattr(arguments[0], "value", None) if arguments else None
+        mode = [w.value for w in node.keywords if w.arg == "mode"] or node.args[1:2]
+        mode = getattr(mode[0], "value", None) if mode and is_open else "r"
+        reads = isinstance(mode, str) and mode[:1] == "r" and "+" not in mode
+        elsewhere = isinstance(name, str) and re.match(r"/|~|[a-z]{2,}:|\.\./", name)
+        if reads and isinstance(name, str) and name and not elsewhere:
+            yield path, node, name.removeprefix("./")
 
 
 def numbers(project, names):
@@ -121,6 +174,14 @@ def revisions(project):
         if values.get("revision"):
             found[path] = (values["revision"][0], values.get("down_revision", []))
     return found
+
+
+def tables(project):
+    """Yield (path, node, table, {}) of what Table("name", …) describes."""
+    for path, node in project.calls("Table"):
+        name = getattr(node.args[0], "value", None) if node.args else None
+        if isinstance(name, str) and len(node.args) > 1:
+            yield path, node, name, {}
 
 
 def models(project):
@@ -199,7 +260,7 @@ def table_without_migration(project):
     written = in_migrations(project)
     if not written and not project.has_folder("migrations"):
         return
-    for path, node, table, _ in models(project):
+    for path, node, table, _ in [*models(project), *tables(project)]:
         if table not in written and path in project.running.reached:
             yield path, node.lineno, {"table": table}
 

@@ -12,7 +12,7 @@ from doctor.packages import newest_python
 
 PACKAGES, REMOVED = FACTS["packages"], FACTS["python"]["removed"]
 NEVER = "(?!)"  # matches nothing
-# Mistakes in every Python, also in one that is newer than this.
+# Mistakes in every Python, also where the line has something that only a newer one can read.
 CERTAIN = re.compile(
     r"never closed|unterminated (?!f-string)|unmatched|does not match|invalid (character|non-printable)|leading zeros"
     r"|cannot assign|Missing parentheses in call|outside function|inconsistent use of tabs|null bytes|expected ':'"
@@ -22,25 +22,33 @@ MINE = ".".join(map(str, sys.version_info[:2]))
 
 @check("H953", step=1)
 def code_that_does_not_parse(project):
-    """Named for what runs; where the project's Python is newer than this one, nobody can tell."""
+    for path, line, error, certain in broken(project):
+        if certain:
+            details = {"name": path, "error": error, "mine": MINE}
+            level = "error" if project.is_sure(path) else "warning"
+            yield path, line, details, level
+
+
+@check("H954", step=1, level="warning")
+def code_that_cannot_be_looked_at(project):
+    """It does not parse here, but the project's Python is newer and may read it."""
+    for path, line, _, certain in broken(project):
+        if not certain:
+            details = {"name": path, "mine": MINE, "python": newest_python(project)}
+            yield path, line, details
+
+
+def broken(project):
+    """Yield (path, line, error, whether it is one in the project's Python too)."""
     newer = numbers(newest_python(project)) > sys.version_info[:2]
-    reached = project.running.reached
     for path, error in sorted(project.broken.items()):
-        if path not in reached or marks(project, path):
+        if path not in project.running.reached or marks(project, path):
             continue
         line = getattr(error, "lineno", 0) or 0
-        details = {
-            "name": path,
-            "error": getattr(error, "msg", str(error)),
-            "mine": MINE,
-        }
-        certain = isinstance(error, IndentationError) or CERTAIN.search(
-            details["error"]
-        )
-        if newer and not certain:
-            yield path, line, details | {"error": f"? ({details['error']})"}, "warning"
-        else:
-            yield path, line, details, "error" if reached[path][0] else "warning"
+        text = getattr(error, "msg", str(error))
+        lines = project.text(path).splitlines()[max(0, line - 2) : line + 1]
+        new = any(re.search(FACTS["python"]["newer_grammar"], part) for part in lines)
+        yield path, line, text, not newer or not new or bool(CERTAIN.search(text))
 
 
 def marks(project, path):
@@ -129,16 +137,14 @@ def mistakes(project, *kinds):
 @check("H504", step=9)
 def own_name_that_is_not_there(project):
     """from shop import cart, where shop has neither a file nor a name cart."""
-    lower = {path.lower() for path in project.sizes}
     for found in mistakes(project, "lost", "nameless"):
         paths = list(candidates(found))
-        if any(project.in_folder(p) or p.lower() in lower for p in paths):
+        if any(map(project.is_nearly_there, paths)):
             continue  # H103 or H104 names it
-        yield (
-            found.path,
-            found.line,
-            {"name": found.name, "file": found.file or paths[0]},
-        )
+        file = found.file or (paths or [found.name])[0]
+        if found.kind == "nameless" and not found.file:  # a folder, which is no package
+            file = posixpath.join(posixpath.dirname(file), "__init__.py")
+        yield found.path, found.line, {"name": found.name, "file": file}
 
 
 @check("H505", step=9)
@@ -309,14 +315,27 @@ def package_needs_more_than_pip(project):
 @check("H215", step=13, level="warning")
 def package_misspelt(project):
     """A name that is nobody's, but nearly that of a package which many use."""
-    names = set(FACTS["brings"])
-    popular = [name for name in names if len(name) > 3]
+    known = FACTS["brings"]
+    imported = {found.module.partition(".")[0] for found in project.running.foreign}
     for name, line in project.list.packages.items():
-        if (
-            name not in names
-            and line.kind == "package"
-            and name not in project.installed.found
-        ):
-            near = difflib.get_close_matches(name, popular, 1, 0.8)
-            if near and sorted(near[0]) == sorted(name):
+        meant = PACKAGES["meant"].get(name)
+        if meant and meant["right"] not in project.list.packages:
+            never = meant.get("imported") and name in imported
+            level = "error" if meant.get("error") or never else "warning"
+            yield line.file, line.number, {"name": name, "right": meant["right"]}, level
+        elif name not in known and line.kind == "package" and not meant:
+            near = difflib.get_close_matches(name, [n for n in known if n[3:]], 1, 0.8)
+            new = name not in project.installed.found
+            if new and near and sorted(near[0]) == sorted(name):
                 yield line.file, line.number, {"name": name, "right": near[0]}
+
+
+@check("H218", step=13)
+def call_needs_another_package(project):
+    """Email() of WTForms and the like, which want one package more."""
+    have, complete, _ = project.available
+    for path, node, called in project.running.loading.calls:
+        package = PACKAGES["extra"].get(called) if isinstance(called, str) else None
+        if package and package not in have and project.list.packages:
+            level = "error" if complete else "warning"
+            yield path, node.lineno, {"name": called, "package": package}, level

@@ -6,6 +6,7 @@ import posixpath
 import re
 
 from doctor import FACTS, check
+from doctor.pages import static_folders, static_named, template_folders, templates_named
 from doctor.project import last_name
 
 LAYOUT = FACTS["layout"]
@@ -150,58 +151,11 @@ def named_files(project):
             path = posixpath.join(folder, found.module.replace(".", "/"))
             yield f"{path}.py", found.path, found.line
     for path, line, name in templates_named(project):
-        for folder in template_folders(project, path):
+        for folder in template_folders(project) or ():
             yield posixpath.join(folder, name), path, line
     for path, line, name in static_named(project):
-        yield posixpath.join("static", name), path, line
-        yield posixpath.join(posixpath.dirname(path), "static", name), path, line
-
-
-def templates_named(project):
-    """Yield (file, line, name) of the templates that the code renders."""
-    for path, node in project.calls("render_template"):
-        if (
-            node.args
-            and isinstance(node.args[0], ast.Constant)
-            and isinstance(node.args[0].value, str)
-        ):
-            yield path, node.lineno, node.args[0].value
-
-
-def template_folders(project, path):
-    """Return the folders that a template named in a file may lie in."""
-    folders = [f for f in project.folders if f.rpartition("/")[2] == "templates"]
-    return dict.fromkeys(
-        ["templates", posixpath.join(posixpath.dirname(path), "templates"), *folders]
-    )
-
-
-def static_named(project):
-    """Yield (file, line, name) of the static files that templates and code name."""
-    pattern = re.compile(
-        r"url_for\(\s*['\"]static['\"]\s*,\s*filename\s*=\s*['\"]([\w./-]+)['\"]"
-    )
-    for path in project.contents:
-        if "/templates/" in f"/{path}" or path in project.app_trees:
-            for number, line in project.lines(path):
-                for match in pattern.finditer(line):
-                    yield path, number, match[1]
-
-
-@check("H108", step=1, level="warning")
-def template_that_is_not_there(project):
-    known = {path.rpartition("templates/")[2] for path in project.sizes} | set(
-        project.sizes
-    )
-    for path, line, name in templates_named(project):
-        there = name in known or any(p.endswith(f"/{name}") for p in project.sizes)
-        other = next((p for p in known if p.lower() == name.lower()), None)
-        on_disk = any(
-            project.in_folder(posixpath.join(f, name))
-            for f in template_folders(project, path)
-        )
-        if not there and not on_disk and not other:
-            yield path, line, {"name": name}
+        for folder in static_folders(project):
+            yield posixpath.join(folder, name), path, line
 
 
 @check("H104", step=1)
@@ -211,17 +165,17 @@ def other_letters(project):
         name = folder.rpartition("/")[2]
         if name != name.lower() and name.lower() in LAYOUT["folders"]:
             yield folder, 0, {"name": name, "right": name.lower()}
-    paths = {path.lower(): path for path in project.sizes}
-    for wanted, file, line in list(named_files(project)):
-        there = paths.get(wanted.lower())
-        if (
-            there
-            and there != wanted
-            and wanted not in project
-            and not project.in_folder(wanted)
-        ):
-            yield file, line, {"name": there, "right": wanted}
-            return
+    told = set()
+    for wanted, file, line in named_files(project):
+        there = project.lower_paths.get(wanted.lower())
+        known = wanted in project or project.in_folder(wanted) or there in told
+        if there and there != wanted and not known:
+            told.add(there)
+            static = (
+                "/static/" in f"/{wanted}"
+            )  # a page without its picture still works
+            level = "warning" if static else "error"
+            yield file, line, {"name": there, "right": wanted}, level
 
 
 @check("H105", step=1)

@@ -24,7 +24,7 @@ MAX_DEPTH = 40  # imports and calls inside of each other
 STOP = "the rest runs at times only"
 
 
-@dataclass
+@dataclass(eq=False)
 class Module:
     """A file on its way through an import. names: what is bound so far, and to what.
 
@@ -42,7 +42,7 @@ class Module:
     done: bool = False
 
 
-@dataclass
+@dataclass(eq=False)
 class Function:
     node: ast.AST
     module: Module
@@ -57,7 +57,7 @@ class Function:
         return plain and not any(isinstance(n, later) for n in ast.walk(node))
 
 
-@dataclass
+@dataclass(eq=False)
 class Made:
     """What a call has made. of: what was called, as far as it is known."""
 
@@ -65,7 +65,7 @@ class Made:
     of: object
 
 
-@dataclass
+@dataclass(eq=False)
 class Scope:
     """Names and where to look next. is_function: it runs when all of its module is there."""
 
@@ -328,7 +328,8 @@ class Loading:
             owner = self.meaning(node.value, scope)
             if isinstance(owner, Module):
                 return owner.names.get(node.attr)
-            return f"{owner}.{node.attr}" if isinstance(owner, str) else None
+            of = owner.of if isinstance(owner, Made) else owner
+            return f"{of}.{node.attr}" if isinstance(of, str) else None
         if isinstance(node, ast.Call):
             return Made(node, self.meaning(node.func, scope))
         return None

@@ -177,6 +177,8 @@ def heavy_and_unused(project):
                 if module
                 else {m.partition(".")[0] for m in modules}
             )
+    if names & set(PACKAGES["unpickles"]):
+        return  # what is unpickled needs packages that nothing names
     used = set().union(*(project.owners_of(name) for name in names))
     used |= {normal(name) for name in names}
     for other in direct:

@@ -186,6 +186,10 @@ class Project:
             folder = folder / name
         return True
 
+    def is_nearly_there(self, path):
+        """Tell whether a path lies in the folder, pushed or not, or has other letters."""
+        return path.lower() in self.lower_paths or self.in_folder(path)
+
     def text(self, path):
         """Return a file's text, empty where there is none."""
         content = self.contents.get(path, b"")
@@ -284,6 +288,31 @@ class Project:
                 found.add(path)
         return found
 
+    @cached_property
+    def lower_paths(self):
+        """Return {path in small letters: path}."""
+        return {path.lower(): path for path in self.sizes}
+
+    @property
+    def is_flask(self):
+        """Tell whether the code that runs uses Flask."""
+        return any(f.module.partition(".")[0] == "flask" for f in self.running.foreign)
+
+    @cached_property
+    def definitions(self):
+        """Return the functions and classes of the app's code."""
+        kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        return [node for _, node in self.nodes(*kinds)]
+
+    @cached_property
+    def blueprints(self):
+        """Return the names of the app's blueprints."""
+        calls = [node for _, node in self.calls("Blueprint") if node.args]
+        return {getattr(node.args[0], "value", None) for node in calls}
+
+    def has_keyword(self, name):
+        return any(word.arg == name for _, word in self.nodes(ast.keyword))
+
     def has_folder(self, path):
         return path.strip("/") in self.folders
 
@@ -348,6 +377,17 @@ class Project:
     def constants(self):
         """Return all texts in the app's code."""
         return {node.value for _, node in self.texts()}
+
+    def times(self, text):
+        """Return how often a text stands in the app's code."""
+        return sum(1 for _, node in self.texts() if node.value == text)
+
+    @property
+    def reads_database_url(self):
+        """Tell whether the code takes its database from the config var, by itself or a package."""
+        imported = {found.module.partition(".")[0] for found in self.running.foreign}
+        mends = imported & set(FACTS["config_vars"]["mend"])
+        return "DATABASE_URL" in self.constants or bool(mends)
 
     @cached_property
     def reads_settings(self):

@@ -46,6 +46,42 @@ def secret_in_file(project):
                 yield path, number, {"kind": kind}
 
 
+@check("H607", step=9)
+def secret_as_an_example(project):
+    """A real value in app.json or .env.example, which everybody then has."""
+    named = re.compile(r"(?i).*(SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY).*")
+    pairs = []
+    for name, entry in project.app_env.items():
+        value = as_dict(entry).get("value", entry)
+        pairs.append(("app.json", project.app_json_line(name), name, value))
+    for number, line in project.lines(".env.example"):
+        name, _, value = line.partition("=")
+        pairs.append((".env.example", number, name, value.strip(" \"'")))
+    for file, line, name, value in pairs:
+        long = isinstance(value, str) and re.fullmatch(r"[\w+/=.-]{16,}", value)
+        mixed = long and re.search(r"\d", value) and re.search(r"[A-Za-z]", value)
+        if mixed and named.fullmatch(name) and not HARMLESS.fullmatch(value):
+            yield file, line, {"name": name}
+
+
+@check("H608", step=9, level="warning")
+def password_in_code(project):
+    """MAIL_PASSWORD = "…" and the framework's own first key."""
+    named = re.compile(r"(?i).*(PASSWORD|PASSWD|API_?KEY|_TOKEN)$|SECRET_KEY$")
+    for path, node in project.nodes(ast.Assign):
+        key = node.targets[0]
+        name = last_name(key) or getattr(getattr(key, "slice", None), "value", "")
+        value = getattr(node.value, "value", None)
+        if not isinstance(name, str) or not isinstance(value, str):
+            continue
+        first_key = value.startswith("django-insecure-")
+        real = (
+            len(value) >= 8 and not HARMLESS.fullmatch(value) and name != "SECRET_KEY"
+        )
+        if named.fullmatch(name) and (real or first_key):
+            yield path, node.lineno, {"name": name}
+
+
 def is_fallback(line):
     """Tell whether a key in code is only taken where no config var is set."""
     return bool(re.search(r"environ|getenv|config\(|env\(|env\.", line))
@@ -64,9 +100,7 @@ def environment_reads(project):
         name, default = last_name(node.func), len(node.args) > 1 or bool(node.keywords)
         if not node.args:
             continue
-        if name == "getenv" or (
-            name in ("get", "pop", "setdefault") and "environ" in owner
-        ):
+        if name == "getenv" or (name in ("get", "pop") and "environ" in owner):
             yield from named(path, node, node.args[0], False)
         elif name in ("env", "config") and project.reads_settings or owner == "env":
             yield from named(path, node, node.args[0], not default)

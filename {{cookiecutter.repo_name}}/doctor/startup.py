@@ -1,13 +1,16 @@
 """Checks of the Procfile: can the platform read it, and does what it starts exist (steps 9 and 10)?"""
 
 import ast
+import difflib
 import re
+import sys
 
 from doctor import FACTS, check
 from doctor.commands import PYTHONS, SERVERS, SHELLS, shell_script
 from doctor.layout import is_moved
 from doctor.lists import normal
-from doctor.project import as_dict, plain_utf8, utf16
+from doctor.loading import Function, Made
+from doctor.project import as_dict, last_name, plain_utf8, utf16
 from doctor.running import flask_target
 
 PROGRAMS = FACTS["programs"]
@@ -213,6 +216,8 @@ def wrong_place(project, command):
     host = command.option(*row["host"]) if row.get("host") else None
     port = command.option(*row["port"]) if row.get("port") else None
     host, port = host or given.get("host"), port or given.get("port")
+    if row.get("setting") and is_written(project, command, row["setting"]):
+        return
     if row.get("setting") and port is None:
         match = re.search(r"(?m)^\s*port\s*=\s*(\d+)", project.text(row["setting"]))
         yield match[0] if match else f"{row['port'][0]}=$PORT"
@@ -224,6 +229,13 @@ def wrong_place(project, command):
     if (host is None and row.get("local")) or host in ("127.0.0.1", "localhost", "::1"):
         option = row["host"][0] if row.get("host") else row["bind"][-1]
         yield f"{option} 0.0.0.0"
+
+
+def is_written(project, command, setting):
+    """Tell whether a script or a command before it writes the program's settings."""
+    scripts = {shell_script(c) for c in project.commands if c.type == command.type}
+    texts = [project.text(script) for script in scripts if script in project]
+    return setting in " ".join([project.procfile["web"][1], *texts])
 
 
 def fixed(value):
@@ -398,12 +410,17 @@ def missing_file(project, command):
         made = any(
             "init" in c.arguments and "db" in c.arguments for c in project.commands
         )
-        return "" if project.has_folder(command.path(folder)) or made else f"{folder}/"
+        env = f"{folder}/env.py"
+        if project.has_folder(command.path(folder)):
+            return "" if command.path(env) in project else env
+        return "" if made else f"{folder}/"
     if command.program == "alembic":
         file = command.option("-c", "--config") or "alembic.ini"
     elif command.program in SHELLS:
         file = next((w for w in command.arguments if not w.startswith("-")), "")
         file = file if "-c" not in command.arguments else ""
+    elif module := command.module():
+        return missing_module(project, command, module)
     elif file := command.python_file():
         pass
     elif (script := shell_script(command)) or command.program.startswith("./"):
@@ -422,6 +439,21 @@ def missing_file(project, command):
     )
 
 
+def missing_module(project, command, module):
+    """Return the module of `python -m` where neither the project nor a package has it."""
+    first, paths = module.partition(".")[0], project.running.paths(command)
+    found = project.running.find(module, paths)
+    whole = found or project.running.loading.is_folder(module, paths)
+    own = project.running.find(first, paths) or project.has_folder(first)
+    if whole or project.running.flexible:
+        return ""
+    if own:
+        return module
+    have, _, known = project.available
+    foreign = project.is_package(first) or normal(first) in have
+    return "" if foreign or first in sys.stdlib_module_names or not known else module
+
+
 def mine(file):
     """Tell whether a path is one of the project's: not of the system or of what is installed."""
     return not re.match(r"/(?!app/)|~|vendor/|\.heroku/|bin/(start-|with_|run-)", file)
@@ -432,6 +464,36 @@ def is_made(project, path):
     return any(
         path in project.text(hook) for hook in ("bin/post_compile", "bin/pre_compile")
     )
+
+
+@check("H415", step=10)
+def word_that_a_program_does_not_know(project):
+    """flask db upgrad."""
+    for command in in_code(project):
+        for start, known in PROGRAMS["words"].items():
+            words = start.split()
+            after = command.words[len(words) :]
+            fits = command.words[: len(words)] == words and after
+            if fits and after[0] not in known and not after[0].startswith("-"):
+                text = " ".join([*words, after[0]])
+                right = (difflib.get_close_matches(after[0], known, 1) or ["--help"])[0]
+                yield command.file, command.line, {"command": text, "right": right}
+
+
+@check("H416", step=10)
+def program_of_windows(project):
+    for command in in_code(project):
+        setting = command.words[:1] == ["set"] and "=" in " ".join(command.words[1:2])
+        if command.program in PROGRAMS["windows"] or setting:
+            level = "warning" if setting else "error"
+            yield (
+                command.file,
+                command.line,
+                {"command": " ".join(command.words[:3])},
+                level,
+            )
+        elif "\\" in " ".join(command.words[:2]) and PYTHONS.match(command.program):
+            yield command.file, command.line, {"command": " ".join(command.words[:2])}
 
 
 @check("H413", step=10)
@@ -496,6 +558,56 @@ def no_such_app(project):
             if loaded and name not in loaded.names and not loaded.open:
                 missing = f"{name} ({found})"
                 yield file, line, {"target": target.text, "missing": missing}
+
+
+@check("H502", step=9)
+def app_of_another_kind(project):
+    """A factory that nobody calls, or an app for servers of the other kind."""
+    for target in project.running.targets:
+        command, name = target.command, target.name or ""
+        row = SERVERS.get(command.program, {})
+        found = project.running.find(target.module, target.paths)
+        module = project.running.loading.modules.get((found, False))
+        thing = module.names.get(re.split(r"[.(]", name)[0]) if module else None
+        if not row.get("kind") or "." in name:
+            continue
+        called = "(" in name or {"--factory", "--call"} & set(command.arguments)
+        kind = row["kind"]
+        if {"-k", "--worker-class"} & set(command.arguments):
+            kind = "asgi" if "uvicorn" in command.text else kind
+        if command.option("--interface"):
+            kind = command.option("--interface")
+        details = {"target": target.text, "program": command.program}
+        if isinstance(thing, Function) and not called and thing.is_plain:
+            if "Flask" in ast.unparse(thing.node) and not takes_two(thing.node):
+                right = f'"{target.module}:{name}()"'
+                yield command.file, command.line, details | {"what": right}
+        elif (own := kind_of(thing)) and own != kind:
+            yield command.file, command.line, details | {"what": own.upper()}
+
+
+def takes_two(function):
+    """Tell whether a function can be called with the two arguments that WSGI has."""
+    arguments = function.args
+    most = len(arguments.posonlyargs) + len(arguments.args)
+    return bool(arguments.vararg) or most - len(arguments.defaults) <= 2 <= most
+
+
+def kind_of(thing):
+    """Return "wsgi" or "asgi" for an app or a function that makes one, None if unknown."""
+    if isinstance(thing, Made) and isinstance(thing.of, str):
+        return PROGRAMS["kinds"].get(thing.of)
+    made_by = thing.of if isinstance(thing, Made) else thing
+    if isinstance(made_by, Function):
+        calls = [n for n in ast.walk(made_by.node) if isinstance(n, ast.Call)]
+        names = {last_name(call.func) for call in calls}
+        kinds = {
+            k
+            for full, k in PROGRAMS["kinds"].items()
+            if full.rpartition(".")[2] in names
+        }
+        return kinds.pop() if len(kinds) == 1 else None
+    return None
 
 
 def not_pushed(project, target):
