@@ -6,6 +6,16 @@ patterns that it looks for are in facts.toml. This package needs nothing but Pyt
 imports nothing of the app: it also works on a broken one.
 """
 
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036
+    with open(__path__[0] + "/words.toml", encoding="utf-8") as file:
+        sys.exit(next(x for x in file if x.startswith("old_python")).split('"')[1])
+if sys.argv[:1] == ["-m"]:
+    # `python -m doctor` looks for modules in the project first. A file of the project's own,
+    # as random.py, is not to be run in place of Python's.
+    sys.path[:] = [p for p in sys.path if p not in ("", __path__[0][: -len("/doctor")])]
+
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -22,6 +22,7 @@ from doctor import (  # noqa: F401
     pages,
     report,
     settings,
+    silence,
     startup,
 )
 from doctor.project import Project
@@ -30,6 +31,7 @@ from doctor.repository import CannotCheck
 
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE = 10  # seconds; a course project takes less than one
+MAX_UNPUSHED = 1_000  # changed files; with more of them only the commit is looked at
 
 
 def find(project):
@@ -47,6 +49,7 @@ def main(arguments=None):
         "what", nargs="*", metavar="H101 | explain LINE", help=say("help_what")
     )
     parser.add_argument("--dyno", action="store_true", help=say("help_dyno"))
+    parser.add_argument("--silenced", action="store_true", help=say("help_silenced"))
     parser.add_argument("--json", action="store_true", help=say("help_json"))
     parser.add_argument("--root", type=Path, default=ROOT, help=say("help_root"))
     options = parser.parse_args(arguments)
@@ -54,21 +57,45 @@ def main(arguments=None):
         return answer(options.what)
     try:
         with deadline(DEADLINE):
-            project = Project(options.root)
-            findings, figures = find(project), {}
+            result = look(options.root)
         if options.dyno:
-            measured, figures = on_a_dyno(project)
-            findings += measured
+            add_dyno(result)
     except (CannotCheck, OSError, subprocess.SubprocessError) as error:
         print(cannot(error), file=sys.stderr)
         return 2
     if options.json:
-        print(report.as_json(findings, project, figures))
+        print(report.as_json(result))
     else:
-        if figures:
-            print(dyno.text(figures), end="\n\n")
-        print(report.text(findings, project, sys.stdout))
-    return 1 if report.errors(findings) else 0
+        if result.figures:
+            print(dyno.text(result.figures), end="\n\n")
+        print(report.text(result, sys.stdout, options.silenced))
+    return 1 if report.errors(result.findings) else 0
+
+
+def look(root):
+    """Return the Report of a folder. Raises CannotCheck."""
+    project = Project(root)
+    findings, silenced = silence.apart(find(project), project)
+    result = report.Report(project, findings, silenced)
+    if project.in_git and 0 < len(project.unpushed or ()) <= MAX_UNPUSHED:
+        later = project.with_folder()
+        after, _ = silence.apart(find(later), later)
+        seen = [(f.id, f.file, f.details) for f in after]
+        before = [(f.id, f.file, f.details) for f in findings]
+        known = zip(findings, before, strict=True)
+        result.mended = [finding for finding, key in known if key not in seen]
+        new = zip(after, seen, strict=True)
+        result.uncommitted = [finding for finding, key in new if key not in before]
+    return result
+
+
+def add_dyno(result):
+    """Add what a build and a run of the project show."""
+    measured, result.figures = on_a_dyno(result.project)
+    findings, silenced = silence.apart(measured, result.project)
+    result.findings += findings
+    result.silenced += silenced
+    result.is_dyno = True
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import re
 
 from doctor import CHECKS, FACTS
-from doctor.project import MAX_LINE
+from doctor.files import MAX_LINE
 from doctor.report import WORDS, say
 
 

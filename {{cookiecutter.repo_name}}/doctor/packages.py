@@ -6,8 +6,9 @@ import re
 import tomllib
 
 from doctor import FACTS, check
+from doctor.files import plain_utf8
 from doctor.lists import asked, fits, locked, normal, numbers
-from doctor.project import as_dict, plain_utf8
+from doctor.project import as_dict
 
 PACKAGES, PYTHON = FACTS["packages"], FACTS["python"]
 OFFERED = ", ".join(PYTHON["offered"])

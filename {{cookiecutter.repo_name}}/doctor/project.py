@@ -1,207 +1,31 @@
-"""What git would push, and simple facts about it. All that is read is read here."""
+"""Simple facts about the project: its commands, its code, its packages."""
 
 import ast
-import contextlib
 import json
-import os
 import posixpath
 import re
 import warnings
 from collections import defaultdict
 from functools import cached_property
-from pathlib import Path
 
-from doctor import FACTS, repository
+from doctor import FACTS
 from doctor.commands import commands
+from doctor.files import Files
 from doctor.installed import Installed
 from doctor.lists import PackageList, normal
-from doctor.repository import CannotCheck
 from doctor.running import Running
 
-MAX_BYTES = 1_000_000  # larger files are listed, but not read
-MAX_TOTAL = 50_000_000  # bytes of all files that are read
-MAX_LINE = 2_000  # characters of a line that are looked at
 MAX_SOURCE = 200_000  # bytes of a Python file that is parsed
 MAX_NODES = 300_000  # of all syntax trees together: they take about 300 bytes each
-MAX_FILES = 10_000  # that are read, those of the root first
-# Folders that no push would contain: environments, caches, what the platform has built.
-NOT_PUSHED = [
-    ".git",
-    ".heroku",
-    ".venv",
-    "venv",
-    "env",
-    "instance",
-    "node_modules",
-    "site-packages",
-    ".tox",
-    ".nox",
-    "__pycache__",
-    ".cache",
-    ".mypy_cache",
-    ".pytest_cache",
-    ".ruff_cache",
-]
 OWNERS = defaultdict(set)  # module: packages
 for _package, _modules in FACTS["modules"].items():
     for _module in _modules:
         OWNERS[_module].add(_package)
-ENVIRONMENT_MARKS = {"pyvenv.cfg", "conda-meta"}
-# Code that does not run on the dyno, where nothing is known of what does.
-ASIDE_FOLDERS = {
-    "doctor",
-    "test",
-    "tests",
-    "testing",
-    "migrations",
-    "docs",
-    "doc",
-    "examples",
-    "example",
-    "scripts",
-    "notebooks",
-    "tools",
-    "vendor",
-    "vendored",
-    "third_party",
-    "benchmarks",
-    "bench",
-    "alembic",
-}
-ASIDE_FILES = {
-    "conftest.py",
-    "setup.py",
-    "fabfile.py",
-    "locustfile.py",
-    "noxfile.py",
-    "tasks.py",
-    "gunicorn.conf.py",
-    "gunicorn_config.py",
-    "manage.py",
-    "conf.py",
-}
+ASIDE = FACTS["layout"]["aside"]
 
 
-class Project:
-    """The files of the last commit. Without a commit: the files of the folder."""
-
-    def __init__(self, root):
-        """root: the project's folder. Raises CannotCheck."""
-        # Path.resolve() stumbles over links in a circle.
-        self.root = Path(os.path.realpath(root))
-        if not self.root.is_dir():
-            raise CannotCheck("no_folder", folder=root)
-        self.sizes = {}  # path from the root, with slashes: bytes
-        self.contents = {}  # the same: what is in it
-        self.modes = {}  # the same: git's mode, such as "100755"
-        self.hashes = {}
-        self.above = ""  # how deep the project lies in its repository
-        self.unpushed = []  # what differs from the last commit, None if nobody can tell
-        self.repository = None
-        self._find_repository()
-        self.in_git = self.repository is not None and self.repository.head is not None
-        if self.in_git:
-            self._read_commit()
-        else:
-            self._read_folder()
-
-    def _find_repository(self):
-        found = repository.find(self.root)
-        if found:
-            self.repository = repository.Repository(*found)
-            self.above = self.root.relative_to(found[0]).as_posix() + "/"
-            self.above = "" if self.above == "./" else self.above
-
-    def _read_commit(self):
-        with self.repository as git:
-            files = git.files(self.above)
-            self.sizes = {path: size for path, (_, _, size) in files.items()}
-            self.modes = {path: mode for path, (mode, _, _) in files.items()}
-            self.hashes = {path: hash for path, (_, hash, _) in files.items()}
-            small, total = [], 0
-            for path in sorted(self.sizes, key=lambda path: path.count("/")):
-                size = self.sizes[path]
-                if size > MAX_BYTES or not self.is_file(path):
-                    continue
-                total += size
-                if total <= MAX_TOTAL and len(small) < MAX_FILES:
-                    small.append(path)
-            contents = git.contents([self.hashes[path] for path in small])
-            read = dict(zip(small, contents, strict=True))
-            self.contents = {path: read[path] for path in self.sizes if path in read}
-            self.unpushed = git.unpushed(self.above)
-
-    def is_file(self, path):
-        """Tell whether a path is a file, not a link or another repository."""
-        return self.modes.get(path, "100644").startswith("100")
-
-    def _read_folder(self):
-        total = 0
-        for folder, folders, files in os.walk(self.root):
-            inner = folder != str(self.root)
-            if inner and ENVIRONMENT_MARKS & {*folders, *files}:
-                folders.clear()
-                continue
-            folders[:] = sorted(name for name in folders if name not in NOT_PUSHED)
-            for name in sorted(files):
-                path = Path(folder, name)
-                relative = path.relative_to(self.root).as_posix()
-                if path.is_symlink() or not path.is_file() or relative == ".env":
-                    continue
-                self.sizes[relative] = path.stat().st_size
-                total += self.sizes[relative]
-                if self.sizes[relative] <= MAX_BYTES and total <= MAX_TOTAL:
-                    self.contents[relative] = path.read_bytes()
-            if len(self.sizes) > MAX_FILES:
-                raise CannotCheck("too_many_files", most=MAX_FILES)
-
-    def files(self):
-        """Yield (path, content) of everything that is pushed, large files too, no links."""
-        with self.repository or contextlib.nullcontext() as git:
-            for path in filter(self.is_file, self.sizes):
-                content = self.contents.get(path)
-                if content is None and self.in_git:
-                    content = next(git.contents([self.hashes[path]]))
-                elif content is None:
-                    content = (self.root / path).read_bytes()
-                yield path, content
-
-    def __contains__(self, path):
-        return path in self.sizes
-
-    def in_root(self):
-        """Return the names of what lies in the root: files, and folders without a slash."""
-        return {path.partition("/")[0] for path in self.sizes}
-
-    def in_folder(self, path):
-        """Tell whether this path, to the letter, is in the folder, pushed or not."""
-        folder = self.root
-        for name in path.split("/"):
-            if (
-                name in ("", ".", "..")
-                or not os.path.isdir(folder)
-                or name not in os.listdir(folder)
-            ):
-                return False
-            folder = folder / name
-        return True
-
-    def is_nearly_there(self, path):
-        """Tell whether a path lies in the folder, pushed or not, or has other letters."""
-        return path.lower() in self.lower_paths or self.in_folder(path)
-
-    def text(self, path):
-        """Return a file's text, empty where there is none."""
-        content = self.contents.get(path, b"")
-        if utf16(content):
-            marked = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-            return content.decode("utf-16" if marked else "utf-16-le", "replace")
-        return content.decode("utf-8-sig", "replace")
-
-    def lines(self, path):
-        """Yield (number, line without its end), numbers from 1."""
-        for number, line in enumerate(self.text(path).splitlines(), start=1):
-            yield number, line[:MAX_LINE]
+class Project(Files):
+    """The files, and what follows from them. Everything is worked out once, when it is asked for."""
 
     @cached_property
     def _parsed(self):
@@ -252,12 +76,9 @@ class Project:
 
     def may_be_the_app(self, path):
         """Tell whether a file may run, where nothing says what does."""
-        aside = {*path.split("/")[:-1]} & ASIDE_FOLDERS or posixpath.basename(
-            path
-        ) in ASIDE_FILES
-        return not aside and not re.match(
-            r"test_|.*_test\.py$", posixpath.basename(path)
-        )
+        *folders, name = path.split("/")
+        aside = set(folders) & set(ASIDE["folders"]) or name in ASIDE["files"]
+        return not aside and not re.match(r"test_|.*_test\.py$", name)
 
     def is_sure(self, path):
         """Tell whether a file runs whenever the app starts."""
@@ -377,6 +198,17 @@ class Project:
     def constants(self):
         """Return all texts in the app's code."""
         return {node.value for _, node in self.texts()}
+
+    @cached_property
+    def placeholders(self):
+        """Return {what stands for something of one's own: files where it still stands}."""
+        found = {}
+        for text in FACTS["layout"]["placeholders"]:
+            files = FACTS["layout"]["placeholder_files"]
+            where = [file for file in files if text in self.text(file)]
+            if where:
+                found[text] = where
+        return found
 
     def times(self, text):
         """Return how often a text stands in the app's code."""
@@ -511,22 +343,3 @@ def strings(tree):
     """Return all texts in a syntax tree."""
     values = (getattr(node, "value", None) for node in ast.walk(tree))
     return [value for value in values if isinstance(value, str)]
-
-
-def modules(node):
-    """Return the first names of the modules that a node imports from elsewhere."""
-    if isinstance(node, ast.Import):
-        return [alias.name.partition(".")[0] for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-        return [node.module.partition(".")[0]]
-    return []
-
-
-def plain_utf8(content):
-    """Tell whether a file has neither UTF-16 nor a byte-order mark."""
-    return not utf16(content) and not content.startswith(b"\xef\xbb\xbf")
-
-
-def utf16(content):
-    """Tell whether a file looks like what PowerShell's `>` writes."""
-    return content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:200]

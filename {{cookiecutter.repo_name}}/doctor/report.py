@@ -3,7 +3,10 @@
 import json
 import os
 import tomllib
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from doctor import FACTS
 
 LEVELS = ("error", "warning")
 COLOURS = {"error": "31", "warning": "33", "good": "32"}  # red, yellow, green
@@ -42,60 +45,142 @@ def errors(findings):
     return [finding for finding in findings if finding.level == "error"]
 
 
-def text(findings, project, stream):
+@dataclass
+class Report:
+    """All that is told of a project.
+
+    findings: those that count; silenced: [(finding, reason)]; uncommitted: what a commit of
+    the folder would add; mended: what it would put right; figures: those of --dyno.
+    """
+
+    project: object
+    findings: list
+    silenced: list = field(default_factory=list)
+    uncommitted: list = field(default_factory=list)
+    mended: list = field(default_factory=list)
+    figures: dict = field(default_factory=dict)
+    is_dyno: bool = False
+
+    @property
+    def deploys(self):
+        """Return whether a push would deploy, None where only --dyno could say so."""
+        if errors(self.findings):
+            return False
+        return True if self.is_dyno else None
+
+
+def text(report, stream, with_silenced=False):
     """Return the report for people."""
     lines = []
-    for finding in worst_first(findings):
-        words = WORDS[finding.id]
-        mark = paint(f"{MARKS[finding.level]} {finding.id}", finding.level, stream)
-        where = f"{place(finding)}: " if finding.file else ""
-        title = words["title"].format(**finding.details)
-        fix = words["fix"].format(**finding.details)
-        lines.append(f"{mark}  {printable(f'{where}{title}')}")
-        if words.get("prints"):
-            lines.append(f"    {say('prints')} {words['prints']}")
-        lines.append(f"    {say('fix')} {printable(fix)}")
-        lines.append(f"    {say('step', step=finding.step, id=finding.id)}")
+    for finding in worst_first(report.findings):
+        lines += paragraph(finding, stream)
+        if finding in report.mended:
+            lines.append(f"    {say('mended')}")
         lines.append("")
+    if report.uncommitted:
+        lines += [say("uncommitted"), ""]
+        for finding in worst_first(report.uncommitted):
+            lines += [*paragraph(finding, stream), ""]
+    for finding, reason in report.silenced if with_silenced else ():
+        title = WORDS[finding.id]["title"].format(**finding.details)
+        where = f"{place(finding)}: " if finding.file else ""
+        lines += [
+            printable(f"- {finding.id}  {where}{title}"),
+            f"    {printable(reason)}",
+            "",
+        ]
+    lines += notes(report.project)
+    lines += [verdict(report, stream), looked_at(report)]
+    return "\n".join(lines)
+
+
+def paragraph(finding, stream):
+    """Return the lines about one finding."""
+    words = WORDS[finding.id]
+    mark = paint(f"{MARKS[finding.level]} {finding.id}", finding.level, stream)
+    where = f"{place(finding)}: " if finding.file else ""
+    title = words["title"].format(**finding.details)
+    lines = [f"{mark}  {printable(f'{where}{title}')}"]
+    if words.get("prints"):
+        lines.append(f"    {say('prints')} {words['prints']}")
+    lines.append(
+        f"    {say('fix')} {printable(words['fix'].format(**finding.details))}"
+    )
+    lines.append(f"    {say('step', step=finding.step, id=finding.id)}")
+    return lines
+
+
+def notes(project):
+    """Return what is no mistake, but good to know before a push."""
+    lines = []
     if project.unpushed is None:
         lines += [say("unpushed_unknown"), ""]
     elif project.unpushed:
         more = " …" if len(project.unpushed) > 5 else ""
         names = printable(", ".join(project.unpushed[:5])) + more
         lines += [say("unpushed", names=names), ""]
-    lines.append(verdict(findings, stream))
-    return "\n".join(lines)
+    found = [f"{text} ({', '.join(f)})" for text, f in project.placeholders.items()]
+    return lines + ([say("placeholder", found="; ".join(found)), ""] if found else [])
 
 
-def verdict(findings, stream):
-    """Return the last line: would this push deploy?"""
-    wrong, unsure = len(errors(findings)), len(findings) - len(errors(findings))
+def verdict(report, stream):
+    """Return what comes of it; that a push would deploy is for --dyno to say."""
+    wrong = len(errors(report.findings))
+    unsure = len(report.findings) - wrong
     if wrong:
         return paint(say("no", errors=wrong, warnings=unsure), "error", stream)
+    sentence = "deploys" if report.is_dyno else "yes"
     if unsure:
-        return paint(say("maybe", warnings=unsure), "warning", stream)
-    return paint(say("yes"), "good", stream)
+        sentence = "deploys_maybe" if report.is_dyno else "maybe"
+        return paint(say(sentence, warnings=unsure), "warning", stream)
+    return paint(say(sentence), "good", stream)
 
 
-def as_json(findings, project, figures):
-    """Return the report for programs; the ids stay the same from version to version."""
+def looked_at(report):
+    """Return the last line: what was looked at, and what only --dyno can show."""
+    project = report.project
+    commit = project.repository.head[:7] if project.in_git else say("the_folder")
+    count = len(project.running.reached)
+    how = "along" if project.running.starts else "all_code"
+    parts = [say("looked_at", commit=commit, files=len(project.sizes))]
+    parts.append(say(how, count=count))
+    if report.silenced:
+        parts.append(say("silenced", count=len(report.silenced)))
+    if not report.is_dyno:
+        parts.append(say("only_dyno"))
+    return " ".join(parts)
+
+
+def as_json(report):
+    """Return the report for programs; docs/doctor.schema.json of the template describes it."""
+    project = report.project
     return json.dumps(
         {
-            "deploys": not errors(findings),
+            "schema": 2,
+            "facts": FACTS["date"],
+            "commit": project.repository.head if project.in_git else None,
+            "deploys": report.deploys,
+            "files": len(project.sizes),
+            "running": sorted(project.running.reached),
             "unpushed": project.unpushed,
-            "dyno": figures,
-            "findings": [
-                {
-                    "id": finding.id,
-                    "level": finding.level,
-                    "step": finding.step,
-                    "file": finding.file,
-                    "line": finding.line,
-                    "title": WORDS[finding.id]["title"].format(**finding.details),
-                    "fix": WORDS[finding.id]["fix"].format(**finding.details),
-                }
-                for finding in worst_first(findings)
-            ],
+            "placeholders": project.placeholders,
+            "dyno": report.figures,
+            "findings": [as_dict(finding) for finding in worst_first(report.findings)],
+            "uncommitted": [as_dict(f) for f in worst_first(report.uncommitted)],
+            "silenced": [as_dict(f) | {"reason": why} for f, why in report.silenced],
         },
         indent=2,
     )
+
+
+def as_dict(finding):
+    words = WORDS[finding.id]
+    return {
+        "id": finding.id,
+        "level": finding.level,
+        "step": finding.step,
+        "file": finding.file,
+        "line": finding.line,
+        "title": words["title"].format(**finding.details),
+        "fix": words["fix"].format(**finding.details),
+    }

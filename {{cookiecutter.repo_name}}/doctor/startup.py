@@ -7,10 +7,11 @@ import sys
 
 from doctor import FACTS, check
 from doctor.commands import PYTHONS, SERVERS, SHELLS, shell_script
+from doctor.files import plain_utf8, utf16
 from doctor.layout import is_moved
 from doctor.lists import normal
 from doctor.loading import Function, Made
-from doctor.project import as_dict, last_name, plain_utf8, utf16
+from doctor.project import as_dict, last_name
 from doctor.running import flask_target
 
 PROGRAMS = FACTS["programs"]
@@ -445,10 +446,10 @@ def missing_module(project, command, module):
     found = project.running.find(module, paths)
     whole = found or project.running.loading.is_folder(module, paths)
     own = project.running.find(first, paths) or project.has_folder(first)
-    if whole or project.running.flexible:
+    if own or whole:
+        return "" if whole else module
+    if project.running.flexible:
         return ""
-    if own:
-        return module
     have, _, known = project.available
     foreign = project.is_package(first) or normal(first) in have
     return "" if foreign or first in sys.stdlib_module_names or not known else module
@@ -464,6 +465,18 @@ def is_made(project, path):
     return any(
         path in project.text(hook) for hook in ("bin/post_compile", "bin/pre_compile")
     )
+
+
+@check("H417", step=10, level="warning")
+def migrations_that_nothing_runs(project):
+    """There are migrations, and nowhere a command or a call that applies them."""
+    texts = [c.text for c in project.commands] + [str(project.json.get("scripts"))]
+    called = project.calls_any("upgrade", "create_all") or "Dockerfile" in project
+    has_some = any("migrations/versions/" in f"/{path}" for path in project.trees)
+    migrates = {"flask-migrate", "alembic"} & set(project.list.packages)
+    runs = called or any("upgrade" in text for text in texts)
+    if has_some and migrates and project.procfile and not runs:
+        yield "Procfile", 0, {}
 
 
 @check("H415", step=10)

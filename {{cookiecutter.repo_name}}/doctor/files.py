@@ -1,0 +1,173 @@
+"""What git would push, read as data: the files of the last commit, or of the folder."""
+
+import contextlib
+import copy
+import os
+from functools import cached_property
+from pathlib import Path
+
+from doctor import FACTS, repository
+from doctor.repository import CannotCheck
+
+MAX_BYTES = 1_000_000  # larger files are listed, but not read
+MAX_TOTAL = 50_000_000  # bytes of all files that are read
+MAX_LINE = 2_000  # characters of a line that are looked at
+MAX_FILES = 10_000  # that are read, those of the root first
+LAYOUT = FACTS["layout"]
+NOT_PUSHED = LAYOUT["not_pushed"]
+ENVIRONMENT_MARKS = {"pyvenv.cfg", "conda-meta"}
+
+
+class Files:
+    """The files of the last commit. Without a commit: the files of the folder."""
+
+    def __init__(self, root):
+        """root: the project's folder. Raises CannotCheck."""
+        # Path.resolve() stumbles over links in a circle.
+        self.root = Path(os.path.realpath(root))
+        if not self.root.is_dir():
+            raise CannotCheck("no_folder", folder=root)
+        self.sizes = {}  # path from the root, with slashes: bytes
+        self.contents = {}  # the same: what is in it
+        self.modes = {}  # the same: git's mode, such as "100755"
+        self.hashes = {}
+        self.above = ""  # how deep the project lies in its repository
+        self.unpushed = []  # what differs from the last commit, None if nobody can tell
+        self.repository = None
+        self._find_repository()
+        self.in_git = self.repository is not None and self.repository.head is not None
+        if self.in_git:
+            self._read_commit()
+        else:
+            self._read_folder()
+
+    def _find_repository(self):
+        found = repository.find(self.root)
+        if found:
+            self.repository = repository.Repository(*found)
+            self.above = self.root.relative_to(found[0]).as_posix() + "/"
+            self.above = "" if self.above == "./" else self.above
+
+    def _read_commit(self):
+        with self.repository as git:
+            files = git.files(self.above)
+            self.sizes = {path: size for path, (_, _, size) in files.items()}
+            self.modes = {path: mode for path, (mode, _, _) in files.items()}
+            self.hashes = {path: hash for path, (_, hash, _) in files.items()}
+            small, total = [], 0
+            for path in sorted(self.sizes, key=lambda path: path.count("/")):
+                size = self.sizes[path]
+                if size > MAX_BYTES or not self.is_file(path):
+                    continue
+                total += size
+                if total <= MAX_TOTAL and len(small) < MAX_FILES:
+                    small.append(path)
+            contents = git.contents([self.hashes[path] for path in small])
+            read = dict(zip(small, contents, strict=True))
+            self.contents = {path: read[path] for path in self.sizes if path in read}
+            self.unpushed = git.unpushed(self.above)
+
+    def is_file(self, path):
+        """Tell whether a path is a file, not a link or another repository."""
+        return self.modes.get(path, "100644").startswith("100")
+
+    def _read_folder(self):
+        total = 0
+        for folder, folders, files in os.walk(self.root):
+            inner = folder != str(self.root)
+            if inner and ENVIRONMENT_MARKS & {*folders, *files}:
+                folders.clear()
+                continue
+            folders[:] = sorted(name for name in folders if name not in NOT_PUSHED)
+            for name in sorted(files):
+                path = Path(folder, name)
+                relative = path.relative_to(self.root).as_posix()
+                if path.is_symlink() or not path.is_file() or relative == ".env":
+                    continue
+                self.sizes[relative] = path.stat().st_size
+                total += self.sizes[relative]
+                if self.sizes[relative] <= MAX_BYTES and total <= MAX_TOTAL:
+                    self.contents[relative] = path.read_bytes()
+            if len(self.sizes) > MAX_FILES:
+                raise CannotCheck("too_many_files", most=MAX_FILES)
+
+    def files(self):
+        """Yield (path, content) of everything that is pushed, large files too, no links."""
+        with self.repository or contextlib.nullcontext() as git:
+            for path in filter(self.is_file, self.sizes):
+                content = self.contents.get(path)
+                if content is None and self.in_git:
+                    content = next(git.contents([self.hashes[path]]))
+                elif content is None:
+                    content = (self.root / path).read_bytes()
+                yield path, content
+
+    def __contains__(self, path):
+        return path in self.sizes
+
+    def in_root(self):
+        """Return the names of what lies in the root: files, and folders without a slash."""
+        return {path.partition("/")[0] for path in self.sizes}
+
+    def in_folder(self, path):
+        """Tell whether this path, to the letter, is in the folder, pushed or not."""
+        folder = self.root
+        for name in path.split("/"):
+            if (
+                name in ("", ".", "..")
+                or not os.path.isdir(folder)
+                or name not in os.listdir(folder)
+            ):
+                return False
+            folder = folder / name
+        return True
+
+    def is_nearly_there(self, path):
+        """Tell whether a path lies in the folder, pushed or not, or has other letters."""
+        return path.lower() in self.lower_paths or self.in_folder(path)
+
+    def text(self, path):
+        """Return a file's text, empty where there is none."""
+        content = self.contents.get(path, b"")
+        if utf16(content):
+            marked = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+            return content.decode("utf-16" if marked else "utf-16-le", "replace")
+        return content.decode("utf-8-sig", "replace")
+
+    def lines(self, path):
+        """Yield (number, line without its end), numbers from 1."""
+        for number, line in enumerate(self.text(path).splitlines(), start=1):
+            yield number, line[:MAX_LINE]
+
+    def with_folder(self):
+        """Return the same as it would be after `git add` and `git commit` of all changes."""
+        after = copy.copy(self)
+        known = [
+            n
+            for n in vars(self)
+            if isinstance(getattr(type(self), n, 0), cached_property)
+        ]
+        for name in known:  # worked out from the commit
+            del after.__dict__[name]
+        after.sizes, after.contents = dict(self.sizes), dict(self.contents)
+        after.modes, after.unpushed = dict(self.modes), []
+        for path in self.unpushed or ():
+            file = self.root / path
+            if file.is_file() and not file.is_symlink():
+                after.sizes[path] = file.stat().st_size
+                if after.sizes[path] <= MAX_BYTES:
+                    after.contents[path] = file.read_bytes()
+            else:
+                for known in (after.sizes, after.contents, after.modes):
+                    known.pop(path, None)
+        return after
+
+
+def plain_utf8(content):
+    """Tell whether a file has neither UTF-16 nor a byte-order mark."""
+    return not utf16(content) and not content.startswith(b"\xef\xbb\xbf")
+
+
+def utf16(content):
+    """Tell whether a file looks like what PowerShell's `>` writes."""
+    return content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:200]
