@@ -1,6 +1,6 @@
 # make demo: bake a project and serve it.   make test: the whole suite.   make quick: what takes less than a minute.
 # All set up what they need.
-.PHONY: demo test quick pythons lint readme pictures faults bench
+.PHONY: demo test quick pythons lint readme situations facts pictures faults bench
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -39,6 +39,14 @@ lint: $(READY)
 readme: $(READY)
 	@echo "Writing the table of checks into README.md ..."
 	@$(BIN)/python tests/checks_table.py
+
+situations: $(READY)
+	@echo "Showing the doctor what people do to their projects, and writing the table into docs/doctor.md; about two minutes ..."
+	@$(BIN)/python tests/situations.py
+
+facts: $(READY)
+	@echo "Asking the package index for the modules and needs of the packages in tests/packages.txt; about ten minutes ..."
+	@$(BIN)/python tests/package_facts.py
 
 bench: $(READY)
 	@echo "Measuring a baked project; about eight minutes, leave the machine alone ..." >&2

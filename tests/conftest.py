@@ -126,10 +126,9 @@ def diagnose(doctor):
     """A function: what `python -m doctor --json --root FOLDER` ends with and prints, (exit status, report)."""
 
     def diagnose(folder):
-        project = doctor.Project(folder)
-        findings = doctor.find(project)
-        report = json.loads(doctor.report.as_json(findings, project, {}))
-        return (1 if doctor.report.errors(findings) else 0), report
+        result = doctor.look(folder)
+        report = json.loads(doctor.report.as_json(result))
+        return (1 if doctor.report.errors(result.findings) else 0), report
 
     return diagnose
 

@@ -160,8 +160,9 @@ class Loading:
         if tree is None or self.depth > MAX_DEPTH:
             module.open = True
         else:
-            module.open = makes_names(tree)
-            module.names |= dict.fromkeys(made_global(tree))
+            nodes = self.project.all_nodes(file)
+            module.open = makes_names(nodes)
+            module.names |= dict.fromkeys(made_global(nodes))
             self.depth += 1
             self.run(module, tree.body, Scope(module.names))
             self.depth -= 1
@@ -175,7 +176,7 @@ class Loading:
         if function.is_plain and self.depth <= MAX_DEPTH:
             self.called.add(id(function.node))
             own = dict.fromkeys(bound([function.node]))
-            for name in made_global(function.node):
+            for name in made_global(ast.walk(function.node)):
                 own.pop(name, None)
             scope = Scope(own, function.scope, is_function=True)
             self.depth += 1
@@ -499,18 +500,21 @@ def bound(nodes):
     return found - {None}
 
 
-def made_global(tree):
+def made_global(nodes):
     """Return the names that functions bind in their module."""
-    found = [n.names for n in ast.walk(tree) if isinstance(n, ast.Global)]
+    found = [node.names for node in nodes if isinstance(node, ast.Global)]
     return {name for names in found for name in names}
 
 
-def makes_names(tree):
+def makes_names(nodes):
     """Tell whether a module may get names in ways that cannot be followed."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in MAKES_NAMES:
+    for node in nodes:
+        made = (
+            isinstance(node, ast.Call) and getattr(node.func, "id", "") in MAKES_NAMES
+        )
+        if made or isinstance(node, ast.FunctionDef) and node.name == "__getattr__":
             return True
-    return any(getattr(n, "name", "") == "__getattr__" for n in tree.body)
+    return False
 
 
 def may_survive(statement):

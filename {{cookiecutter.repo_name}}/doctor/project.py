@@ -16,6 +16,7 @@ from doctor.lists import PackageList, normal
 from doctor.running import Running
 
 MAX_SOURCE = 200_000  # bytes of a Python file that is parsed
+MAX_DEPTH = 150  # of what is nested: deeper trees end in a RecursionError
 MAX_NODES = 300_000  # of all syntax trees together: they take about 300 bytes each
 OWNERS = defaultdict(set)  # module: packages
 for _package, _modules in FACTS["modules"].items():
@@ -29,30 +30,35 @@ class Project(Files):
 
     @cached_property
     def _parsed(self):
-        """Return ({path: syntax tree}, {path: SyntaxError}) of all pushed Python files."""
-        trees, broken, nodes = {}, {}, 0
+        """Return ({path: syntax tree}, {path: SyntaxError}, {path: nodes}) of the Python files."""
+        trees, broken, nodes, total = {}, {}, {}, 0
         for path, content in self.contents.items():
             if not path.endswith(".py") or path.startswith("doctor/"):
                 continue
-            if len(content) > MAX_SOURCE or nodes > MAX_NODES:
+            if len(content) > MAX_SOURCE or total > MAX_NODES:
                 continue
             try:
                 with warnings.catch_warnings(action="ignore"):  # "\\d" and the like
                     tree = ast.parse(content)
-                nodes += sum(1 for _ in ast.walk(tree))
-                # What is nested so deeply that a look at it would end in an error.
-                ast.unparse(tree)
             except (SyntaxError, ValueError) as error:
                 broken[path] = error
             except (RecursionError, MemoryError):
                 continue
             else:
-                trees[path] = tree
-        return trees, broken
+                layers = list(layers_of(tree))
+                if len(layers) <= MAX_DEPTH:
+                    trees[path] = tree
+                    nodes[path] = [node for layer in layers for node in layer]
+                    total += len(nodes[path])
+        return trees, broken, nodes
 
     @property
     def trees(self):
         return self._parsed[0]
+
+    def all_nodes(self, path):
+        """Return the nodes of a file, as ast.walk() would give them."""
+        return self._parsed[2].get(path, ())
 
     @property
     def broken(self):
@@ -94,8 +100,8 @@ class Project(Files):
     def _nodes(self):
         """Return {type: [(path, node)]}: walking the trees once is what keeps this fast."""
         found = defaultdict(list)
-        for path, tree in self.app_trees.items():
-            for node in ast.walk(tree):
+        for path in self.app_trees:
+            for node in self.all_nodes(path):
                 found[type(node)].append((path, node))
         return found
 
@@ -139,26 +145,29 @@ class Project(Files):
 
     def imports_in(self, path):
         """Yield the import statements of a file, but not those that only a type checker reads."""
-        for node in ast.walk(self.trees[path]):
+        for node in self.all_nodes(path):
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 yield node
 
+    def strings_of(self, path):
+        return texts_of(self.all_nodes(path))
+
     def dotted_texts(self, path):
         """Yield the texts of a file that may be a module's name: "shop.settings"."""
-        for value in strings(self.trees[path]):
+        for value in self.strings_of(path):
             if re.fullmatch(r"[a-z_]\w*(\.\w+)+", value[:100]):
                 yield value
 
     def app_texts(self, path):
         """Yield the texts of a file that name an app: "shop.main:app"."""
-        for value in strings(self.trees[path]):
+        for value in self.strings_of(path):
             if re.fullmatch(r"[a-z_]\w*(\.\w+)*:\w+(\(\))?", value[:100]):
                 yield value
 
     def path_changes(self, path):
         """Yield the folders that a file adds to sys.path, "" where they are not known."""
-        for node in ast.walk(self.trees[path]):
-            if isinstance(node, ast.Call) and "sys.path" in ast.unparse(node.func):
+        for node in self.all_nodes(path):
+            if isinstance(node, ast.Call) and is_sys_path(node.func):
                 yield from [text.strip("./") for text in strings(node)] or [""]
 
     def gunicorn_setting(self, command, name):
@@ -339,7 +348,26 @@ def last_name(node):
     return getattr(node, "attr", getattr(node, "id", ""))
 
 
+def layers_of(tree):
+    """Yield the nodes of a syntax tree, those of one depth at a time."""
+    layer = [tree]
+    while layer:
+        yield layer
+        layer = [part for node in layer for part in ast.iter_child_nodes(node)]
+
+
+def is_sys_path(function):
+    """Tell whether a call is sys.path.insert() or the like."""
+    owner = getattr(function, "value", None)
+    names = (last_name(getattr(owner, "value", None)), last_name(owner))
+    return names == ("sys", "path")
+
+
 def strings(tree):
     """Return all texts in a syntax tree."""
-    values = (getattr(node, "value", None) for node in ast.walk(tree))
+    return texts_of(ast.walk(tree))
+
+
+def texts_of(nodes):
+    values = (getattr(node, "value", None) for node in nodes)
     return [value for value in values if isinstance(value, str)]
