@@ -223,7 +223,7 @@ class Project:
         self.write("app.json", json.dumps(json.loads(self.read("app.json")) | changes, indent=2))
 
     def procfile(self, web):
-        self.write("Procfile", f"web: {web}\n")
+        self.write("Procfile", f"web: {web}\nrelease: flask db upgrade\n")
 
     def commit(self, *force, cwd=None):
         """Commit everything as in a new repository: what .gitignore names is not in it. force: names that are."""

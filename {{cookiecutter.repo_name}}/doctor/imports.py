@@ -167,9 +167,19 @@ def import_in_a_circle(project):
 
 @check("H508", step=9)
 def name_that_nothing_binds(project):
-    """NameError at the start: an import is missing, or a name is misspelt."""
+    """NameError: an import is missing, or a name is misspelt; in functions, once they are called."""
+    told = set()
     for found in mistakes(project, "undefined"):
+        told.add((found.path, found.name))
         yield found.path, found.line, {"name": found.name}
+    for path, node in project.running.loading.unbound_names():
+        if (
+            project.is_sure(path)
+            and (path, node.id) not in told
+            and not is_moved(project)
+        ):
+            told.add((path, node.id))
+            yield path, node.lineno, {"name": node.id}, "warning"
 
 
 @check("H509", step=9)

@@ -39,6 +39,7 @@ OPTION = re.compile(
     r"|e|editable)(?=[\s=]|$|(?<=-[icfre])\S)"
 )
 OF_LINE = re.compile(r"\s+--(hash|global-option|config-settings?|install-option)[ =].*")
+MAX_LISTS = 50  # that include each other
 ADDRESS = re.compile(r"(?:git|hg|svn|bzr)\+|(?:https?|ftp|file):")
 ARCHIVE = re.compile(r"\S+\.(whl|zip|tar\.gz|tgz|tar\.bz2)$", re.IGNORECASE)
 
@@ -93,7 +94,7 @@ class PackageList:
             other = posixpath.normpath(
                 posixpath.join(posixpath.dirname(file), match[2])
             )
-            if ADDRESS.match(match[2]) or other in seen:
+            if ADDRESS.match(match[2]) or other in seen or len(seen) > MAX_LISTS:
                 continue
             seen.add(other)
             if other not in self.project:

@@ -183,6 +183,17 @@ class Loading:
             self.run(function.module, function.node.body, scope)
             self.depth -= 1
 
+    def unbound_names(self):
+        """Yield (path, node) of the names that nothing in their file binds at any time."""
+        for path in {
+            module.path for module in self.modules.values() if not module.open
+        }:
+            known = self.all_names(path) | BUILT_IN
+            for node in self.project.all_nodes(path):
+                is_read = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+                if is_read and node.id not in known and node.id[:2] != "__":
+                    yield path, node
+
     # --- statements ---
 
     def run(self, module, statements, scope):

@@ -14,7 +14,8 @@ PACKAGES, PYTHON = FACTS["packages"], FACTS["python"]
 OFFERED = ", ".join(PYTHON["offered"])
 NEWEST = PYTHON["offered"][-1]
 # https://github.com/heroku/heroku-buildpack-python, lib/python_version.sh
-VERSION = r"((?:0|[1-9]\d*)\.(?:0|[1-9]\d*))(?:\.(0|[1-9]\d*))?"
+# There, numbers may be longer; there are none.
+VERSION = r"((?:0|[1-9]\d?)\.(?:0|[1-9]\d?))(?:\.(0|[1-9]\d{0,2}))?"
 COMMENT = re.compile(r"(?m)^[ \t]*#.*$")
 
 

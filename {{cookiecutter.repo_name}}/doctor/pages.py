@@ -114,7 +114,7 @@ def block_without_its_end(project):
         for name, count in starts.items():
             if count and project.is_flask:
                 missing = f"end{name}" if count > 0 else name
-                yield path, 0, {"name": path, "missing": f"{{% {missing} %}}"}
+                yield path, 0, {"name": path, "missing": missing}
 
 
 @check("H122", step=12, level="warning")

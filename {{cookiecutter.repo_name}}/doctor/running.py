@@ -35,6 +35,7 @@ class Running:
         self.project = project
         self.loading = Loading(project)
         self.reached, self.lost, self.targets, self.starts = {}, [], [], 0
+        self.leads = {}  # file: the files that its imports may load
         self.flexible = False  # something changes sys.path
         self.searched = [""]
         as_package = [
@@ -151,23 +152,23 @@ class Running:
                 self.reached[path] = (sure, paths := [*paths, folder])
         names = []
         for node, guarded in later_imports(tree):
-            if id(node) not in self.loading.seen:
-                names += self.add(path, node, paths, guarded)
+            names += self.named(path, node, paths, guarded)
         texts = self.project.dotted_texts(path)
         names += [(part, paths) for t in texts for part in (t, t.rpartition(".")[0])]
-        found = []
+        files = []
         for name, where in names:
             parts = name.split(".")
-            for count in range(1, len(parts) + 1):
-                file = self.find(".".join(parts[:count]), where)
-                if file and file not in self.reached:
-                    self.reached[file] = (False, paths)
-                    found.append(file)
+            files += [
+                self.find(".".join(parts[:n]), where) for n in range(1, len(parts) + 1)
+            ]
+        self.leads[path] = set(filter(None, files))
+        found = [file for file in self.leads[path] if file not in self.reached]
+        self.reached |= dict.fromkeys(found, (False, paths))
         return found
 
-    def add(self, path, node, paths, guarded):
-        """Note down one import statement; yield (module, folders) of what it may load."""
-        level = getattr(node, "level", 0)
+    def named(self, path, node, paths, guarded):
+        """Yield (module, folders) of what an import statement may load; note it down if it is new."""
+        level, is_new = getattr(node, "level", 0), id(node) not in self.loading.seen
         if isinstance(node, ast.Import):
             wanted = [(alias.name, ()) for alias in node.names]
         else:
@@ -183,13 +184,22 @@ class Running:
             first = module.partition(".")[0]
             own = self.find(first, where) or self.loading.is_folder(first, where)
             if not level and not own:
-                self.foreign.append(found)
+                self.foreign += [found] if is_new else []
                 continue
             known = self.find(module, where) or self.loading.is_folder(module, where)
-            if module and not known:
+            if module and not known and is_new:
                 self.lost.append((found, where))
             yield module, where
             yield from ((f"{module}.{name}".lstrip("."), where) for name in names)
+
+    def below(self, path):
+        """Return a file and all that it may load, directly or not."""
+        found, waiting = {path}, [path]
+        while waiting:
+            new = self.leads.get(waiting.pop(), set()) - found
+            found |= new
+            waiting += new
+        return found
 
 
 def later_imports(tree, guarded=False):

@@ -322,7 +322,8 @@ def nothing_listens(project):
         or "runserver" in last.arguments
     ):
         return
-    calls = [ast.unparse(node.func) for _, node in project.nodes(ast.Call)]
+    below = project.running.below(last.path(file))
+    calls = [ast.unparse(n.func) for p, n in project.nodes(ast.Call) if p in below]
     opens = any(
         call.rpartition(".")[2] in PROGRAMS["listening"]
         and call.partition(".")[0].lower() not in PROGRAMS["not_listening"]
@@ -471,11 +472,13 @@ def is_made(project, path):
 def migrations_that_nothing_runs(project):
     """There are migrations, and nowhere a command or a call that applies them."""
     texts = [c.text for c in project.commands] + [str(project.json.get("scripts"))]
-    called = project.calls_any("upgrade", "create_all") or "Dockerfile" in project
+    at_start = [last_name(node.func) for _, node, _ in project.running.loading.calls]
+    called = {"upgrade", "create_all"} & set(at_start) or "Dockerfile" in project
     has_some = any("migrations/versions/" in f"/{path}" for path in project.trees)
     migrates = {"flask-migrate", "alembic"} & set(project.list.packages)
-    runs = called or any("upgrade" in text for text in texts)
-    if has_some and migrates and project.procfile and not runs:
+    runs = called or any(re.search("upgrade|flask db", text) for text in texts)
+    web = readable(project) and "web" in project.procfile
+    if has_some and migrates and web and not runs:
         yield "Procfile", 0, {}
 
 
