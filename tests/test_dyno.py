@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -62,7 +63,7 @@ def examine(project, temporary, **limits):
 
 def test_a_baked_project_passes_and_its_figures_are_shown(bake, temporary):
     result = bake(language="ru").run("python", "-m", "doctor", "--dyno", TMPDIR=str(temporary))
-    assert "Проект опубликуется: ошибок не найдено" in result.stdout
+    assert "Этот push развернётся: он собран, запущен и открыт здесь." in result.stdout
     assert result.stdout.count(" / ") == 5  # bars against their limits
     assert "sqlalchemy" in result.stdout
     assert len(result.stderr.splitlines()) >= 5  # progress
@@ -154,4 +155,34 @@ def test_what_cannot_be_built_here_is_said(project, temporary):
     project.commit()
     result = project.run("python", "-m", "doctor", "--dyno", check=False, TMPDIR=str(temporary))
     assert result.returncode == 2
-    assert "lock file" in result.stderr
+    assert "uv.lock (uv)" in result.stderr
+
+
+def test_another_python_than_the_project_s_is_said(project, temporary):
+    project.write(".python-version", "3.13\n" if sys.version_info[:2] != (3, 13) else "3.12\n")
+    project.commit()
+    named = project.read(".python-version").strip()
+    mine = ".".join(map(str, sys.version_info[:2]))
+    status, report = examine(project, temporary, REQUESTS=8)
+    assert (status, report["findings"]) == (0, [])
+    assert report["deploys"] is True
+    assert report["notes"] == [f"This ran on Python {mine}; the platform would take {named}."]
+
+
+def test_the_exception_itself_is_shown(project, temporary):
+    project.append("views.py", '\nLIMIT = int("many")\n')
+    project.commit()
+    status, report = examine(project, temporary)
+    assert (status, ids(report)) == (1, {"H972"})  # which loads the app first
+    assert "ValueError: invalid literal for int() with base 10: 'many' (views.py:" in report["findings"][0]["title"]
+
+
+def test_release_is_run_over_what_the_last_push_has_left(project, temporary):
+    """A migration that was pushed is changed: on an empty database it runs, on the one of the last push it does not."""
+    project.run("git", "update-ref", "refs/remotes/heroku/main", "HEAD")
+    file = "migrations/versions/0001_notes.py"
+    project.write(file, project.read(file).replace('"0001"', '"0002"').replace("'0001'", "'0002'"))
+    project.commit()
+    status, report = examine(project, temporary)
+    assert (status, ids(report)) == (1, {"H979"}), report["findings"]
+    assert "Can't locate revision identified by '0001'" in report["findings"][0]["title"]

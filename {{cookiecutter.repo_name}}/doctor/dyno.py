@@ -8,6 +8,7 @@ near to, not the same as, what the platform measures.
 import contextlib
 import json
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -25,6 +26,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from doctor import FACTS, Finding
+from doctor.packages import newest_python
 from doctor.report import say
 from doctor.repository import CannotCheck
 from doctor.settings import hits
@@ -36,6 +38,13 @@ BOOT_LIMIT, STOP_LIMIT = 60, 30  # seconds
 MB = 1_000_000
 REQUESTS, VISITORS = 200, 8  # the short load: so many requests, so many at once
 ROUTER_LAG = 0.5  # seconds that requests are still sent to a dyno that was told to stop
+
+MANAGERS = {"uv.lock": "uv", "poetry.lock": "Poetry", "Pipfile.lock": "Pipenv"}
+# The last line of a traceback, but for those that servers add; a line of it in the app's code.
+EXCEPTION = re.compile(
+    r"(?!SystemExit|.*HaltServer)[A-Za-z_][\w.]*(Error|Exception|NotFound|Exit|Warning|Required)\b(:|$)"
+)
+OWN_LINE = re.compile(r'File ".*?/(?:app|before)/((?!.*site-packages).*)", line (\d+)')
 
 # What the figures for people are held against.
 LIMITS = {
@@ -74,11 +83,11 @@ class Dyno:
     def __init__(self, project, progress):
         """project: what git would push. progress: a function that takes a sentence."""
         self.project, self.progress = project, progress
-        self.figures, self.findings = {}, []
+        self.figures, self.findings, self.notes = {}, [], []
         self.folder = Path(tempfile.mkdtemp(prefix="doctor-dyno-"))
         self.folder.chmod(0o755)  # as root the database runs as another user
         self.app, self.venv = self.folder / "app", self.folder / "python"
-        self.database_environ = None
+        self.databases, self.database_url = [], None
         self.process = None
 
     def __enter__(self):
@@ -87,45 +96,59 @@ class Dyno:
     def __exit__(self, *_):
         """Leave nothing running and nothing behind, also after Ctrl-C."""
         self.end_process()
-        if self.database_environ:
-            sys.stderr.write(self.call_here("-m", "deploy.postgres", "delete").stderr)
+        for environ in self.databases:
+            result = self.call_here(environ, "-m", "deploy.postgres", "delete")
+            sys.stderr.write(result.stderr)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self):
         """Go through all steps; stop at the first that the platform would stop at."""
-        self.unpack()
+        self.unpack(self.project, self.app)
+        self.note_python()
         if self.build():
             self.weigh_slug()
-            self.start_database()
-            if self.release() and self.boot():
+            self.database_url = self.start_database("postgres")
+            if self.release() and self.release_again() and self.boot():
                 self.load()
                 self.stop()
                 self.weigh_imports()
+
+    def note_python(self):
+        """Say so where the platform would run another Python than this one."""
+        mine = ".".join(map(str, sys.version_info[:2]))
+        named = newest_python(self.project)
+        self.figures["python"] = mine
+        if named != mine:
+            self.notes.append(say("other_python", mine=mine, named=named))
 
     def found(self, id, level="error", **details):
         self.findings.append(Finding(id, level, FACTS["dyno"][id], "", 0, details))
         return False
 
-    def unpack(self):
+    def unpack(self, project, app):
         """Lay out the files that the platform would build from."""
-        lines = [line.strip() for _, line in self.project.lines(".slugignore")]
+        lines = [line.strip() for _, line in project.lines(".slugignore")]
         patterns = [line for line in lines if line and line[0] not in "#!"]
-        ignored = {path for p in patterns for path in hits(p, self.project.sizes)}
-        for path, content in self.project.files():
+        ignored = {path for p in patterns for path in hits(p, project.sizes)}
+        for path, content in project.files():
             if path not in ignored:
-                target = self.app / path
+                target = app / path
                 # git itself makes no such paths, but a commit can be made by hand.
                 if {"..", ".git", ""} & {*path.split("/")} or "\\" in path:
                     raise CannotCheck("path_outside", name=path)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content)
-                if self.project.modes.get(path) == "100755":
+                if project.modes.get(path) == "100755":
                     target.chmod(0o755)
 
     def build(self):
         """Install the packages into an environment of their own."""
         if not (self.app / "requirements.txt").exists():
-            raise CannotCheck("only_requirements")
+            locks = [file for file in MANAGERS if file in self.project]
+            file = (locks or ["–"])[0]
+            raise CannotCheck(
+                "only_requirements", file=file, tool=MANAGERS.get(file, "–")
+            )
         self.progress(say("building"))
         # No pip in there: it would be weighed with the rest.
         venv = [sys.executable, "-m", "venv", "--without-pip", self.venv]
@@ -135,7 +158,7 @@ class Dyno:
         # pip needs to know how to reach its index from here, so it sees this environment.
         result = call([*pip, *options], self.app, os.environ | self.temporary)
         if result.returncode != 0:
-            return self.found("H971", output=last_lines(result.stderr))
+            return self.found("H971", output=cause(result.stderr))
         return True
 
     @property
@@ -168,22 +191,22 @@ class Dyno:
             names = ", ".join(list(largest)[:3])
             self.found("H975", level, size=packed, limit=SLUG_LIMIT, largest=names)
 
-    def start_database(self):
-        """Start a PostgreSQL of its own, if the project still has its local one."""
-        if (self.app / "deploy" / "postgres.py").exists():
-            folder = str(self.folder / "postgres")
-            self.database_environ = os.environ | {"LOCAL_POSTGRES_DIR": folder}
-            result = self.call_here("-m", "deploy.postgres")
-            if result.returncode != 0:
-                raise CannotCheck("no_database_here", cause=last_lines(result.stderr))
-            # It has no TLS, unlike the platform's.
-            address = result.stdout.strip().partition("://")[2]
-            self.database_url = f"postgres://{address}?sslmode=disable"
+    def start_database(self, name):
+        """Start a PostgreSQL of its own, if the project still has its local one; return its address."""
+        if not (self.app / "deploy" / "postgres.py").exists():
+            return None
+        environ = os.environ | {"LOCAL_POSTGRES_DIR": str(self.folder / name)}
+        self.databases.append(environ)
+        result = self.call_here(environ, "-m", "deploy.postgres")
+        if result.returncode != 0:
+            raise CannotCheck("no_database_here", cause=cause(result.stderr))
+        # It has no TLS, unlike the platform's.
+        address = result.stdout.strip().partition("://")[2]
+        return f"postgres://{address}?sslmode=disable"
 
-    def call_here(self, *arguments):
-        """Run this Python, which has what a laptop needs, with a database of this run's."""
-        command = [sys.executable, *arguments]
-        return call(command, self.app, self.database_environ)
+    def call_here(self, environ, *arguments):
+        """Run this Python, which has what a laptop needs."""
+        return call([sys.executable, *arguments], self.app, environ)
 
     def environ(self, type, port):
         """Return what a process sees on the platform, and nothing else."""
@@ -208,13 +231,13 @@ class Dyno:
             entry = entry if isinstance(entry, dict) else {"value": entry}
             if entry.get("value") or "generator" in entry:
                 environ[name] = str(entry.get("value") or secrets.token_hex())
-        if self.database_environ:
+        if self.database_url:
             environ["DATABASE_URL"] = self.database_url
         return environ
 
-    def command(self, type, environ):
+    def command(self, type, environ, project=None):
         """Return the command of a process type as a list for subprocess."""
-        text = self.project.procfile[type][1]
+        text = (project or self.project).procfile[type][1]
         if os.name == "posix":
             return [shutil.which("bash") or "sh", "-c", text]
         return shlex.split(string.Template(text).safe_substitute(environ))
@@ -223,10 +246,36 @@ class Dyno:
         if "release" not in self.project.procfile:
             return True
         self.progress(say("releasing"))
-        environ = self.environ("release", 0)
-        result = call(self.command("release", environ), self.app, environ)
+        result = self.run_release(self.project, self.app)
         if result.returncode != 0:
-            return self.found("H972", output=last_lines(result.stderr or result.stdout))
+            return self.found("H972", output=cause(result.stderr or result.stdout))
+        return True
+
+    def run_release(self, project, app):
+        environ = self.environ("release", 0)
+        command = self.command("release", environ, project)
+        return call(command, app, environ | {"HOME": str(app), "PYTHONPATH": str(app)})
+
+    def release_again(self):
+        """Run release over a database as the last push has left it: that is what it will find."""
+        pushed = self.project.pushed()
+        if not pushed or not self.database_url or "release" not in pushed.procfile:
+            return True
+        self.progress(say("releasing_again", commit=pushed.repository.head[:7]))
+        before, fresh = self.folder / "before", self.database_url
+        self.unpack(pushed, before)
+        self.database_url = self.start_database("postgres-before")
+        if self.run_release(pushed, before).returncode != 0:
+            self.notes.append(
+                say("not_released_again", commit=pushed.repository.head[:7])
+            )
+            result = None
+        else:
+            result = self.run_release(self.project, self.app)
+        self.database_url = fresh
+        if result and result.returncode != 0:
+            output = cause(result.stderr or result.stdout)
+            return self.found("H979", commit=pushed.repository.head[:7], output=output)
         return True
 
     def boot(self):
@@ -261,7 +310,7 @@ class Dyno:
         return self.found("H973", reason=say("not_listening", seconds=BOOT_LIMIT))
 
     def last_log(self):
-        return last_lines(self.log.read_text(encoding="utf-8", errors="replace"))
+        return cause(self.log.read_text(encoding="utf-8", errors="replace"))
 
     def load(self):
         """Look at the start page, then send a short load; weigh before and after."""
@@ -392,9 +441,15 @@ def size(path):
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def last_lines(text, count=3):
-    """Return the last lines of a program's output, in one line."""
-    return " | ".join(line.strip() for line in text.strip().splitlines()[-count:])
+def cause(text, count=3):
+    """Return the exception of a program's output and where it was raised, else its last lines."""
+    lines = [line.strip() for line in text.strip().splitlines()]
+    raised = [n for n, line in enumerate(lines) if EXCEPTION.match(line)]
+    if not raised:
+        return " | ".join(lines[-count:])
+    places = [match for line in lines[: raised[-1]] if (match := OWN_LINE.match(line))]
+    where = f" ({places[-1][1]}:{places[-1][2]})" if places else ""
+    return lines[raised[-1]] + where
 
 
 def text(figures):

@@ -21,8 +21,8 @@ ENVIRONMENT_MARKS = {"pyvenv.cfg", "conda-meta"}
 class Files:
     """The files of the last commit. Without a commit: the files of the folder."""
 
-    def __init__(self, root):
-        """root: the project's folder. Raises CannotCheck."""
+    def __init__(self, root, commit=None):
+        """root: the project's folder; commit: its hash, the last one if None. Raises CannotCheck."""
         # Path.resolve() stumbles over links in a circle.
         self.root = Path(os.path.realpath(root))
         if not self.root.is_dir():
@@ -34,17 +34,18 @@ class Files:
         self.above = ""  # how deep the project lies in its repository
         self.unpushed = []  # what differs from the last commit, None if nobody can tell
         self.repository = None
-        self._find_repository()
+        self._find_repository(commit)
         self.in_git = self.repository is not None and self.repository.head is not None
         if self.in_git:
             self._read_commit()
         else:
             self._read_folder()
 
-    def _find_repository(self):
+    def _find_repository(self, commit):
         found = repository.find(self.root)
         if found:
             self.repository = repository.Repository(*found)
+            self.repository.head = commit or self.repository.head
             self.above = self.root.relative_to(found[0]).as_posix() + "/"
             self.above = "" if self.above == "./" else self.above
 
@@ -66,6 +67,11 @@ class Files:
             read = dict(zip(small, contents, strict=True))
             self.contents = {path: read[path] for path in self.sizes if path in read}
             self.unpushed = git.unpushed(self.above)
+
+    def pushed(self):
+        """Return the same as the last push has left it, None where there was none or nothing is new."""
+        commit = self.repository.pushed() if self.in_git else None
+        return type(self)(self.root, commit) if commit else None
 
     def is_file(self, path):
         """Tell whether a path is a file, not a link or another repository."""

@@ -49,7 +49,8 @@ def errors(findings):
 class Report:
     """All that is told of a project.
 
-    findings: those that count; silenced: [(finding, reason)]; uncommitted: what a commit of
+    findings: those that count; silenced: [(finding, reason)]; notes:
+    sentences of --dyno; uncommitted: what a commit of
     the folder would add; mended: what it would put right; figures: those of --dyno.
     """
 
@@ -59,6 +60,7 @@ class Report:
     uncommitted: list = field(default_factory=list)
     mended: list = field(default_factory=list)
     figures: dict = field(default_factory=dict)
+    notes: list = field(default_factory=list)
     is_dyno: bool = False
 
     @property
@@ -90,6 +92,7 @@ def text(report, stream, with_silenced=False):
             "",
         ]
     lines += notes(report.project)
+    lines += [line for note in report.notes for line in (note, "")]
     lines += [verdict(report, stream), looked_at(report)]
     return "\n".join(lines)
 
@@ -165,6 +168,7 @@ def as_json(report):
             "unpushed": project.unpushed,
             "placeholders": project.placeholders,
             "dyno": report.figures,
+            "notes": report.notes,
             "findings": [as_dict(finding) for finding in worst_first(report.findings)],
             "uncommitted": [as_dict(f) for f in worst_first(report.uncommitted)],
             "silenced": [as_dict(f) | {"reason": why} for f, why in report.silenced],

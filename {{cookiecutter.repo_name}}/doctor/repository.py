@@ -113,6 +113,15 @@ class Repository:
                 return None
         return None
 
+    def pushed(self):
+        """Return the hash of what was pushed last, None where that is nothing or this commit."""
+        for remote in ("heroku", "origin"):
+            for branch in ("main", "master"):
+                commit = self.resolve(f"refs/remotes/{remote}/{branch}", [self.common])
+                if commit:
+                    return commit if commit != self.head else None
+        return None
+
     def packed(self, name):
         for line in small_text(self.common / "packed-refs").splitlines():
             hash, _, ref = line.partition(" ")
