@@ -402,9 +402,9 @@ class Dyno:
 
     def weigh_imports(self):
         """Name the packages that take most memory, where the system tells."""
-        target = next(iter(self.project.running.targets), None)
-        if target and Path("/proc/self/statm").exists():
-            command = [self.python, "-c", WEIGH_IMPORTS, target.module]
+        app = next(iter(self.project.running.apps), None)
+        if app and Path("/proc/self/statm").exists():
+            command = [self.python, "-c", WEIGH_IMPORTS, app]
             result = call(command, self.app, self.environ("web", 0))
             if result.returncode == 0:
                 heaviest = json.loads(result.stdout.splitlines()[-1])

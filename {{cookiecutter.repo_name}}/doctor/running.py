@@ -35,6 +35,7 @@ class Running:
         self.project = project
         self.loading = Loading(project)
         self.reached, self.lost, self.targets, self.starts = {}, [], [], 0
+        self.apps = []  # the modules of apps that commands or texts name
         self.leads = {}  # file: the files that its imports may load
         self.flexible = False  # something changes sys.path
         self.searched = [""]
@@ -89,6 +90,7 @@ class Running:
         loaded = self.loading.module(module, paths)
         if loaded:
             self.starts += 1
+            self.apps.append(module)
             first = re.split(r"[.(]", name or "")[0]
             self.loading.call(loaded.names.get(first))
 
