@@ -316,6 +316,12 @@ def migration_without_its_parent(project):
         ]
         if lost or shortened:
             yield path, 0, {"name": (lost + shortened)[0]}
-        elif names[name] > 1:
-            yield path, 0, {"name": name}
-            return
+
+
+@check("H909", step=7)
+def migration_in_two_files(project):
+    found = revisions(project)
+    names = Counter(name for name, _ in found.values())
+    for name in sorted(name for name, count in names.items() if count > 1):
+        files = sorted(path for path, (own, _) in found.items() if own == name)
+        yield files[-1], 0, {"name": name, "files": ", ".join(files)}

@@ -383,14 +383,18 @@ class Dyno:
             self.process.wait(timeout=STOP_LIMIT - ROUTER_LAG)
             heeded = True
         except subprocess.TimeoutExpired:
-            heeded = self.found("H977", seconds=STOP_LIMIT)
+            heeded = self.found(
+                "H977", seconds=STOP_LIMIT, right=self.project.server_command
+            )
             self.end_process()
         self.figures["stop_seconds"] = round(time.monotonic() - started, 1)
         for visitor in running:
             visitor.join()
         self.figures["cut_off"] = cut_off = answers.count(None)
         if cut_off and heeded:
-            self.found("H978", "warning", count=cut_off)
+            self.found(
+                "H978", "warning", count=cut_off, right=self.project.server_command
+            )
 
     def end_process(self):
         if self.process and self.process.poll() is None:

@@ -37,7 +37,7 @@ def one_list_of_packages(project):
     """The build takes exactly one; a Pipfile without its lock counts as a mistake of its own."""
     found = [name for name in PACKAGES["lists"] if name in project]
     if "Pipfile" in project and "Pipfile.lock" not in project:
-        yield "Pipfile", 0, {"found": "Pipfile –" + " – ".join(["", *found])}
+        yield "Pipfile", 0, {"found": ", ".join(["Pipfile", *found])}
     elif len(found) > 1:
         yield found[1], 0, {"found": ", ".join(found)}
     elif not (
@@ -311,7 +311,7 @@ def python_version_unreadable(project):
         versions = [line for line in lines if line and line[0] != "#"]
         readable = len(versions) == 1 and re.fullmatch(form, versions[0])
         if not readable or not plain_utf8(content):
-            text = project.text(name).strip()[:30]
+            text = ", ".join(project.text(name).split("\n")).strip(" ,")[:30]
             yield name, 1, {"text": text, "newest": NEWEST}
 
 

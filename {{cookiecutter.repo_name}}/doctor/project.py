@@ -209,6 +209,40 @@ class Project(Files):
         return {node.value for _, node in self.texts()}
 
     @cached_property
+    def app_name(self):
+        """Return "module:name" of the app or of the function that makes it, "FILE:NAME" if unknown."""
+        for path, node in self.nodes(ast.FunctionDef, ast.Assign):
+            name = getattr(node, "name", None) or last_name(node.targets[0])
+            value = node if isinstance(node, ast.FunctionDef) else node.value
+            calls = [n for n in ast.walk(value) if isinstance(n, ast.Call)]
+            makes = {last_name(call.func) for call in calls} & set(
+                FACTS["programs"]["apps"]
+            )
+            if makes and isinstance(
+                getattr(node, "targets", [ast.Name()])[0], ast.Name
+            ):
+                module = (
+                    path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+                )
+                call = "()" if isinstance(node, ast.FunctionDef) else ""
+                return f"{module}:{name}{call}"
+        return "FILE:NAME"
+
+    @property
+    def server_command(self):
+        """Return a command that serves this project as it should be served."""
+        if "deploy/server.py" in self:
+            return "python -m deploy.server"
+        first = {found.module.partition(".")[0] for found in self.running.foreign}
+        if first & {"fastapi", "starlette", "quart"}:
+            return f"uvicorn {self.app_name} --host 0.0.0.0 --port $PORT"
+        return (
+            f'gunicorn "{self.app_name}"'
+            if "(" in self.app_name
+            else f"gunicorn {self.app_name}"
+        )
+
+    @cached_property
     def placeholders(self):
         """Return {what stands for something of one's own: files where it still stands}."""
         found = {}

@@ -179,7 +179,8 @@ def url_as_heroku_writes_it(project):
     handed_on = {id(argument) for call in calls for argument in call.args}
     for path, node, name, _ in environment_reads(project):
         if name == "DATABASE_URL" and id(node) not in handed_on:
-            yield path, node.lineno, {}
+            driver = "+psycopg" if "psycopg" in project.available[0] else ""
+            yield path, node.lineno, {"right": f"postgresql{driver}://"}
             return
 
 

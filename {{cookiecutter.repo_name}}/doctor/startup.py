@@ -32,7 +32,7 @@ def no_procfile(project):
         yield (
             "".join(nearly[:1]),
             0,
-            {"name": "".join(nearly[:1]) or "–"},
+            {"name": "".join(nearly[:1]) or "–", "right": project.server_command},
             "warning" if container else "error",
         )
 
@@ -126,14 +126,24 @@ def development_server(project):
         if (
             command.program in ("flask", "quart") and "run" in command.arguments
         ) or django:
-            yield command.file, command.line, {"command": " ".join(command.words[:2])}
+            yield (
+                command.file,
+                command.line,
+                {
+                    "command": " ".join(command.words[:2]),
+                    "right": project.server_command,
+                },
+            )
         else:
             call = run_call(project, command)
             if call and call[2].startswith("app.run"):
                 yield (
                     command.file,
                     command.line,
-                    {"command": " ".join(command.words[:2])},
+                    {
+                        "command": " ".join(command.words[:2]),
+                        "right": project.server_command,
+                    },
                 )
 
 
@@ -544,6 +554,7 @@ def no_such_app(project):
     named = [(t.command.file, t.command.line, t) for t in project.running.targets]
     for file, line, target in [*named, *settings_targets(project)]:
         row = SERVERS.get(target.command.program, {}) if target.command else {}
+        shown_as = {"target": target.text, "right": project.app_name}
         found = project.running.find(target.module, target.paths)
         loose = row == {} and target.command and target.command.program != "flask"
         if loose:
@@ -565,15 +576,15 @@ def no_such_app(project):
             if not_pushed(project, target):
                 continue
             shown = target.module.replace(".", "/")
-            yield file, line, {"target": target.text, "missing": f"{shown}.py"}
+            yield file, line, shown_as | {"missing": f"{shown}.py"}
         elif row.get("colon") and target.name is None:
-            yield file, line, {"target": target.text, "missing": f"{target.module}:app"}
+            yield file, line, shown_as | {"missing": f"{target.module}:app"}
         elif target.name and not loose:
             name = re.split(r"[.(]", target.name)[0]
             loaded = project.running.loading.modules.get((found, False))
             if loaded and name not in loaded.names and not loaded.open:
                 missing = f"{name} ({found})"
-                yield file, line, {"target": target.text, "missing": missing}
+                yield file, line, shown_as | {"missing": missing}
 
 
 @check("H502", step=9)
