@@ -18,14 +18,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pip._internal.models.index import PyPI
 
-from lab import TEMPLATE
+from lab import NEWEST_PYTHON, TEMPLATE
 
 INDEX = PyPI.pypi_url + "/{name}/json"
 NAMES = Path(__file__).with_name("packages.txt")
 FACTS = TEMPLATE / "doctor" / "packages.toml"
 # What a dyno is: requirements with other marks are not for it.
-DYNO = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "python_version": "3.14"}
-DYNO |= {"python_full_version": "3.14.0", "platform_machine": "x86_64", "implementation_name": "cpython"}
+DYNO = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "python_version": NEWEST_PYTHON}
+DYNO |= {"python_full_version": f"{NEWEST_PYTHON}.0", "platform_machine": "x86_64", "implementation_name": "cpython"}
 DYNO |= {"platform_python_implementation": "CPython", "extra": ""}
 MOST = 12  # modules of one package; more are a shared folder's
 # Folders in a wheel that are no modules anybody means.

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from checks_table import table
-from lab import LANGUAGES, NEWEST_PYTHON, ROOT, SAMPLES, TEMPLATE, Project, with_part
+from lab import CONTEXT, LANGUAGES, NEWEST_PYTHON, ROOT, SAMPLES, TEMPLATE, Project, with_part
 
 WEB = "web: python -m deploy.server\n"
 # Isolated from all installed packages, as on a machine with nothing but Python.
@@ -86,6 +86,7 @@ BREAK = {
             p.replace("deploy/streaming.py", "from psycopg import Error", "Error = OSError"),
         )
     ],
+    "H219": [lambda p: p.append("views.py", "\nimport frobnication_of_mine\n")],
     "H301": [lambda p: p.remove(".python-version")],
     "H302": [
         lambda p: p.write(".python-version", f"python-{NEWEST_PYTHON}\n"),
@@ -586,6 +587,7 @@ def test_the_json_is_as_its_schema_says(copy):
     assert report["findings"]
     assert report["silenced"]
     assert report["uncommitted"]
+    assert report["template"] == CONTEXT["_version"]
     assert report["commit"] == copy.run("git", "rev-parse", "HEAD").stdout.strip()
     with pytest.raises(jsonschema.ValidationError):
         validator.validate(report | {"deploys": "yes"})

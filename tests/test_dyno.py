@@ -166,7 +166,7 @@ def test_another_python_than_the_project_s_is_said(project, temporary):
     status, report = examine(project, temporary, REQUESTS=8)
     assert (status, report["findings"]) == (0, [])
     assert report["deploys"] is True
-    assert report["notes"] == [f"This ran on Python {mine}; the platform would take {named}."]
+    assert report["remarks"] == [f"This ran on Python {mine}; the platform would take {named}."]
 
 
 def test_the_exception_itself_is_shown(project, temporary):

@@ -91,7 +91,7 @@ def look(root):
 
 def add_dyno(result):
     """Add what a build and a run of the project show."""
-    measured, result.figures, result.notes = on_a_dyno(result.project)
+    measured, result.figures, result.remarks = on_a_dyno(result.project)
     findings, silenced = silence.apart(measured, result.project)
     result.findings += findings
     result.silenced += silenced
@@ -128,7 +128,7 @@ def cannot(error):
 
 
 def on_a_dyno(project):
-    """Build and run the project; return (findings, figures, notes). Nothing is left behind."""
+    """Build and run the project; return (findings, figures, remarks). Nothing is left behind."""
 
     def progress(sentence):
         print(sentence, file=sys.stderr, flush=True)
@@ -142,7 +142,7 @@ def on_a_dyno(project):
         signal.signal(signal.SIGHUP, interrupt)
     with dyno.Dyno(project, progress) as run:
         run.run()
-        return run.findings, run.figures, run.notes
+        return run.findings, run.figures, run.remarks
 
 
 def answer(what):

@@ -139,7 +139,7 @@ def commands(project, type, file, line, text, folder="", variables=None, depth=0
 
 
 def unwrapped(words, variables):
-    """Return the words from the program on; note down the variables set before it."""
+    """Return the words from the program on; keep the variables set before it."""
     while words:
         word = words[0]
         if ASSIGNMENT.match(word):

@@ -83,7 +83,7 @@ class Dyno:
     def __init__(self, project, progress):
         """project: what git would push. progress: a function that takes a sentence."""
         self.project, self.progress = project, progress
-        self.figures, self.findings, self.notes = {}, [], []
+        self.figures, self.findings, self.remarks = {}, [], []
         self.folder = Path(tempfile.mkdtemp(prefix="doctor-dyno-"))
         self.folder.chmod(0o755)  # as root the database runs as another user
         self.app, self.venv = self.folder / "app", self.folder / "python"
@@ -104,7 +104,7 @@ class Dyno:
     def run(self):
         """Go through all steps; stop at the first that the platform would stop at."""
         self.unpack(self.project, self.app)
-        self.note_python()
+        self.remark_on_python()
         if self.build():
             self.weigh_slug()
             self.database_url = self.start_database("postgres")
@@ -113,13 +113,13 @@ class Dyno:
                 self.stop()
                 self.weigh_imports()
 
-    def note_python(self):
+    def remark_on_python(self):
         """Say so where the platform would run another Python than this one."""
         mine = ".".join(map(str, sys.version_info[:2]))
         named = newest_python(self.project)
         self.figures["python"] = mine
         if named != mine:
-            self.notes.append(say("other_python", mine=mine, named=named))
+            self.remarks.append(say("other_python", mine=mine, named=named))
 
     def found(self, id, level="error", **details):
         self.findings.append(Finding(id, level, FACTS["dyno"][id], "", 0, details))
@@ -266,7 +266,7 @@ class Dyno:
         self.unpack(pushed, before)
         self.database_url = self.start_database("postgres-before")
         if self.run_release(pushed, before).returncode != 0:
-            self.notes.append(
+            self.remarks.append(
                 say("not_released_again", commit=pushed.repository.head[:7])
             )
             result = None

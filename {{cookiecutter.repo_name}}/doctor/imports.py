@@ -61,7 +61,7 @@ def import_without_package(project):
     """An error where it is known which package has the module and that none brings it."""
     if not project.list.packages or is_moved(project):
         return
-    have, complete, known = project.available
+    have, complete, _ = project.available
     told = {found.module.partition(".")[0] for found, _ in modules_elsewhere(project)}
     for found in project.running.foreign:
         first = found.module.partition(".")[0]
@@ -77,9 +77,28 @@ def import_without_package(project):
             told.add(first)
             sure = found.sure and not project.running.flexible
             yield found.path, found.line, details, "error" if sure else "warning"
-        elif not owners and known and complete and found.sure:
+
+
+@check("H219", step=13, level="warning")
+def import_of_nobody_s_module(project):
+    """Neither the installed packages nor the table say which package has the module."""
+    if not project.list.packages or is_moved(project):
+        return
+    have, complete, known = project.available
+    told = {found.module.partition(".")[0] for found, _ in modules_elsewhere(project)}
+    for found in project.running.foreign:
+        first = found.module.partition(".")[0]
+        name = first.lower().replace("_", "-")
+        if (
+            first in told
+            or not foreign(project, found)
+            or {name, f"python-{name}"} & have
+        ):
+            continue
+        if found.sure and known and complete and not project.owners_of(found.module):
             told.add(first)
-            yield found.path, found.line, details, "warning"
+            if not similar(project, found):
+                yield found.path, found.line, {"module": first}
 
 
 def foreign(project, found):
@@ -244,6 +263,8 @@ def packages_that_do_not_fit(project):
         if not version or not fits(version, row["pin"]):
             continue
         if other is None and (row.get("listed") or project.list.is_locked):
+            continue
+        if row.get("pinned") and not (other and other.pin):
             continue
         theirs = numbers(other.pin) if other else (9999,)
         if not theirs and other.spec:

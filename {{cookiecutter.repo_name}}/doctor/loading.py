@@ -1,7 +1,7 @@
 """What an import certainly does: a module's statements in Python's order, read and not run.
 
 Followed is what runs whenever a module is loaded, and the functions that are called on the
-way. Of what stands under a condition only the names are noted down: they may be there.
+way. Of what stands under a condition only the names are kept: they may be there.
 """
 
 import ast
@@ -199,12 +199,12 @@ class Loading:
     def run(self, module, statements, scope):
         for number, statement in enumerate(statements):
             if self.step(module, statement, scope) is STOP:
-                self.note_names(module, statements[number + 1 :], scope)
+                self.keep_names(module, statements[number + 1 :], scope)
                 return STOP
         return None
 
-    def note_names(self, module, statements, scope):
-        """Note down what may be bound; a return among them makes the rest unsure."""
+    def keep_names(self, module, statements, scope):
+        """Keep what may be bound; a return among them makes the rest unsure."""
         for name in bound(statements):
             if name == "*":
                 module.open = True
@@ -236,19 +236,19 @@ class Loading:
             if not may_survive(statement):
                 stop = self.run(module, statement.body, scope)
                 rest = [*statement.handlers, *statement.orelse, *statement.finalbody]
-                return self.note_names(module, rest, scope) or stop
-            return self.note_names(module, [statement], scope)
+                return self.keep_names(module, rest, scope) or stop
+            return self.keep_names(module, [statement], scope)
         elif kind in (ast.With, ast.AsyncWith):
             self.look(module, [item.context_expr for item in statement.items], scope)
             if "suppress" in ast.unparse(statement.items[0].context_expr):
-                return self.note_names(module, [statement], scope)
+                return self.keep_names(module, [statement], scope)
             names = bound([i.optional_vars for i in statement.items if i.optional_vars])
             scope.names |= dict.fromkeys(names)
             return self.run(module, statement.body, scope)
         elif kind in LOOPS:
             first = getattr(statement, "iter", getattr(statement, "subject", None))
             self.look(module, [first] if first else [statement.test], scope)
-            return self.note_names(module, [statement], scope)
+            return self.keep_names(module, [statement], scope)
         elif kind in (ast.Assign, ast.AnnAssign, ast.AugAssign):
             self.assign(module, statement, scope)
         else:
@@ -266,7 +266,7 @@ class Loading:
             self.seen |= {id(node) for s in statement.body for node in ast.walk(s)}
         else:
             self.look(module, [statement.test], scope)
-        return self.note_names(module, [*statement.body, *statement.orelse], scope)
+        return self.keep_names(module, [*statement.body, *statement.orelse], scope)
 
     def assign(self, module, statement, scope):
         value = statement.value
@@ -460,7 +460,7 @@ class Loading:
         scope.names[target] = meaning
 
     def mistake_of_alias(self, module, node, name, source, inner, paths):
-        """Note down that a module has no such name, or has it later only."""
+        """Record that a module has no such name, or has it later only."""
         file = source.path if source else ""
         later = source and not source.done and name in self.all_names(source.path)
         kind = "circular" if later and source is not module else "nameless"

@@ -49,7 +49,7 @@ def errors(findings):
 class Report:
     """All that is told of a project.
 
-    findings: those that count; silenced: [(finding, reason)]; notes:
+    findings: those that count; silenced: [(finding, reason)]; remarks:
     sentences of --dyno; uncommitted: what a commit of
     the folder would add; mended: what it would put right; figures: those of --dyno.
     """
@@ -60,7 +60,7 @@ class Report:
     uncommitted: list = field(default_factory=list)
     mended: list = field(default_factory=list)
     figures: dict = field(default_factory=dict)
-    notes: list = field(default_factory=list)
+    remarks: list = field(default_factory=list)
     is_dyno: bool = False
 
     @property
@@ -91,8 +91,8 @@ def text(report, stream, with_silenced=False):
             f"    {printable(reason)}",
             "",
         ]
-    lines += notes(report.project)
-    lines += [line for note in report.notes for line in (note, "")]
+    lines += reminders(report.project)
+    lines += [line for remark in report.remarks for line in (remark, "")]
     lines += [verdict(report, stream), looked_at(report)]
     return "\n".join(lines)
 
@@ -113,7 +113,7 @@ def paragraph(finding, stream):
     return lines
 
 
-def notes(project):
+def reminders(project):
     """Return what is no mistake, but good to know before a push."""
     lines = []
     if project.unpushed is None:
@@ -160,6 +160,7 @@ def as_json(report):
     return json.dumps(
         {
             "schema": 2,
+            "template": WORDS["template"],
             "facts": FACTS["date"],
             "commit": project.repository.head if project.in_git else None,
             "deploys": report.deploys,
@@ -168,7 +169,7 @@ def as_json(report):
             "unpushed": project.unpushed,
             "placeholders": project.placeholders,
             "dyno": report.figures,
-            "notes": report.notes,
+            "remarks": report.remarks,
             "findings": [as_dict(finding) for finding in worst_first(report.findings)],
             "uncommitted": [as_dict(f) for f in worst_first(report.uncommitted)],
             "silenced": [as_dict(f) | {"reason": why} for f, why in report.silenced],

@@ -143,7 +143,7 @@ class Running:
     # --- what may run later ---
 
     def follow_later(self, path):
-        """Note down a file's other imports; return the files that they lead to."""
+        """Record a file's other imports; return the files that they lead to."""
         tree = self.project.trees.get(path)
         if tree is None:
             return []
@@ -169,7 +169,7 @@ class Running:
         return found
 
     def named(self, path, node, paths, guarded):
-        """Yield (module, folders) of what an import statement may load; note it down if it is new."""
+        """Yield (module, folders) of what an import statement may load; record it if it is new."""
         level, is_new = getattr(node, "level", 0), id(node) not in self.loading.seen
         if isinstance(node, ast.Import):
             wanted = [(alias.name, ()) for alias in node.names]
