@@ -11,13 +11,11 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from deploy.environment import WORDS
 from deploy.errors import one_line
-from deploy.visitors import downloads, visitor_of
+from deploy.visitors import PIECE, downloads, visitor_of
 
 # Rows in one piece. With 250 it takes twice as long; with 2000, forty slow visitors at
 # once need 180 MB, not 145: some pieces of each wait in memory.
 ROWS = 1000
-# Bytes, about, that are handed to the server at once: it keeps several for each visitor.
-PIECE = 65536
 # What spreadsheets in the project's language expect between the columns.
 SEPARATOR = WORDS["csv_separator"]
 # A spreadsheet takes a cell for a formula that begins with one of these, also in wide

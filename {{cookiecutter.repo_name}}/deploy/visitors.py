@@ -35,7 +35,8 @@ MOMENT, WAITING = 0.3, 16  # the first in seconds
 # A download that nobody reads keeps 4 MB of memory.
 DOWNLOADS, DOWNLOADS_PER_ADDRESS = 24, 8
 IN_MEMORY = 1_000_000  # bytes of a body; a longer one waits on the disk
-PIECE = 65536  # bytes
+# Bytes that are read at once, or handed to the server: it keeps several a download.
+PIECE = 65536
 MINUTE = 60  # seconds
 
 
