@@ -43,8 +43,8 @@ def laptop(tmp_path_factory, environ):
 
 @pytest.mark.parametrize("name", faults.FAULTS)
 def test_a_fault(name, request):
-    site = faults.FAULTS[name][3]
-    measured = faults.suffer(request.getfixturevalue(site.__name__.lower()), name)
+    fault = faults.FAULTS[name]
+    measured = faults.suffer(request.getfixturevalue(fault.site.__name__.lower()), name)
     assert measured.lost == 0
     assert measured.doubled == 0
     assert measured.found >= len(measured.acknowledged)
@@ -59,7 +59,7 @@ def test_a_fault(name, request):
         assert set(measured.statuses) == {200}
     if name == "flooder":
         # Each of the two processes counts for itself.
-        assert measured.flooder[200] <= 2 * faults.FAULTS[name][5]["NOTES_PER_MINUTE"]
+        assert measured.flooder[200] <= 2 * fault.limits["NOTES_PER_MINUTE"]
         assert measured.flooder[429] > 0
 
 
