@@ -303,8 +303,10 @@ def test_every_request_is_logged_with_its_id(client, caplog):
 
 def test_pages_forbid_foreign_scripts_and_frames(client):
     policy = client.get("/healthz").headers["Content-Security-Policy"]
+    extra = getattr(config, "EXTRA_SOURCES", {}).get("script-src", "")
+    scripts = f"script-src 'self' {extra}".strip()
     assert "default-src 'none'" in policy
-    assert "script-src 'self'" in policy
+    assert f"{scripts};" in policy  # and nothing else
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
 
