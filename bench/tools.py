@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
@@ -116,9 +117,10 @@ def slow_visitors(kind, count, port):
 async def slow(kind, count, port):
     """Be many visitors with a bad line: that send a byte now and then, or read one."""
 
-    async def visitor():
+    async def visitor(address):
         raw = socket.socket()
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        raw.bind((address, 0))
         raw.setblocking(False)
         await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", port))
         reader, writer = await asyncio.open_connection(sock=raw, limit=8192)
@@ -139,7 +141,8 @@ async def slow(kind, count, port):
                 await reader.read(1024)
             await asyncio.sleep(0.2)
 
-    await asyncio.gather(*(visitor() for _ in range(count)))
+    # Each comes from an address of their own, as the server takes few from one; all of 127.0.0.0/8 is this computer.
+    await asyncio.gather(*(visitor(str(ip_address("127.0.0.2") + number)) for number in range(count)))
 
 
 if __name__ == "__main__":
