@@ -96,6 +96,33 @@ def test_a_forwarded_host_is_not_believed(dyno):
     assert b"evil.example" not in answer
 
 
+MALFORMED = [
+    *("a" * 64 + ".example", "a." * 127 + "example", "evil.example/path", "evil@app.example", "evil:123456", "evil%0d"),
+    *("evil example", "evil?x", "evil\\x", "злой.рф", "<script>", "[::1"),
+]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("host", MALFORMED)
+def test_a_malformed_host_is_refused_and_not_echoed(dyno, host, scheme):
+    """Under http it would be a place to be sent to."""
+    head = f"GET /?q=a HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Proto: {scheme}\r\n"
+    answer = dyno_raw(dyno, head.encode())
+    assert answer.split()[1] == b"400"
+    assert host.encode() not in answer
+    names = answer.lower().partition(b"\r\n\r\n")[0]
+    assert b"\nlocation:" not in names
+    assert b"\ncontent-security-policy: default-src 'none'" in names
+    assert b"\nstrict-transport-security:" in names
+
+
+def test_hsts_binds_this_host_only(dyno):
+    """Another host below this name may still be reached by http only."""
+    promise = dyno.get("/").headers["Strict-Transport-Security"].lower()
+    assert "max-age" in promise
+    assert "includesubdomains" not in promise
+
+
 @pytest.mark.parametrize("path", ["//evil.example", "//evil.example/%2f..", "/\\evil.example", "/https:/evil.example"])
 def test_no_address_leads_to_another_site(dyno, path):
     answer = dyno_raw(dyno, b"GET " + path.encode() + b" HTTP/1.1\r\nHost: app.example\r\nX-Forwarded-Proto: https\r\n")
