@@ -182,6 +182,13 @@ def test_a_dump_can_be_restored_over_what_came_after(project):
     assert kept(project) == ["in the dump"]
 
 
+def test_a_project_that_never_ran_has_a_dump_too(project):
+    assert not (project.path / "instance").exists()
+    file = Path(postgres(project, "dump").stdout.strip())
+    assert file.parent == project.path / "instance"
+    assert DUMP_END in file.read_text(encoding="utf-8")
+
+
 def test_a_restore_that_fails_changes_nothing(project, tmp_path):
     note(project, "safe")
     damaged = tmp_path / "damaged.sql"
