@@ -225,6 +225,10 @@ class Project:
     def procfile(self, web):
         self.write("Procfile", f"web: {web}\n")
 
+    def commands(self):
+        """Return {process: its command} of the Procfile."""
+        return dict(line.split(": ", 1) for line in self.read("Procfile").splitlines())
+
     def commit(self, *force, cwd=None):
         """Commit everything as in a new repository: what .gitignore names is not in it. force: names that are."""
         # Two processes of git are what a commit costs; without an index nothing needs to be taken out of it.

@@ -72,8 +72,7 @@ def bare(project, database):
 
 def web(project):
     """The Procfile's own line."""
-    line = dict(line.split(": ", 1) for line in project.read("Procfile").splitlines())["web"]
-    return ["sh", "-c", f"exec {line}"]
+    return ["sh", "-c", f"exec {project.commands()['web']}"]
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)

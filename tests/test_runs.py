@@ -92,10 +92,6 @@ def only_sentence(project, command, environ):
     return result.stderr
 
 
-def procfile(project):
-    return dict(line.split(": ", 1) for line in project.read("Procfile").splitlines())
-
-
 # --- every way to start it ---
 
 SERVERS = {
@@ -210,11 +206,11 @@ def test_its_tests_never_touch_the_configured_database(bake, database):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_procfile_runs_as_on_a_dyno(bake, serve, dyno, language):
     project = bake(language=language)
-    release = project.run("sh", "-c", procfile(project)["release"], **dyno)
+    release = project.run("sh", "-c", project.commands()["release"], **dyno)
     assert "0001" in release.stdout
-    again = project.run("sh", "-c", procfile(project)["release"], **dyno)
+    again = project.run("sh", "-c", project.commands()["release"], **dyno)
     assert "Running upgrade" not in again.stdout
-    server = serve(project, "sh", "-c", "exec " + procfile(project)["web"], environ=dyno)
+    server = serve(project, "sh", "-c", "exec " + project.commands()["web"], environ=dyno)
     # The visit that loads the app before there are two of it is nobody's.
     assert "request:" not in server.log().partition("Starting granian")[0]
     router = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https", "X-Request-Id": "the-router-s-id"}
@@ -233,8 +229,8 @@ def test_procfile_runs_as_on_a_dyno(bake, serve, dyno, language):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_project_without_an_example_runs_as_on_a_dyno(bake, serve, dyno, language):
     project = bake(language=language, example="none")
-    project.run("sh", "-c", procfile(project)["release"], **dyno)
-    server = serve(project, "sh", "-c", "exec " + procfile(project)["web"], environ=dyno)
+    project.run("sh", "-c", project.commands()["release"], **dyno)
+    server = serve(project, "sh", "-c", "exec " + project.commands()["web"], environ=dyno)
     page = server.get("/")
     assert page.status == 200, server.log()
     assert "<code>views.py</code>" in page.text
