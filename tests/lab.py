@@ -59,6 +59,14 @@ def call(*command, check=True, **options):
     return result
 
 
+def only_sentence(result):
+    """Return the one line that a command has said about its failure."""
+    assert result.returncode == 1, result.stdout
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
 def wait_until(condition, seconds):
     """Wait for the condition to hold; return its value, fail when the time is over."""
     end = time.monotonic() + seconds

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import Postgres, Project, bake_into, call, wait_until
+from lab import Postgres, Project, bake_into, call, only_sentence, wait_until
 
 pytestmark = pytest.mark.slow
 DUMP_END = "-- PostgreSQL database dump complete"
@@ -40,13 +40,6 @@ def kept(project):
 
 def moved(project, name):
     project.path = project.path.rename(project.path.with_name(name))
-
-
-def only_sentence(result):
-    assert result.returncode == 1, result.stdout
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, result.stderr
-    return lines[0]
 
 
 @pytest.mark.parametrize("name", ["renamed", "два слова", "100%", "it's"])
