@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
-from lab import call
+from lab import call, raw
 
 # Python code for a process that weighs itself, without what it would import for that.
 USED = r"""
@@ -46,13 +46,9 @@ def interleaved(functions, rounds=ROUNDS):
 
 def get(port, path):
     """Return the status of an answer, None where nobody answers."""
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-            answer = b""
-            while data := connection.recv(65536):
-                answer += data
-            return int(answer.split()[1]) if answer else None
+        return int(raw(port, request.encode(), timeout=30).split()[1])
     except (OSError, IndexError):
         return None
 

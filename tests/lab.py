@@ -370,6 +370,16 @@ class Site:
 # --- web servers, and who visits them ---
 
 
+def raw(port, request, address="127.0.0.1", timeout=10):
+    """Send bytes as they are; return all that comes back."""
+    with socket.create_connection((address, port), timeout=timeout) as connection:
+        connection.sendall(request)
+        answer = b""
+        while data := connection.recv(65536):
+            answer += data
+        return answer
+
+
 class NoErrors(HTTPErrorProcessor):
     """Hands on answers with an error status like any other; redirects are still followed."""
 

@@ -3,13 +3,12 @@
 import os
 import re
 import signal
-import socket
 import sys
 from pathlib import Path
 
 import pytest
 
-from lab import KEY, Postgres, bake_into, call, free_port, only_sentence, start_server, stop_server, wait_until
+from lab import KEY, Postgres, bake_into, call, free_port, only_sentence, raw, start_server, stop_server, wait_until
 
 pytestmark = pytest.mark.slow
 # What each platform sets, and whom the app takes for the visitor of the forged request below.
@@ -118,18 +117,9 @@ def test_a_platform_s_mark_is_enough_for_flask_run(project, bare, platform):
 def test_http_leads_to_https_only_where_the_router_says_what_came(project, bare, serve):
     for marks, status in (({"DYNO": "web.1"}, 308), ({"RENDER": "true"}, 200)):
         server = serve(project, *web(project), environ=bare | marks)
-        plain = "GET /seen HTTP/1.0\r\nHost: app.example\r\nX-Forwarded-Proto: http\r\n\r\n"
-        assert raw(server.port, plain).split()[1] == str(status)
-        assert "app.example" in raw(server.port, plain)
-
-
-def raw(port, text, address="127.0.0.1"):
-    with socket.create_connection((address, port), timeout=10) as connection:
-        connection.sendall(text.encode())
-        answer = b""
-        while data := connection.recv(65536):
-            answer += data
-        return answer.decode()
+        plain = b"GET /seen HTTP/1.0\r\nHost: app.example\r\nX-Forwarded-Proto: http\r\n\r\n"
+        assert raw(server.port, plain).split()[1] == b"%d" % status
+        assert b"app.example" in raw(server.port, plain)
 
 
 @pytest.mark.parametrize("command", [["honcho", "start", "-p", "{port}", "web"], ["python", "-m", "deploy.server"]])
@@ -149,9 +139,9 @@ def test_a_laptop_is_called_by_itself_only(project, serve):
     laptop = project.environ | {"SERVE_TO": "laptop"}
     for listed, status in (("", None), ("127.0.0.2", 200)):
         server = serve(project, *web(project), environ=laptop | {"LAPTOP_HOSTS": listed})
-        request = f"GET /healthz HTTP/1.0\r\nHost: 127.0.0.2:{server.port}\r\n\r\n"
+        request = b"GET /healthz HTTP/1.0\r\nHost: 127.0.0.2:%d\r\n\r\n" % server.port
         if status:
-            assert raw(server.port, request, "127.0.0.2").split()[1] == str(status)
+            assert raw(server.port, request, "127.0.0.2").split()[1] == b"%d" % status
         else:
             with pytest.raises(ConnectionRefusedError):
                 raw(server.port, request, "127.0.0.2")

@@ -2,7 +2,6 @@
 
 import html
 import re
-import socket
 import sys
 from urllib.parse import urlencode
 
@@ -11,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import faults
+from lab import raw
 
 pytestmark = pytest.mark.slow
 
@@ -130,14 +130,9 @@ def test_no_address_leads_to_another_site(dyno, path):
     assert not location or not re.match(rb"(https?:)?//evil", location.group(1))
 
 
-def dyno_raw(server, head, body=b"", timeout=10):
-    """Send bytes as they are; return what comes back."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=timeout) as connection:
-        connection.sendall(head + b"Connection: close\r\n\r\n" + body)
-        answer = b""
-        while data := connection.recv(65536):
-            answer += data
-        return answer
+def dyno_raw(server, head, body=b""):
+    """Send a request as it is; return what comes back."""
+    return raw(server.port, head + b"Connection: close\r\n\r\n" + body)
 
 
 FEW = settings(
