@@ -379,6 +379,7 @@ def test_ctrl_c_in_the_middle_of_a_first_start_leaves_no_half(project):
     wait_until(lambda: list(folder.glob("kept-*/unfinished/*")), seconds=20)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=10)
+    assert postgres(project).stdout.startswith("postgresql://")
     note(project, "works")
     assert kept(project) == ["works"]
 

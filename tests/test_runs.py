@@ -393,17 +393,6 @@ def test_embedded_server_comes_back_after_a_crash(bake, serve, database_folder):
     assert "before the crash" in serve(project, "python", "main.py").get("/").text
 
 
-def test_an_interrupted_first_start_is_begun_again(bake, database_folder):
-    project = bake(repo_name="half")
-    process = subprocess.Popen(
-        ["python", "-m", "deploy.postgres"], cwd=project.path, env=project.environ, start_new_session=True
-    )
-    wait_until(lambda: list(database_folder.glob("half-*/unfinished/*")), seconds=20)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=10)
-    assert project.run("python", "-m", "deploy.postgres").stdout.startswith("postgresql://")
-
-
 def test_embedded_server_works_under_a_path_with_spaces_and_cyrillic(bake, database_folder):
     folder = database_folder / "Мои данные"
     folder.mkdir()
