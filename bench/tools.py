@@ -113,21 +113,33 @@ def slow_visitors(kind, count, port):
 async def slow(kind, count, port):
     """Be many visitors with a bad line: that send a byte now and then, or read one."""
 
-    async def visitor(address):
-        raw = socket.socket()
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-        raw.bind((address, 0))
-        raw.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", port))
-        reader, writer = await asyncio.open_connection(sock=raw, limit=8192)
-        heads = {
-            "headers": b"GET / HTTP/1.1\r\nHost: localhost\r\n",
-            "bodies": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-            b"Content-Length: 1000\r\n\r\n",
-            "downloads": b"GET /notes.csv HTTP/1.1\r\nHost: localhost\r\n\r\n",
-            "idle": b"",
-        }
+    heads = {
+        "headers": b"GET / HTTP/1.1\r\nHost: localhost\r\n",
+        "bodies": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        b"Content-Length: 1000\r\n\r\n",
+        "downloads": b"GET /notes.csv HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "idle": b"",
+    }
+
+    async def begin(address):
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        connection.bind((address, 0))
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection(sock=connection, limit=8192)
         writer.write(heads[kind])
+        return reader, writer
+
+    async def visitor(address):
+        reader, writer = await begin(address)
+        for _ in range(3 if kind == "downloads" else 0):
+            if b" 503 " not in await reader.read(64):
+                break
+            # A process has places for 24; another one may have some left.
+            writer.close()
+            await asyncio.sleep(1)
+            reader, writer = await begin(address)
         while True:
             if kind == "headers":
                 writer.write(b"X-More: x\r\n")
