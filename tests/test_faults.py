@@ -111,6 +111,8 @@ def test_a_release_without_a_database_says_so_in_one_sentence(app):
 
 
 def test_logs_hold_no_secrets_and_no_notes(app):
+    if app.server:
+        stop_server(app.server)
     app.postgres.stop()
     app.postgres.start()
     server = app.start()
