@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
-from lab import call
+from lab import call, raw
 
 # Python code for a process that weighs itself, without what it would import for that.
 USED = r"""
@@ -45,13 +46,9 @@ def interleaved(functions, rounds=ROUNDS):
 
 def get(port, path):
     """Return the status of an answer, None where nobody answers."""
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-            answer = b""
-            while data := connection.recv(65536):
-                answer += data
-            return int(answer.split()[1]) if answer else None
+        return int(raw(port, request.encode(), timeout=30).split()[1])
     except (OSError, IndexError):
         return None
 
@@ -116,20 +113,33 @@ def slow_visitors(kind, count, port):
 async def slow(kind, count, port):
     """Be many visitors with a bad line: that send a byte now and then, or read one."""
 
-    async def visitor():
-        raw = socket.socket()
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-        raw.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", port))
-        reader, writer = await asyncio.open_connection(sock=raw, limit=8192)
-        heads = {
-            "headers": b"GET / HTTP/1.1\r\nHost: localhost\r\n",
-            "bodies": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-            b"Content-Length: 1000\r\n\r\n",
-            "downloads": b"GET /notes.csv HTTP/1.1\r\nHost: localhost\r\n\r\n",
-            "idle": b"",
-        }
+    heads = {
+        "headers": b"GET / HTTP/1.1\r\nHost: localhost\r\n",
+        "bodies": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        b"Content-Length: 1000\r\n\r\n",
+        "downloads": b"GET /notes.csv HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "idle": b"",
+    }
+
+    async def begin(address):
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        connection.bind((address, 0))
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection(sock=connection, limit=8192)
         writer.write(heads[kind])
+        return reader, writer
+
+    async def visitor(address):
+        reader, writer = await begin(address)
+        for _ in range(3 if kind == "downloads" else 0):
+            if b" 503 " not in await reader.read(64):
+                break
+            # A process has places for 24; another one may have some left.
+            writer.close()
+            await asyncio.sleep(1)
+            reader, writer = await begin(address)
         while True:
             if kind == "headers":
                 writer.write(b"X-More: x\r\n")
@@ -139,7 +149,8 @@ async def slow(kind, count, port):
                 await reader.read(1024)
             await asyncio.sleep(0.2)
 
-    await asyncio.gather(*(visitor() for _ in range(count)))
+    # Each comes from an address of their own, as the server takes few from one; all of 127.0.0.0/8 is this computer.
+    await asyncio.gather(*(visitor(str(ip_address("127.0.0.2") + number)) for number in range(count)))
 
 
 if __name__ == "__main__":

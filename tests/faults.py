@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.client import HTTPException
 
@@ -134,7 +135,6 @@ class App(Site):
     def __init__(self, project, log_folder, lock_seconds=10):
         set_constant(project, "config.py", **{name: 10**9 for name in LIMITS})
         self.lock_seconds = lock_seconds
-        self.flooder = Counter()
         self.router = threading.Event()
         self.router.set()
         super().__init__(project, log_folder)
@@ -171,19 +171,34 @@ class Laptop(App):
         return super().start(("flask", "run", "--debug", "--port", "{port}"))
 
 
-# --- the faults: each does its harm and mends it again; a name for the table, and what is promised ---
+# --- the faults: each does its harm and mends it again ---
+
+
+@dataclass
+class Fault:
+    """A fault, and what is promised to its visitors.
+
+    happen: does it to an app and mends it again; may return the Counter of a flooder's statuses. site: where it
+    happens, a class. load: other arguments of Load. limits: constants of deploy/server.py or config.py, and what
+    they are while it happens.
+    """
+
+    title: str
+    promise: str
+    happen: Callable
+    site: type
+    load: dict
+    limits: dict
+
 
 FAULTS = {}
 
 
-def fault(name, promise, site=App, load=(), **limits):
-    """Register a fault; limits: constants of deploy/server.py or config.py, and what they are while it happens.
-
-    site: where it happens, a class. load: other arguments of Load.
-    """
+def fault(title, promise, site=App, load=(), **limits):
+    """Register a function as a Fault, under its name."""
 
     def register(function):
-        FAULTS[function.__name__] = (name, promise, function, site, dict(load), limits)
+        FAULTS[function.__name__] = Fault(title, promise, function, site, dict(load), limits)
         return function
 
     return register
@@ -309,27 +324,27 @@ def unfinished(port, address):
     return connection
 
 
-def hold_bodies(app, addresses):
-    """Leave a body unfinished for each address, for some seconds; pages and /healthz go on answering."""
-    connections = [unfinished(app.server.port, address) for address in addresses]
+def hold(app, connections):
+    """Hold connections for some seconds; pages and /healthz go on answering, within a dyno's memory."""
     for _ in range(10):
         time.sleep(0.5)
         started = time.monotonic()
         assert app.server.get("/healthz").status == 200
         assert app.server.get("/").status == 200
         assert time.monotonic() - started < PATIENCE
+        assert memory(app.server.process.pid) < MEMORY
     for connection in connections:
         connection.close()
 
 
 @fault("300 unfinished bodies from one address", "nobody else notices")
 def unfinished_bodies(app):
-    hold_bodies(app, ["203.0.113.7"] * 300)
+    hold(app, [unfinished(app.server.port, "203.0.113.7") for _ in range(300)])
 
 
 @fault("300 unfinished bodies from 300 addresses", "pages are read; who writes may get a 503")
 def unfinished_bodies_of_many(app):
-    hold_bodies(app, [f"10.0.{number // 100}.{number % 100}" for number in range(300)])
+    hold(app, [unfinished(app.server.port, f"10.0.{number // 100}.{number % 100}") for number in range(300)])
 
 
 @fault("300 downloads that nobody reads", "pages go on, memory stays below 512 MB")
@@ -343,13 +358,7 @@ def unread_downloads(app):
         connection.connect(("127.0.0.1", app.server.port))
         connection.sendall(head.format(number).encode())
         connections.append(connection)
-    for _ in range(10):
-        time.sleep(0.5)
-        assert app.server.get("/healthz").status == 200
-        assert app.server.get("/").status == 200
-        assert memory(app.server.process.pid) < MEMORY
-    for connection in connections:
-        connection.close()
+    hold(app, connections)
     app.sql("DELETE FROM notes WHERE body = repeat('x', 1000)")
 
 
@@ -366,10 +375,11 @@ def flooder(app):
     visitor = Visitor(app.server.port, "203.0.113.7")
     own = {"Origin": f"https://127.0.0.1:{app.server.port}"}
     end = time.monotonic() + 10
-    app.flooder = Counter()
+    statuses = Counter()
     while time.monotonic() < end:
-        app.flooder[visitor.get("/", {"body": "flood"}, headers=own).status] += 1
+        statuses[visitor.get("/", {"body": "flood"}, headers=own).status] += 1
     app.sql("DELETE FROM notes WHERE body = 'flood'")
+    return statuses
 
 
 @fault("the laptop's PostgreSQL killed under `make run`", "503 that names the command; after it as before", site=Laptop)
@@ -383,20 +393,20 @@ def laptop_database_killed(app):
 
 def suffer(app, name):
     """Let visitors write and read while a fault happens; return what was Measured."""
-    _, _, happen, _, load, limits = FAULTS[name]
+    fault = FAULTS[name]
     files = ("deploy/server.py", "config.py")
     usual = {file: app.project.read(file) for file in files}
-    if limits:
+    if fault.limits:
         for file in files:
-            here = {name: value for name, value in limits.items() if f"\n{name} = " in usual[file]}
+            here = {name: value for name, value in fault.limits.items() if f"\n{name} = " in usual[file]}
             set_constant(app.project, file, **here)
         if app.server:
             stop_server(app.server)
     if app.server is None or app.server.process.poll() is not None:
         app.start()
     first = app.server
-    with Load(app.server, app.router, **load) as load:
-        happen(app)
+    with Load(app.server, app.router, **fault.load) as load:
+        flooder = fault.happen(app) or Counter()
         mended = time.monotonic()
 
         def taken_again():
@@ -404,12 +414,12 @@ def suffer(app, name):
 
         load.measured.recovered = wait_until(taken_again, seconds=30) - mended
         time.sleep(0.5)
-    if limits:
+    if fault.limits:
         for file in files:
             app.project.write(file, usual[file])
         stop_server(app.server)
     measured = load.measured
-    measured.flooder = app.flooder
+    measured.flooder = flooder
     bodies = [row[0] for row in app.sql("SELECT body FROM notes")]
     counts = Counter(bodies)
     taken = [body for _, body in measured.acknowledged]
@@ -434,11 +444,12 @@ def report():
     with workplace() as (folder, environ):
         apps = {site: bake_app(folder, environ, site, lock_seconds=60) for site in (App, Laptop)}
         try:
-            for name, (title, promise, _, site, *_) in FAULTS.items():
-                m = suffer(apps[site], name)
+            for name, fault in FAULTS.items():
+                m = suffer(apps[fault.site], name)
                 counts = ", ".join(str(n) for n in (m.sent, *(m.statuses[s] for s in (200, 503, "cut", "refused"))))
                 notes = f"{len(m.acknowledged)}, {m.lost}, {m.doubled}"
-                lines.append(f"| {title} | {promise} | {counts} | {m.slowest:.1f} s | {m.recovered:.1f} s | {notes} |")
+                row = (fault.title, fault.promise, counts, f"{m.slowest:.1f} s", f"{m.recovered:.1f} s", notes)
+                lines.append(f"| {' | '.join(row)} |")
                 print(lines[-1], flush=True)
         finally:
             for app in apps.values():

@@ -59,6 +59,14 @@ def call(*command, check=True, **options):
     return result
 
 
+def only_sentence(result):
+    """Return the one line that a command has said about its failure."""
+    assert result.returncode == 1, result.stdout
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
 def wait_until(condition, seconds):
     """Wait for the condition to hold; return its value, fail when the time is over."""
     end = time.monotonic() + seconds
@@ -225,6 +233,10 @@ class Project:
     def procfile(self, web):
         self.write("Procfile", f"web: {web}\nrelease: flask db upgrade\n")
 
+    def commands(self):
+        """Return {process: its command} of the Procfile."""
+        return dict(line.split(": ", 1) for line in self.read("Procfile").splitlines())
+
     def commit(self, *force, cwd=None):
         """Commit everything as in a new repository: what .gitignore names is not in it. force: names that are."""
         # Two processes of git are what a commit costs; without an index nothing needs to be taken out of it.
@@ -356,6 +368,16 @@ class Site:
 
 
 # --- web servers, and who visits them ---
+
+
+def raw(port, request, address="127.0.0.1", timeout=10):
+    """Send bytes as they are; return all that comes back."""
+    with socket.create_connection((address, port), timeout=timeout) as connection:
+        connection.sendall(request)
+        answer = b""
+        while data := connection.recv(65536):
+            answer += data
+        return answer
 
 
 class NoErrors(HTTPErrorProcessor):

@@ -21,6 +21,7 @@ HEROKU = {
 # Programs that a guide may name without their being part of the project.
 PROGRAMS = {"git", "pip", "uv", "fly", "dokku", "procrastinate", "py"}
 # What README.md has one write: the files of an app of one's own.
+WRITTEN = {"templates/books.html", "test/test_books.py"}
 # What the recipes in the project's README make, and words of the web; test_recipes.py follows these.
 IN_RECIPES = {
     "static/app.js",
@@ -38,7 +39,6 @@ IN_RECIPES = {
     "@csrf.exempt",
     "Accept: application/json",
 }
-WRITTEN = {"templates/books.html", "test/test_books.py"}
 # What the platforms, PostgreSQL and packages call things; nothing that a project could check.
 TERMS = {
     *(

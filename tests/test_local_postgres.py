@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import Postgres, Project, bake_into, call, wait_until
+from lab import Postgres, Project, bake_into, call, only_sentence, wait_until
 
 pytestmark = pytest.mark.slow
 DUMP_END = "-- PostgreSQL database dump complete"
@@ -40,13 +40,6 @@ def kept(project):
 
 def moved(project, name):
     project.path = project.path.rename(project.path.with_name(name))
-
-
-def only_sentence(result):
-    assert result.returncode == 1, result.stdout
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, result.stderr
-    return lines[0]
 
 
 @pytest.mark.parametrize("name", ["renamed", "два слова", "100%", "it's"])
@@ -180,6 +173,13 @@ def test_a_dump_can_be_restored_over_what_came_after(project):
     note(project, "later")
     postgres(project, "restore", file)
     assert kept(project) == ["in the dump"]
+
+
+def test_a_project_that_never_ran_has_a_dump_too(project):
+    assert not (project.path / "instance").exists()
+    file = Path(postgres(project, "dump").stdout.strip())
+    assert file.parent == project.path / "instance"
+    assert DUMP_END in file.read_text(encoding="utf-8")
 
 
 def test_a_restore_that_fails_changes_nothing(project, tmp_path):
@@ -379,6 +379,7 @@ def test_ctrl_c_in_the_middle_of_a_first_start_leaves_no_half(project):
     wait_until(lambda: list(folder.glob("kept-*/unfinished/*")), seconds=20)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=10)
+    assert postgres(project).stdout.startswith("postgresql://")
     note(project, "works")
     assert kept(project) == ["works"]
 

@@ -64,8 +64,7 @@ def project(bake, language, request, tmp_path):
 
 def release(project, environ):
     """Do what the platform does at every release."""
-    command = dict(line.split(": ", 1) for line in project.read("Procfile").splitlines())["release"]
-    return Project(project.path, environ).run("sh", "-c", command)
+    return Project(project.path, environ).run("sh", "-c", project.commands()["release"])
 
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"

@@ -148,12 +148,14 @@ def check_host():
 
 def to_https():
     """Send a visitor of http:// to the same page of https://."""
-    insecure = current_app.config["PLATFORM"] and not request.is_secure
-    if current_app.config["PLATFORM"] and not is_name(request.host):
+    if not current_app.config["PLATFORM"]:
+        return None
+    if not is_name(request.host):
         abort(400)  # no name, or one that could lead elsewhere
     # The platform itself may ask for /healthz from inside, where there is no https.
-    if insecure and request.path != "/healthz":
-        return redirect(request.url.replace("http://", "https://", 1), code=308)
+    if request.is_secure or request.path == "/healthz":
+        return None
+    return redirect(request.url.replace("http://", "https://", 1), code=308)
 
 
 def is_name(host):

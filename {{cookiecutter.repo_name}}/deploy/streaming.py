@@ -1,6 +1,5 @@
 """Tables as files for spreadsheets, sent in pieces: a million rows fit into any memory."""
 
-from functools import partial
 from itertools import chain
 
 from flask import Response, current_app, request
@@ -11,13 +10,11 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from deploy.environment import WORDS
 from deploy.errors import one_line
-from deploy.visitors import downloads, visitor_of
+from deploy.visitors import PIECE, downloads, visitor_of
 
 # Rows in one piece. With 250 it takes twice as long; with 2000, forty slow visitors at
 # once need 180 MB, not 145: some pieces of each wait in memory.
 ROWS = 1000
-# Bytes, about, that are handed to the server at once: it keeps several for each visitor.
-PIECE = 65536
 # What spreadsheets in the project's language expect between the columns.
 SEPARATOR = WORDS["csv_separator"]
 # A spreadsheet takes a cell for a formula that begins with one of these, also in wide
@@ -33,19 +30,23 @@ def csv_download(db, columns, filename):
     newer rows, with higher keys, come first. What a spreadsheet takes for a formula gets
     an apostrophe; dates are those of TIME_ZONE in config.py.
     """
-    visitor = visitor_of(request.environ)
+    pieces = csv_pieces(db.engine, columns, current_app)
+    pieces = in_a_place(pieces, visitor_of(request.environ))
+    first = next(pieces)  # fails here, as a page does, where there is no database
+    headers = {"Content-Disposition": f"attachment; filename={filename}"}
+    answer = Response(chain([first], pieces), mimetype="text/csv", headers=headers)
+    answer.call_on_close(pieces.close)  # perhaps before their end
+    return answer
+
+
+def in_a_place(pieces, visitor):
+    """Yield the pieces of a visitor's download, which takes a place until its end."""
     if not downloads.take(visitor):  # what nobody reads waits in memory
         raise ServiceUnavailable(retry_after=10)
     try:
-        pieces = csv_pieces(db.engine, columns, current_app)
-        first = next(pieces)  # fails here, as a page does, where there is no database
-    except BaseException:
+        yield from pieces
+    finally:
         downloads.give(visitor)
-        raise
-    headers = {"Content-Disposition": f"attachment; filename={filename}"}
-    answer = Response(chain([first], pieces), mimetype="text/csv", headers=headers)
-    answer.call_on_close(partial(downloads.give, visitor))
-    return answer
 
 
 def csv_pieces(engine, columns, app):

@@ -35,7 +35,8 @@ MOMENT, WAITING = 0.3, 16  # the first in seconds
 # A download that nobody reads keeps 4 MB of memory.
 DOWNLOADS, DOWNLOADS_PER_ADDRESS = 24, 8
 IN_MEMORY = 1_000_000  # bytes of a body; a longer one waits on the disk
-PIECE = 65536  # bytes
+# Bytes that are read at once, or handed to the server: it keeps several a download.
+PIECE = 65536
 MINUTE = 60  # seconds
 
 
@@ -117,11 +118,10 @@ class Bodies:
             return self.answer(environ, start_response, error)
         try:
             # Not every server ends the stream where the body ends (flask run).
-            file = read(environ["wsgi.input"], int(length))
+            file, count = read(environ["wsgi.input"], int(length))
         finally:
             self.places.give(visitor)
-        whole = int(length) == size(file)
-        error = None if whole else ClientDisconnected()
+        error = None if count == int(length) else ClientDisconnected()
         return self.answer(environ, start_response, error, file)
 
     def answer(self, environ, start_response, unread, file=None):
@@ -137,7 +137,7 @@ class Bodies:
 
 
 def read(stream, most):
-    """Return a file with what a stream holds, at most so many bytes."""
+    """Read at most so many bytes; return (a file with them, how many there were)."""
     small = most <= IN_MEMORY
     on_disk = tempfile.SpooledTemporaryFile
     file = io.BytesIO() if small else on_disk(IN_MEMORY)  # the app reads it
@@ -146,15 +146,9 @@ def read(stream, most):
         left = most - file.tell()
         piece = stream.read(min(PIECE, left)) if left else b""
         file.write(piece)
+    count = file.tell()
     file.seek(0)
-    return file
-
-
-def size(file):
-    """Return a file's size in bytes; it is at its beginning before and after."""
-    end = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    return end
+    return file, count
 
 
 class PerMinute:

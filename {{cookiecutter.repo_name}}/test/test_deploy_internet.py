@@ -4,6 +4,7 @@ import pytest
 from flask import request
 from test_deploy_pages import without_login
 
+from deploy.visitors import visitor_of
 from main import init_app
 
 KEY = "only for tests, and long enough for a dyno"
@@ -31,6 +32,24 @@ def test_the_router_is_believed_on_a_dyno(visitor_seen):
 
 def test_nobody_is_believed_elsewhere(visitor_seen):
     assert visitor_seen() == ["127.0.0.1", "http"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "visitor"),
+    [
+        ({"RENDER": "true"}, "6.6.6.6, 203.0.113.7"),  # documents no header
+        ({"DYNO": "web.1"}, "203.0.113.7/32"),
+        ({}, "127.0.0.1/32"),
+    ],
+)
+def test_visitors_are_told_apart_in_counts(database_url, environ, visitor):
+    """Where nobody can tell their address, by all that is said of it."""
+    settings = {"DATABASE_URL": database_url, "SECRET_KEY": KEY}
+    app = init_app(settings | environ)
+    app.add_url_rule("/visitor", view_func=lambda: visitor_of(request.environ))
+    forged = ROUTER | {"X-Forwarded-For": "6.6.6.6, 203.0.113.7"}
+    answer = without_login(app).test_client().get("/visitor", headers=forged)
+    assert answer.text == visitor
 
 
 def test_cookies_are_for_https_only_on_a_dyno(database_url):

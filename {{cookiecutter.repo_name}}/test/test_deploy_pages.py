@@ -4,16 +4,22 @@ import io
 import re
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from flask import abort, render_template_string, request
 from flask_migrate import check
 from jinja2 import ChoiceLoader, DictLoader
-from sqlalchemy import text
+from sqlalchemy import DateTime, Integer, text
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Unauthorized
 
 import config
 from database import db
+from deploy.streaming import SEPARATOR, csv_pieces
+from deploy.visitors import IN_MEMORY
 from main import init_app
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -230,6 +236,46 @@ def test_a_body_of_unknown_length_is_refused(visitor):
     assert visitor.post("/test/form", headers=chunked).status_code == 411
 
 
+def test_a_body_that_is_too_long_is_told_the_limit(make):
+    visitor = make(MAX_CONTENT_LENGTH=100_000).test_client()
+    own, data = {"Origin": "http://localhost"}, {"typed": "a" * 100_000}
+    assert says_why(visitor.post("/test/form", data=data, headers=own)) == 413
+    headers = own | {"Accept": "application/json"}
+    answer = visitor.post("/test/form", data=data, headers=headers)
+    assert answer.status_code == 413
+    assert " 98 " in answer.json["error"]  # kB
+    assert "MAX_CONTENT_LENGTH" in answer.json["error"]
+
+
+def test_a_long_body_within_the_limit_is_whole(make):
+    visitor = make(MAX_CONTENT_LENGTH=3 * IN_MEMORY).test_client()
+    typed = "0123456789" * (IN_MEMORY // 5)
+    head = '--x\r\nContent-Disposition: form-data; name="typed"\r\n\r\n'
+    kind = "multipart/form-data; boundary=x"
+    headers = {"Origin": "http://localhost", "Content-Type": kind}
+    body = f"{head}{typed}\r\n--x--"
+    with visitor.post("/test/form", data=body, headers=headers) as answer:
+        assert answer.text == typed
+
+
+def test_what_an_error_says_in_its_headers_is_kept(make):
+    app, login = make(), WWWAuthenticate("basic", {"realm": "books"})
+
+    @app.get("/test/door")
+    def door():
+        raise Unauthorized(www_authenticate=login)
+
+    visitor = app.test_client()
+    answer = visitor.get("/test/door")
+    assert says_why(answer) == 401
+    assert answer.headers["WWW-Authenticate"] == login.to_header()
+    beyond = {"Range": "bytes=99999999-"}
+    with visitor.get("/static/style.css", headers=beyond) as answer:
+        assert answer.status_code == 416
+        size = (ROOT / "static" / "style.css").stat().st_size
+        assert answer.headers["Content-Range"] == f"bytes */{size}"
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [("/nothing", 404), ("/test/broken", 500), ("/test/query?away", 503)],
@@ -283,6 +329,39 @@ def test_a_time_zone_that_nobody_knows_stops_the_start(make, zone):
         make(TIME_ZONE=zone)
 
 
+SUMMER = datetime(2026, 6, 30, 20, 45)
+
+
+@pytest.fixture
+def far_away(monkeypatch):
+    """This computer's own time zone, which is nobody's business."""
+    monkeypatch.setenv("TZ", "XXX+11")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="Windows has no TZ")
+@pytest.mark.usefixtures("far_away")
+def test_a_date_is_shown_in_the_time_zone(make):
+    local_time = make(TIME_ZONE="Asia/Kolkata").jinja_env.filters["local_time"]
+    assert "02:15" in local_time(SUMMER)  # without a time zone it is of UTC
+    assert local_time(SUMMER) == local_time(SUMMER.replace(tzinfo=UTC))
+    assert local_time(None) == ""
+
+
+def test_a_download_has_its_dates_in_the_time_zone(make):
+    app = make(TIME_ZONE="Asia/Kolkata")
+    row = f"SELECT 1 AS id, TIMESTAMP '{SUMMER}' AS a, TIMESTAMPTZ '{SUMMER}Z' AS b"
+    kinds = {"id": Integer, "a": DateTime, "b": DateTime(timezone=True)}
+    columns = text(row).columns(**kinds).subquery().columns.items()
+    with app.app_context():
+        *_, row = csv_pieces(db.engine, dict(columns), app)
+    dates = row.decode().strip().split(SEPARATOR)[1:]
+    assert dates == ["2026-07-01 02:15:00"] * 2
+
+
 def test_static_files_are_guarded_and_logged(visitor, caplog):
     caplog.set_level("INFO")
     with visitor.get("/static/style.css") as answer:
@@ -301,10 +380,19 @@ def test_every_request_is_logged_with_its_id(client, caplog):
     assert "GET /healthz 200" in caplog.text
 
 
+def test_no_method_forges_a_line_of_the_log(visitor, caplog):
+    caplog.set_level("INFO")
+    visitor.open("/healthz", method="GET\nERROR [-] FORGED")
+    assert "GET%0AERROR" in caplog.text
+    assert "\nERROR [-] FORGED" not in caplog.text
+
+
 def test_pages_forbid_foreign_scripts_and_frames(client):
     policy = client.get("/healthz").headers["Content-Security-Policy"]
+    extra = getattr(config, "EXTRA_SOURCES", {}).get("script-src", "")
+    scripts = f"script-src 'self' {extra}".strip()
     assert "default-src 'none'" in policy
-    assert "script-src 'self'" in policy
+    assert f"{scripts};" in policy  # and nothing else
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
 
