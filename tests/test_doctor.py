@@ -1,6 +1,5 @@
 """The doctor of a baked project: each check on a project that it fails, and quiet on all that deploy."""
 
-import io
 import json
 import os
 import re
@@ -13,7 +12,7 @@ import jsonschema
 import pytest
 
 from checks_table import table
-from lab import CONTEXT, LANGUAGES, NEWEST_PYTHON, ROOT, SAMPLES, TEMPLATE, Project, with_part
+from lab import CONTEXT, LANGUAGES, NEWEST_PYTHON, ROOT, SAMPLES, Project, with_part
 
 WEB = "web: python -m deploy.server\n"
 # Isolated from all installed packages, as on a machine with nothing but Python.
@@ -689,52 +688,6 @@ def test_every_check_can_be_explained(doctor, capsys):
 
 def test_an_explanation_is_one_command_away(baked):
     assert words("en")["H404"]["why"] in baked().run(sys.executable, "-m", "doctor", "H404").stdout
-
-
-@pytest.mark.parametrize(
-    ("line", "means", "checks"),
-    [
-        ("alembic.util.exc.CommandError: Can't locate revision identified by '0002'", "no longer there", "downgrade"),
-        ('at=error code=H10 desc="App crashed" method=GET path="/"', "App crashed", "H501"),
-        ("Process exited with status 127", "not installed", "H206"),
-        ("bash: gunicorn: command not found", "not installed", "H206"),
-        ("bash: syntax error near unexpected token `('", "brackets", "H405"),
-        ("Procfile declares types -> (none)", "no Procfile", "H401"),
-        ('at=error code=H14 desc="No web processes running"', "No web process", "H404"),
-        ("Error R10 (Boot timeout) -> Web process failed to bind to $PORT within 60 seconds", "$PORT", "H407"),
-        ("Error R14 (Memory quota exceeded)", "512 MB", "H205"),
-        ("Can't load plugin: sqlalchemy.dialects:postgres", "postgres://", "H604"),
-        ("No default language could be detected for this app.", "root", "H102"),
-        ("Compiled slug size: 605.7M is too large (max is 500M).", "500 MB", "H205"),
-        ("ModuleNotFoundError: No module named 'flask_wtf'", "missing", "H204"),
-        ('FATAL: too many connections for role "u"', "connections", "H902"),
-    ],
-)
-def test_a_line_of_the_log_is_explained(doctor, capsys, monkeypatch, line, means, checks):
-    assert doctor.main(["explain", line]) == 0
-    given = capsys.readouterr().out
-    assert means in given
-    assert checks in given
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"app[web.1]: hello\n{line}\n"))
-    assert doctor.main(["explain"]) == 0
-    assert capsys.readouterr().out == given
-
-
-def test_a_log_is_explained_from_a_pipe(baked):
-    command = f"echo 'at=error code=H14' | {sys.executable} -m doctor explain"
-    assert "No web process" in baked().run("sh", "-c", command).stdout
-
-
-def test_an_unknown_line_is_said_to_be_unknown(baked):
-    result = baked().run(sys.executable, "-m", "doctor", "explain", "all is well", check=False)
-    assert result.returncode == 2
-    assert "not known here" in result.stderr
-
-
-def test_log_lines_and_words_belong_together():
-    log = tomllib.loads((TEMPLATE / "doctor" / "facts.toml").read_text(encoding="utf-8"))["log"]
-    assert log.keys() == words("en")["log"].keys()
-    assert {id for line in log.values() for id in line["checks"]} <= ALL_IDS
 
 
 # --- arrangements that are known to deploy, in their authors' manner ---

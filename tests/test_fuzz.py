@@ -126,10 +126,10 @@ def test_the_doctor_never_stumbles_over_a_file(project, doctor, files):
         project.write(name, content)
     read = doctor.Project(project.path)
     assert read.contents["Procfile"] == files["Procfile"]
-    findings = doctor.find(read)
-    assert "H101" in {finding.id for finding in findings}
-    json.loads(doctor.report.as_json(findings, read, {}))
-    doctor.report.text(findings, read, io.StringIO())
+    result = doctor.look(project.path)
+    assert "H101" in {finding.id for finding in result.findings}
+    json.loads(doctor.report.as_json(result))
+    doctor.report.text(result, io.StringIO(), with_silenced=True)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=QUIET)

@@ -31,6 +31,7 @@ from doctor.repository import CannotCheck
 
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE = 10  # seconds; a course project takes less than one
+MAX_LOG = 50_000_000  # characters of a log
 MAX_UNPUSHED = 1_000  # changed files; with more of them only the commit is looked at
 
 
@@ -148,9 +149,9 @@ def on_a_dyno(project):
 def answer(what):
     """Explain a check or lines of the log; return the exit status."""
     if what[0] == "explain":
-        lines = [" ".join(what[1:])] if what[1:] else sys.stdin.read().splitlines()
-        answers = dict.fromkeys(filter(None, map(explain.log_line, lines)))
-        text = "\n\n".join(answers) or say("unknown_line")
+        given = " ".join(what[1:]) if what[1:] else sys.stdin.read(MAX_LOG)
+        answers = explain.log(given.splitlines())
+        text = answers or say("unknown_line")
     else:
         answers = text = explain.check_words(what[0].upper())
         text = text or say("unknown_id", id=what[0], ids=", ".join(explain.steps()))
