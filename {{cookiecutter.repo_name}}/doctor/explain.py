@@ -46,7 +46,8 @@ def log(lines):
     told = known[:MAX_CAUSES] or rest[:1] or calm[:1]
     texts = [paragraph(*entry) for entry in told]
     if known and rest:
-        texts.append(say("follows", what=", ".join(key for key, _, _ in rest)))
+        seen = ", ".join(details["text"] for _, _, details in rest)
+        texts.append(printable(say("follows", what=seen)))
     return "\n\n".join(texts) or None
 
 
@@ -55,7 +56,8 @@ def meaning(line):
     line = COLOURS.sub("", line[:MAX_LINE])
     for key, pattern, row in ROWS:
         if match := pattern.search(line):
-            return key, row, {k: v for k, v in match.groupdict().items() if v}
+            details = {k: v for k, v in match.groupdict().items() if v}
+            return key, row, details | {"text": match[0][:60]}
     return None
 
 
