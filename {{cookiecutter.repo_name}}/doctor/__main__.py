@@ -2,6 +2,7 @@
 
 import _thread
 import argparse
+import gc
 import os
 import signal
 import subprocess
@@ -57,6 +58,7 @@ def main(arguments=None):
     if options.what:
         return answer(options.what)
     try:
+        gc.disable()  # syntax trees are many small things, and all of them stay
         with deadline(DEADLINE):
             result = look(options.root)
         if options.dyno:

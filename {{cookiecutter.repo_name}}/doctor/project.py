@@ -211,21 +211,16 @@ class Project(Files):
     @cached_property
     def app_name(self):
         """Return "module:name" of the app or of the function that makes it, "FILE:NAME" if unknown."""
-        for path, node in self.nodes(ast.FunctionDef, ast.Assign):
-            name = getattr(node, "name", None) or last_name(node.targets[0])
-            value = node if isinstance(node, ast.FunctionDef) else node.value
-            calls = [n for n in ast.walk(value) if isinstance(n, ast.Call)]
-            makes = {last_name(call.func) for call in calls} & set(
-                FACTS["programs"]["apps"]
+        for path, call in self.calls(*FACTS["programs"]["apps"]):
+            module = (
+                path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
             )
-            if makes and isinstance(
-                getattr(node, "targets", [ast.Name()])[0], ast.Name
-            ):
-                module = (
-                    path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-                )
-                call = "()" if isinstance(node, ast.FunctionDef) else ""
-                return f"{module}:{name}{call}"
+            for file, node in self.nodes(ast.FunctionDef, ast.Assign):
+                inside = file == path and node.lineno <= call.lineno <= node.end_lineno
+                if inside and isinstance(node, ast.FunctionDef):
+                    return f"{module}:{node.name}()"
+                if inside and (name := last_name(node.targets[0])):
+                    return f"{module}:{name}"
         return "FILE:NAME"
 
     @property

@@ -9,6 +9,14 @@ from doctor.commands import SERVERS
 from doctor.loading import Import, Loading
 
 TRIES = (ast.Try, ast.TryStar, ast.If)
+BODIES = (
+    "body",
+    "orelse",
+    "handlers",
+    "cases",
+    "finalbody",
+)  # statements within statements
+SIMPLE = (ast.Expr, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Return)  # without any
 # Programs that run the migrations, and so the code in them.
 MIGRATES = {"flask": ["db", "upgrade"], "alembic": ["upgrade"]}
 
@@ -206,11 +214,12 @@ class Running:
 
 def later_imports(tree, guarded=False):
     """Yield (import statement, whether something guards it) of a whole file."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            yield node, guarded
-        else:
-            yield from later_imports(node, guarded or isinstance(node, TRIES))
+    for part in BODIES:
+        for node in getattr(tree, part, ()):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                yield node, guarded
+            elif not isinstance(node, SIMPLE):
+                yield from later_imports(node, guarded or isinstance(node, TRIES))
 
 
 def targets(command, project, paths):
