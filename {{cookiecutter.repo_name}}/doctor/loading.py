@@ -492,6 +492,12 @@ def inner_nodes(statement):
             yield from inner_nodes(part)
 
 
+def annotations(node):
+    """Yield the nodes of a node's annotations, which need not be computed."""
+    for part in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+        yield from ast.walk(part) if part else ()
+
+
 def bound(nodes):
     """Return all names that these nodes bind, at any depth; "*" where one cannot know."""
     found = set()
