@@ -199,14 +199,12 @@ def name_that_nothing_binds(project):
     for found in mistakes(project, "undefined"):
         told.add((found.path, found.name))
         yield found.path, found.line, {"name": found.name}
+    later = {}  # one finding a file
     for path, node in project.running.loading.unbound_names():
-        if (
-            project.is_sure(path)
-            and (path, node.id) not in told
-            and not is_moved(project)
-        ):
-            told.add((path, node.id))
-            yield path, node.lineno, {"name": node.id}, "warning"
+        if (path, node.id) not in told and not is_moved(project):
+            later.setdefault(path, {}).setdefault(node.id, node.lineno)
+    for path, names in later.items():
+        yield path, min(names.values()), {"name": several(names)}, "warning"
 
 
 @check("H509", step=9)
@@ -355,10 +353,11 @@ def package_misspelt(project):
     imported = {found.module.partition(".")[0] for found in project.running.foreign}
     for name, line in project.list.packages.items():
         meant = PACKAGES["meant"].get(name)
+        if meant and line.pin == meant.get("but"):
+            continue
         if meant and meant["right"] not in project.list.packages:
             never = meant.get("imported") and name in imported
-            error = meant.get("error") and line.pin != meant.get("but")
-            level = "error" if error or never else "warning"
+            level = "error" if meant.get("error") or never else "warning"
             yield line.file, line.number, {"name": name, "right": meant["right"]}, level
         elif name not in known and line.kind == "package" and not meant:
             near = difflib.get_close_matches(name, [n for n in known if n[3:]], 1, 0.8)

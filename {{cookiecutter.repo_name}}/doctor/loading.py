@@ -185,14 +185,15 @@ class Loading:
 
     def unbound_names(self):
         """Yield (path, node) of the names that nothing in their file binds at any time."""
-        for path in {
-            module.path for module in self.modules.values() if not module.open
-        }:
-            known = self.all_names(path) | BUILT_IN
-            for node in self.project.all_nodes(path):
+        for module in [m for m in self.modules.values() if not m.open]:
+            nodes = self.project.all_nodes(module.path)
+            known = self.all_names(module.path) | BUILT_IN | set(module.names)
+            aside = {id(inner) for node in nodes for inner in annotations(node)}
+            for node in nodes:
                 is_read = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-                if is_read and node.id not in known and node.id[:2] != "__":
-                    yield path, node
+                unknown = is_read and node.id not in known and node.id[:2] != "__"
+                if unknown and id(node) not in aside:
+                    yield module.path, node
 
     # --- statements ---
 
