@@ -73,7 +73,7 @@ class Command:
         rest = [w for w in self.arguments if not re.match(r"-[uOBEsSIbqvP]+$", w)]
         while rest[:1] and rest[0] in ("-W", "-X"):
             rest = rest[2:]
-        return rest[0] if rest and not rest[0].startswith("-") else None
+        return rest[0] if rest and rest[0][0] not in "-<>" else None
 
     def module(self):
         """Return the module that `python -m` runs, None where it does not."""
@@ -127,15 +127,30 @@ def commands(project, type, file, line, text, folder="", variables=None, depth=0
         yield command
         script = shell_script(command)
         if script in project and depth < MAX_DEPTH:
-            inner = project.text(script).replace("\\\n", " ").splitlines()
-            place = folder
-            for number, inner_line in enumerate(inner, start=1):
-                if inner_line.lstrip().startswith("cd "):
-                    place = posixpath.join(place, inner_line.split()[1])
-                if len(inner_line) < MAX_WORDS:
-                    yield from commands(
-                        project, type, script, number, inner_line, place, own, depth + 1
-                    )
+            for number, inner, place in certain_lines(project.text(script), folder):
+                yield from commands(
+                    project, type, script, number, inner, place, own, depth + 1
+                )
+
+
+def certain_lines(text, folder):
+    """Yield (number, line, folder) of a script's lines that run in any case, in a known folder."""
+    inside, end = 0, None
+    for number, line in enumerate(text.replace("\\\n", " ").splitlines(), start=1):
+        words = line.split()[:MAX_WORDS]
+        if end:  # a text up to its last word
+            end = None if line.strip() == end else end
+            continue
+        if found := re.search(r"<<-?\s*['\"]?(\w+)", line[:MAX_WORDS]):
+            end = found[1]
+        inside += bool(words) and words[0] in ("if", "for", "while", "case", "until")
+        if not inside and words and len(line) < MAX_WORDS:
+            if words[0] == "cd" and re.search(r"[$`\"]", line):
+                return  # nobody knows where
+            if words[0] == "cd" and len(words) > 1:
+                folder = posixpath.join(folder, words[1])
+            yield number, line, folder
+        inside -= bool({"fi", "done", "esac"} & set(re.split(r"[\s;]+", line)))
 
 
 def unwrapped(words, variables):
