@@ -33,7 +33,7 @@ class Files:
         self.hashes = {}
         self.above = ""  # how deep the project lies in its repository
         self.unpushed = []  # what differs from the last commit, None if nobody can tell
-        self.repository = None
+        self.repository, self._listed, self.memory = None, {}, {}
         self._find_repository(commit)
         self.in_git = self.repository is not None and self.repository.head is not None
         if self.in_git:
@@ -117,16 +117,19 @@ class Files:
 
     def in_folder(self, path):
         """Tell whether this path, to the letter, is in the folder, pushed or not."""
-        folder = self.root
+        folder = str(self.root)
         for name in path.split("/"):
-            if (
-                name in ("", ".", "..")
-                or not os.path.isdir(folder)
-                or name not in os.listdir(folder)
-            ):
+            if name in ("", ".", "..") or name not in self._names_in(folder):
                 return False
-            folder = folder / name
+            folder = os.path.join(folder, name)
         return True
+
+    def _names_in(self, folder):
+        """Return what lies in a folder of the disk, to the letter."""
+        if folder not in self._listed:
+            is_folder = os.path.isdir(folder)
+            self._listed[folder] = set(os.listdir(folder)) if is_folder else set()
+        return self._listed[folder]
 
     def is_nearly_there(self, path):
         """Tell whether a path lies in the folder, pushed or not, or has other letters."""
@@ -156,7 +159,7 @@ class Files:
         for name in known:  # worked out from the commit
             del after.__dict__[name]
         after.sizes, after.contents = dict(self.sizes), dict(self.contents)
-        after.modes, after.unpushed = dict(self.modes), []
+        after.modes, after.unpushed, after.memory = dict(self.modes), [], {}
         for path in self.unpushed or ():
             file = self.root / path
             if file.is_file() and not file.is_symlink():

@@ -32,10 +32,10 @@ def code_that_does_not_parse(project):
 @check("H954", step=1, level="warning")
 def code_that_cannot_be_looked_at(project):
     """It does not parse here, but the project's Python is newer and may read it."""
-    for path, line, _, certain in broken(project):
-        if not certain:
-            details = {"name": path, "mine": MINE, "python": newest_python(project)}
-            yield path, line, details
+    found = [(path, line) for path, line, _, certain in broken(project) if not certain]
+    if found:
+        names = several([path for path, _ in found])
+        yield *found[0], {"name": names, "mine": MINE, "python": newest_python(project)}
 
 
 def broken(project):
@@ -124,6 +124,12 @@ def similar(project, found):
     return names[near[0]] if near and len(first) > 3 else None
 
 
+def several(names, most=5):
+    """Return the names for one line, the first of them where there are many."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f" … ({len(names)})" if names[most:] else "")
+
+
 def standard(module):
     """Tell whether a module comes with Python."""
     return module in sys.stdlib_module_names or module in PACKAGES["always"]
@@ -136,6 +142,8 @@ def own_module_misspelt(project):
     for found in project.running.foreign:
         first = found.module.partition(".")[0]
         if not foreign(project, found) or project.owners_of(found.module):
+            continue
+        if found.guarded:
             continue
         if any(found is moved for moved, _ in modules_elsewhere(project)):
             continue
@@ -191,20 +199,19 @@ def name_that_nothing_binds(project):
     for found in mistakes(project, "undefined"):
         told.add((found.path, found.name))
         yield found.path, found.line, {"name": found.name}
+    later = {}  # one finding a file
     for path, node in project.running.loading.unbound_names():
-        if (
-            project.is_sure(path)
-            and (path, node.id) not in told
-            and not is_moved(project)
-        ):
-            told.add((path, node.id))
-            yield path, node.lineno, {"name": node.id}, "warning"
+        if (path, node.id) not in told and not is_moved(project):
+            later.setdefault(path, {}).setdefault(node.id, node.lineno)
+    for path, names in later.items():
+        yield path, min(names.values()), {"name": several(names)}, "warning"
 
 
 @check("H509", step=9)
 def registered_twice(project):
     """Two views or two blueprints of one name: Flask stops at its start."""
-    for found in mistakes(project, "twice"):
+    version = newest_allowed(project, "flask") or (9999,)
+    for found in mistakes(project, "twice") if version >= (2, 1) else ():
         yield found.path, found.line, {"name": found.name}
 
 
@@ -283,20 +290,16 @@ def packages_that_do_not_fit(project):
 
 @check("H213", step=13, level="warning")
 def package_older_than_the_python(project):
-    python = newest_python(project)
+    python, found = newest_python(project), {}
     for row in PACKAGES["python"]:
         line = project.list.packages.get(row["package"])
         version = numbers(line.pin) if line else ()
-        if (
-            version
-            and fits(version, row["pin"])
-            and numbers(python) >= numbers(row["since"])
-        ):
-            yield (
-                line.file,
-                line.number,
-                {"package": f"{row['package']}=={line.pin}", "python": python},
-            )
+        newer = numbers(python) >= numbers(row["since"])
+        if version and newer and fits(version, row["pin"]):
+            found[f"{row['package']}=={line.pin}"] = line
+    if found:
+        line = next(iter(found.values()))
+        yield line.file, line.number, {"package": several(found), "python": python}
 
 
 @check("H214", step=13)
@@ -350,6 +353,8 @@ def package_misspelt(project):
     imported = {found.module.partition(".")[0] for found in project.running.foreign}
     for name, line in project.list.packages.items():
         meant = PACKAGES["meant"].get(name)
+        if meant and line.pin == meant.get("but"):
+            continue
         if meant and meant["right"] not in project.list.packages:
             never = meant.get("imported") and name in imported
             level = "error" if meant.get("error") or never else "warning"
@@ -365,8 +370,13 @@ def package_misspelt(project):
 def call_needs_another_package(project):
     """Email() of WTForms and the like, which want one package more."""
     have, complete, _ = project.available
+    told = set(have)
     for path, node, called in project.running.loading.calls:
-        package = PACKAGES["extra"].get(called) if isinstance(called, str) else None
-        if package and package not in have and project.list.packages:
+        row = PACKAGES["extra"].get(called) if isinstance(called, str) else None
+        if not row or row["package"] in told or not project.list.packages:
+            continue
+        version = newest_allowed(project, row["of"]) or (9999,)
+        if version >= numbers(row["since"]):
+            told.add(row["package"])
             level = "error" if complete else "warning"
-            yield path, node.lineno, {"name": called, "package": package}, level
+            yield path, node.lineno, {"name": called, "package": row["package"]}, level

@@ -34,11 +34,14 @@ REQUIREMENT = re.compile(
 )
 # https://pip.pypa.io/en/stable/reference/requirements-file-format/
 OPTION = re.compile(
-    r"--?(?:i|index-url|extra-index-url|no-index|f|find-links|no-binary|only-binary|pypi-url"
-    r"|prefer-binary|require-hashes|pre|trusted-host|use-feature|c|constraint|r|requirement"
-    r"|e|editable)(?=[\s=]|$|(?<=-[icfre])\S)"
+    r"-[ifcre](?!-)|--(index-url|extra-index-url|no-index|find-links|no-binary|only-binary"
+    r"|pypi-url|prefer-binary|require-hashes|pre|trusted-host|use-feature|constraint"
+    r"|requirement|editable)(?=[\s=]|$)"
 )
-OF_LINE = re.compile(r"\s+--(hash|global-option|config-settings?|install-option)[ =].*")
+# Behind a requirement pip takes these, and any option that it knows; https://github.com/pypa/pip
+# (req_file.py) leaves out those that mean nothing there.
+OF_LINE = re.compile(r"--(hash|global-option|config-settings?)\b")
+BEHIND = re.compile(r"\s+(--?[A-Za-z][\w-]*([ =].*)?)$")
 MAX_LISTS = 50  # that include each other
 ADDRESS = re.compile(r"(?:git|hg|svn|bzr)\+|(?:https?|ftp|file):")
 ARCHIVE = re.compile(r"\S+\.(whl|zip|tar\.gz|tgz|tar\.bz2)$", re.IGNORECASE)
@@ -173,9 +176,12 @@ def parse(file, number, text):
         match = re.match(r"(?:-e|--editable)[ =]?\s*(\S+)", text)
         if not match:
             return line
-        line.editable, text = True, match[1]
+        line.editable, text = True, text[match.start(1) :]
     line.hashed = "--hash" in text
-    text = OF_LINE.sub("", text)
+    if behind := BEHIND.search(text):
+        if not (OF_LINE.match(behind[1]) or OPTION.match(behind[1])):
+            return line
+        text = text[: behind.start()]
     if ADDRESS.match(text):
         line.kind, line.url = "address", text.split(" ")[0]
         egg = re.search(r"#egg=([\w.-]+)", text)

@@ -185,14 +185,15 @@ class Loading:
 
     def unbound_names(self):
         """Yield (path, node) of the names that nothing in their file binds at any time."""
-        for path in {
-            module.path for module in self.modules.values() if not module.open
-        }:
-            known = self.all_names(path) | BUILT_IN
-            for node in self.project.all_nodes(path):
+        for module in [m for m in self.modules.values() if not m.open]:
+            nodes = self.project.all_nodes(module.path)
+            known = self.all_names(module.path) | BUILT_IN | set(module.names)
+            aside = {id(inner) for node in nodes for inner in annotations(node)}
+            for node in nodes:
                 is_read = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-                if is_read and node.id not in known and node.id[:2] != "__":
-                    yield path, node
+                unknown = is_read and node.id not in known and node.id[:2] != "__"
+                if unknown and id(node) not in aside:
+                    yield module.path, node
 
     # --- statements ---
 
@@ -490,6 +491,12 @@ def inner_nodes(statement):
     if not isinstance(statement, (*FUNCTIONS, ast.Lambda)):
         for part in ast.iter_child_nodes(statement):
             yield from inner_nodes(part)
+
+
+def annotations(node):
+    """Yield the nodes of a node's annotations, which need not be computed."""
+    for part in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+        yield from ast.walk(part) if part else ()
 
 
 def bound(nodes):

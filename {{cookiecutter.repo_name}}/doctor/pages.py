@@ -23,6 +23,12 @@ BLOCK = re.compile(
 
 def template_folders(project):
     """Return the folders of templates, None where the code has its own way to find them."""
+    if "templates" not in project.memory:
+        project.memory["templates"] = find_template_folders(project)
+    return project.memory["templates"]
+
+
+def find_template_folders(project):
     folders = {f for f in project.folders if f.rpartition("/")[2] == "templates"}
     if project.calls_any(
         "FileSystemLoader", "PackageLoader", "Jinja2Templates", "lookup"
@@ -84,11 +90,13 @@ def template_that_is_not_there(project):
     folders = template_folders(project)
     if folders is None or not project.is_flask:
         return
+    listed = " ".join(project.list.packages)
     named = list(templates_named(project))
     calls = Counter(name for path, _, name in named if path in project.trees)
     for path, line, name in named:
-        if project.times(name) > calls[name]:
-            continue  # the code itself asks whether it is there
+        first = name.partition("/")[0].rstrip("0123456789") if "/" in name else "/"
+        if project.times(name) > calls[name] or first in listed:
+            continue  # the code itself asks whether it is there, or a package brings it
         if not any(project.is_nearly_there(f"{folder}/{name}") for folder in folders):
             yield path, line, {"name": name}
 
@@ -125,10 +133,12 @@ def link_to_no_view(project):
     if not project.is_flask or project.calls_any("add_url_rule", "add_view", "as_view"):
         return
     texts = [*templates(project), *((p, project.text(p)) for p in project.app_trees)]
+    told = names | {"static"}
     for path, text in texts:
         for number, line in lines_of(text):
             for match in LINK.finditer(line):
                 owner, _, name = match[1].rpartition(".")
                 own = not owner or owner in project.blueprints
-                if own and name not in {*names, "static"} and match[1] not in names:
+                if own and not {name, match[1]} & told:
+                    told.add(match[1])
                     yield path, number, {"name": match[1]}

@@ -5,7 +5,7 @@ import json
 import posixpath
 import re
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import cached_property
 
 from doctor import FACTS
@@ -120,7 +120,7 @@ class Project(Files):
         """Return {path in small letters: path}."""
         return {path.lower(): path for path in self.sizes}
 
-    @property
+    @cached_property
     def is_flask(self):
         """Tell whether the code that runs uses Flask."""
         return any(f.module.partition(".")[0] == "flask" for f in self.running.foreign)
@@ -194,11 +194,17 @@ class Project(Files):
             if isinstance(node.value, str):
                 yield path, node
 
+    @cached_property
+    def _calls(self):
+        found = defaultdict(list)
+        for path, node in self.nodes(ast.Call):
+            found[last_name(node.func)].append((path, node))
+        return found
+
     def calls(self, *names):
         """Yield (path, node) of the app's calls whose last name is one of these."""
-        for path, node in self.nodes(ast.Call):
-            if last_name(node.func) in names:
-                yield path, node
+        for name in names:
+            yield from self._calls.get(name, ())
 
     def calls_any(self, *names):
         return any(True for _ in self.calls(*names))
@@ -248,11 +254,21 @@ class Project(Files):
                 found[text] = where
         return found
 
+    @cached_property
+    def _counts(self):
+        return Counter(node.value for _, node in self.texts())
+
     def times(self, text):
         """Return how often a text stands in the app's code."""
-        return sum(1 for _, node in self.texts() if node.value == text)
+        return self._counts[text]
 
     @property
+    def is_container(self):
+        """Tell whether the project is built from a Dockerfile and by no buildpack."""
+        docker = {"Dockerfile", "heroku.yml"} & set(self.sizes)
+        return bool(docker) and "Procfile" not in self
+
+    @cached_property
     def reads_database_url(self):
         """Tell whether the code takes its database from the config var, by itself or a package."""
         imported = {found.module.partition(".")[0] for found in self.running.foreign}
