@@ -5,7 +5,7 @@ import re
 from collections import Counter
 
 from doctor import FACTS, check
-from doctor.project import as_dict, last_name, strings
+from doctor.project import as_dict, last_name, several, strings
 
 CONNECTS, READS = (frozenset(FACTS["programs"][name]) for name in ("connects", "reads"))
 
@@ -13,11 +13,10 @@ CONNECTS, READS = (frozenset(FACTS["programs"][name]) for name in ("connects", "
 @check("H901", step=7, level="warning")
 def data_on_the_dyno(project):
     """The dyno's disk is emptied at every restart."""
-    told = set()
-    for path, line, what in on_disk(project):
-        if path not in told:
-            told.add(path)  # once a file is enough
-            yield path, line, {"what": what[:60]}
+    found = list(on_disk(project))
+    if found:  # once is enough
+        path, line, _ = found[0]
+        yield path, line, {"what": several([what[:60] for _, _, what in found], 3)}
 
 
 def on_disk(project):
@@ -28,7 +27,7 @@ def on_disk(project):
             yield path, node.lineno, node.value
     for path, node in project.calls("save"):
         code = ast.unparse(node)
-        if "upload" in code.lower():
+        if "upload" in code.lower() and node.args:
             yield path, node.lineno, code
     for path, node in project.calls(
         "connect", "open", "TinyDB", "SqliteDict", "SqliteDatabase", "dump_all"

@@ -9,6 +9,7 @@ from doctor import FACTS, check
 from doctor.layout import candidates, hiding, is_moved, modules_elsewhere
 from doctor.lists import fits, normal, numbers
 from doctor.packages import newest_python
+from doctor.project import several
 
 PACKAGES, REMOVED = FACTS["packages"], FACTS["python"]["removed"]
 NEVER = "(?!)"  # matches nothing
@@ -122,12 +123,6 @@ def similar(project, found):
     first = found.module.partition(".")[0]
     near = difflib.get_close_matches(first, names, 1, 0.8)
     return names[near[0]] if near and len(first) > 3 else None
-
-
-def several(names, most=5):
-    """Return the names for one line, the first of them where there are many."""
-    names = list(names)
-    return ", ".join(names[:most]) + (f" … ({len(names)})" if names[most:] else "")
 
 
 def standard(module):

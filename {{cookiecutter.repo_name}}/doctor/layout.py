@@ -4,6 +4,7 @@ import ast
 import os
 import posixpath
 import re
+import sys
 
 from doctor import FACTS, check
 from doctor.pages import static_folders, static_named, template_folders, templates_named
@@ -95,6 +96,8 @@ def modules_elsewhere(project):
             continue
         if project.is_package(name) or project.in_folder(f"{name}.py"):
             continue
+        if name in sys.stdlib_module_names:
+            continue
         for path in sorted(project.trees):
             folder, _, file = path.rpartition("/")
             if file == f"{name}.py" and folder and project.may_be_the_app(path):
@@ -185,8 +188,9 @@ def another_language(project):
     both = any("python" in buildpack for buildpack in named)
     for name, language in LAYOUT["languages"].items():
         wanted = any(files.get(buildpack) == name for buildpack in named)
-        if name in project and not (both and wanted):
-            yield name, 0, {"name": name, "language": language}
+        if name in project and not (both and wanted or project.is_container):
+            # Buildpacks that were chosen by a command stand nowhere in the project.
+            yield name, 0, {"name": name, "language": language}, "warning"
     for buildpack, files in LAYOUT["buildpack_files"].items():
         if buildpack in named and not any(name in project for name in files.split("|")):
             line = project.app_json_line(buildpack)
@@ -207,7 +211,7 @@ def buildpack_that_is_gone(project):
 @check("H106", step=1, level="warning")
 def container_files(project):
     for name in ("Dockerfile", "heroku.yml"):
-        if name in project:
+        if name in project and not project.is_container:
             yield name, 0, {"name": name}
 
 
@@ -285,7 +289,13 @@ def marks_of_a_conflict(project):
         start = re.search(rb"(?m)^(<{7}|>{7}) ", content)
         if start and is_conflict(project, path, content):
             line = content[: start.start()].count(b"\n") + 1
-            yield path, line, {"mark": start[1].decode()}
+            unused = path.endswith(".py") and not project.is_sure(path)
+            yield (
+                path,
+                line,
+                {"mark": start[1].decode()},
+                "warning" if unused else "error",
+            )
 
 
 def is_conflict(project, path, content):

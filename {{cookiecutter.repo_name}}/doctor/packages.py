@@ -36,6 +36,8 @@ def misspelt(project):
 def one_list_of_packages(project):
     """The build takes exactly one; a Pipfile without its lock counts as a mistake of its own."""
     found = [name for name in PACKAGES["lists"] if name in project]
+    if project.is_container:
+        return
     if "Pipfile" in project and "Pipfile.lock" not in project:
         yield "Pipfile", 0, {"found": ", ".join(["Pipfile", *found])}
     elif len(found) > 1:
@@ -152,7 +154,7 @@ def there(project, line):
     path = line.url.replace("\\", "/")
     if re.match(r"/|[A-Za-z]:|~", path) or "\\" in line.url:
         return False
-    path = posixpath.normpath(posixpath.join(posixpath.dirname(line.file), path))
+    path = posixpath.normpath(path)  # from the folder that pip runs in, not the list's
     if path in project:
         return True
     base = "" if path == "." else f"{path}/"
@@ -167,8 +169,8 @@ def heavy_and_unused(project):
     # Where there is a list of direct packages, the others are brought by those.
     direct = project.list.asked_for
     found = set(PACKAGES["heavy"]) & set(direct)
-    if not found:
-        return
+    if not found or project.unknown_needs:
+        return  # one of the others may need it
     names = set()
     for path in project.trees:
         for node in project.imports_in(path):
@@ -249,6 +251,8 @@ def pipfile(project):
 @check("H217", step=13)
 def lock_file_and_python(project):
     """uv wants .python-version and nothing else; both must fit requires-python."""
+    if project.is_container:
+        return
     if "uv.lock" in project and ".python-version" not in project:
         what = "runtime.txt" if "runtime.txt" in project else ".python-version"
         yield "uv.lock", 0, {"what": what}
@@ -281,7 +285,7 @@ def python_not_named(project):
     named = {".python-version", "runtime.txt"} & set(project.sizes)
     named |= set(wrong_version_files(project))
     on_disk = project.in_folder(".python-version")
-    if "requirements.txt" in project and not named and not on_disk:
+    if "requirements.txt" in project and not (named or on_disk or project.is_container):
         yield "", 0, {"newest": NEWEST}
 
 

@@ -384,6 +384,12 @@ class Project(Files):
         return as_dict(self.json.get("env"))
 
 
+def several(names, most=5):
+    """Return the names for one line, the first of them where there are many."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f" … ({len(names)})" if names[most:] else "")
+
+
 def as_dict(value):
     return value if isinstance(value, dict) else {}
 

@@ -7,11 +7,12 @@ from fnmatch import fnmatchcase
 
 from doctor import FACTS, check
 from doctor.lists import fits
-from doctor.project import as_dict, last_name
+from doctor.project import as_dict, last_name, several
 
 APP_JSON = FACTS["app_json"]
 KNOWN = re.compile(FACTS["config_vars"]["known"])
 HARMLESS = re.compile(FACTS["config_vars"]["harmless"])
+ASIDE = re.compile(FACTS["config_vars"]["aside"])
 SECRETS = {kind: re.compile(pattern) for kind, pattern in FACTS["secrets"].items()}
 # What JSON's types are here, and how they look.
 SHAPES = {"texts": (str, '"…"'), "objects": (dict, "{…}"), "lists": (list, "[…]")}
@@ -19,31 +20,45 @@ SHAPES = {"texts": (str, '"…"'), "objects": (dict, "{…}"), "lists": (list, "
 
 @check("H601", step=9)
 def env_file_pushed(project):
+    """An error where it holds what looks like a secret."""
     for path in sorted(project.sizes):
         if re.fullmatch(r"(.*/)?\.env(\.(local|production|prod|development))?", path):
-            yield path, 0, {"name": path}
+            values = [line.partition("=")[::2] for _, line in project.lines(path)]
+            secret = any(is_secret(name, value.strip(" \"'")) for name, value in values)
+            aside = ASIDE.fullmatch(path.replace(".env", "x")) or not secret
+            yield path, 0, {"name": path}, "warning" if aside else "error"
+
+
+def is_secret(name, value):
+    """Tell whether a config var's name and value look like a real secret."""
+    named = re.search(r"(?i)SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|DATABASE_URL", name)
+    plain = HARMLESS.fullmatch(value) or re.fullmatch("[a-z_ -]*|.{0,7}", value)
+    return (
+        bool(named)
+        and not plain
+        and not re.search(r"@(localhost|127|db|postgres)\b", value)
+    )
 
 
 @check("H602", step=9)
 def secret_in_file(project):
-    aside = re.compile(FACTS["config_vars"]["aside"])
-    ours = re.compile(r"(test|tests|doctor)/.*|(.*/)?\.env(\.(?!example)\w+)?")
+    fallback = re.compile(r"SECRET_KEY.*(environ|getenv|config\(|env\(|env\.)")
+    is_read = any(fallback.search(project.text(path)) for path in project.trees)
     for path in sorted(project.contents):
-        kind_of_class, for_show = "", aside.fullmatch(path)
-        for number, line in () if ours.fullmatch(path) else project.lines(path):
-            if match := re.match(r"class (\w+)", line):
-                kind_of_class = match[1].lower()
-            for kind, pattern in SECRETS.items():
-                match = pattern.search(line)
-                if not match or any(map(HARMLESS.fullmatch, match.groups())):
-                    continue
-                if for_show and kind in ("postgres", "SECRET_KEY"):
-                    continue
-                if kind == "SECRET_KEY" and (
-                    is_fallback(line) or re.match("dev|test|local", kind_of_class)
-                ):
-                    continue
-                yield path, number, {"kind": kind}
+        if ASIDE.fullmatch(path) or b"\0" in project.contents[path][:1000]:
+            continue
+        text = project.text(path)
+        for kind, pattern in SECRETS.items():
+            if kind == "SECRET_KEY" and is_read:
+                continue  # what stands in the code is for a computer of one's own
+            for match in pattern.finditer(text):
+                before = text[: match.start()]
+                of_class = re.findall(r"(?m)^class (\w+)", before)[-1:]
+                own = kind == "SECRET_KEY" and re.match(
+                    "(?i)dev|test|local", "".join(of_class)
+                )
+                if not own and not any(map(HARMLESS.fullmatch, match.groups())):
+                    yield path, before.count("\n") + 1, {"kind": kind}
 
 
 @check("H607", step=9)
@@ -55,7 +70,7 @@ def secret_as_an_example(project):
         value = as_dict(entry).get("value", entry)
         pairs.append(("app.json", project.app_json_line(name), name, value))
     for number, line in project.lines(".env.example"):
-        name, _, value = line.partition("=")
+        name, _, value = line.lstrip("# ").partition("=")
         pairs.append((".env.example", number, name, value.strip(" \"'")))
     for file, line, name, value in pairs:
         long = isinstance(value, str) and re.fullmatch(r"[\w+/=.-]{16,}", value)
@@ -75,9 +90,8 @@ def password_in_code(project):
         if not isinstance(name, str) or not isinstance(value, str):
             continue
         first_key = value.startswith("django-insecure-")
-        real = (
-            len(value) >= 8 and not HARMLESS.fullmatch(value) and name != "SECRET_KEY"
-        )
+        plain = HARMLESS.fullmatch(value) or re.fullmatch("[A-Za-z_-]*|.{0,7}", value)
+        real = not plain and name != "SECRET_KEY"
         if named.fullmatch(name) and (real or first_key):
             yield path, node.lineno, {"name": name}
 
@@ -131,28 +145,30 @@ def names_listed(project):
 
 @check("H603", step=9, level="warning")
 def variable_nobody_reads(project):
-    commands = " ".join(command for _, command in project.procfile.values())
-    fields = {name for _, _, name, _ in environment_reads(project)}
-    scripts = {c.file for c in project.commands if c.file != "Procfile"}
-    commands += " ".join(project.text(file) for file in scripts)
-    for name, (file, line) in names_listed(project).items():
-        read = (
-            name in project.constants
-            or re.search(rf"\$\{{?{name}\b", commands)
-            or name in fields
-        )
-        if not read and not KNOWN.match(name):
-            yield file, line, {"name": name}
+    """Whatever reads it, in whatever language, has its name in it."""
+    listed, prefixed = names_listed(project), project.has_keyword("env_prefix")
+    words, listing = set(), {file for file, _ in listed.values()} | {".env.example"}
+    for path in project.contents if listed and not prefixed else ():
+        if path not in listing and not path.endswith((".md", ".rst")):
+            words |= set(re.findall(r"[A-Z][A-Z0-9_]+", project.text(path)))
+    words |= {name for _, _, name, _ in environment_reads(project)}
+    lost = [
+        name for name in listed if not (prefixed or name in words or KNOWN.match(name))
+    ]
+    if lost:
+        yield *listed[lost[0]], {"name": several(lost)}
 
 
 @check("H605", step=9, level="warning")
 def variable_not_listed(project):
-    listed = set(names_listed(project))
-    for path, node, name, _ in environment_reads(project):
+    """Told of those without which the code fails."""
+    listed, found = set(names_listed(project)), {}
+    for path, node, name, is_needed in environment_reads(project):
         plain = re.fullmatch("[A-Z][A-Z0-9_]*", name) and not KNOWN.match(name)
-        if listed and plain and name not in listed:
-            listed.add(name)  # once is enough
-            yield path, node.lineno, {"name": name}
+        if listed and plain and is_needed and name not in listed:
+            found.setdefault(name, (path, node.lineno))
+    if found:
+        yield *next(iter(found.values())), {"name": several(found)}
 
 
 @check("H604", step=7)
@@ -251,10 +267,13 @@ def name_too_long(project):
 
 @check("H705", step=9, level="warning")
 def variable_without_value(project):
+    found = []
     for name, entry in project.app_env.items():
         required = isinstance(entry, dict) and entry.get("required", True)
         if required and not entry.get("value") and "generator" not in entry:
-            yield "app.json", project.app_json_line(name), {"name": name}
+            found.append(name)
+    if found:
+        yield "app.json", project.app_json_line(found[0]), {"name": several(found)}
 
 
 def needed(project):

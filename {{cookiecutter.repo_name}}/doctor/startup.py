@@ -26,9 +26,10 @@ def no_procfile(project):
         and not project.above
         and not not_pushed
         and not is_moved(project)
+        and not project.is_container
     ):
         nearly = [n for n in project.in_root() if n.lower().startswith("procfile")]
-        container = "heroku.yml" in project and "Dockerfile" in project
+        container = any(name in project for name in PROGRAMS["elsewhere"])
         yield (
             "".join(nearly[:1]),
             0,
@@ -383,7 +384,9 @@ def program_not_installed(project):
                 "Procfile",
                 shell_of(project, command),
             ):
-                yield command.file, command.line, {"package": package, "program": what}
+                level = "warning" if project.unknown_needs else "error"
+                details = {"package": package, "program": what}
+                yield command.file, command.line, details, level
 
 
 def shell_of(project, command):
