@@ -149,16 +149,24 @@ def on_a_dyno(project):
 
 
 def answer(what):
-    """Explain a check or lines of the log; return the exit status."""
+    """Explain a check, a code of the platform or a log; return the exit status."""
     if what[0] == "explain":
-        given = " ".join(what[1:]) if what[1:] else sys.stdin.read(MAX_LOG)
-        answers = explain.log(given.splitlines())
+        answers = explain.log(" ".join(what[1:]) or given_log())
         text = answers or say("unknown_line")
     else:
-        answers = text = explain.check_words(what[0].upper())
+        id = what[0].upper()
+        answers = text = explain.check_words(id) or explain.log(id)
         text = text or say("unknown_id", id=what[0], ids=", ".join(explain.steps()))
     print(text, file=sys.stdout if answers else sys.stderr)
     return 0 if answers else 2
+
+
+def given_log():
+    """Return what standard input has, in whatever encoding; nothing where it is closed."""
+    if sys.stdin is None:
+        return ""
+    sys.stdin.reconfigure(errors="replace")
+    return sys.stdin.read(MAX_LOG)
 
 
 def run():

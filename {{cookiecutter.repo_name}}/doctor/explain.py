@@ -1,4 +1,4 @@
-"""What lines of the platform's log mean, which of them is the cause, and which checks watch over it."""
+"""What a log means: which of its lines is the cause, what to do, and which checks watch over it."""
 
 import re
 from string import Formatter
@@ -7,12 +7,49 @@ from doctor import CHECKS, FACTS
 from doctor.files import MAX_LINE
 from doctor.report import WORDS, printable, say
 
-MAX_CAUSES = 3  # that are told of one log
-MAX_LINES = 200_000
-PYTHON = FACTS["python"]
-# What a log or a terminal puts before and into its lines.
-COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-ROWS = [(key, re.compile(row["line"]), row) for key, row in FACTS["log"].items()]
+MAX_TOLD = 3  # causes that are told of one log
+OVERLAP = 200  # characters that the pieces of a long line have in common
+LOG, PYTHON = FACTS["log"], FACTS["python"]
+KINDS = ("cause", "likely", "end", "calm")  # what is told first
+
+# What logs and terminals put between, into and before their lines.
+BREAK = re.compile(r"\r?\n|\r|[ \t](?=\d{4}-\d\d-\d\dT\d\d:\d\d)|[ \t](?=remote: {2})")
+COLOURS = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]|\0")
+BEFORE = re.compile(
+    r"(?:\d{4}-\d\d-\d\dT\S{1,30} )?(?:\w{1,20}\[[\w.-]{1,40}\]:? ?)?(?:remote: {0,9})?"
+)
+# Numbers and addresses in which lines differ that say the same.
+VARYING = re.compile(r"(?<=[=.:/(\[-])(?!H\d\d\b)\w{0,40}\d\w{0,40}")
+# A traceback: its lines that name a place, places that are not the app's own, its last line.
+PLACE = re.compile(r'File "(?P<file>[^"]{1,300})", line (?P<line>\d{1,7})')
+FOREIGN = re.compile(r"site-packages|[/\\]lib[/\\]python|[/\\]Lib[/\\]|\.heroku|^<")
+RAISED = re.compile(r"(?P<name>[A-Za-z_][\w.]{0,100})(?:: (?P<text>.{0,200}))?$")
+
+CODE = re.compile(r"(?:\bcode=|\bError:? |\(|^\W{0,9})(?P<name>[HRL]\d\d)\b")
+ROWS = [(key, re.compile(row["line"])) for key, row in LOG.items() if "line" in row]
+
+
+def modules():
+    """Return what is known of modules and names, {table: {module: details}}."""
+    brings = {name.replace("-", "_"): name for name in FACTS["brings"]}
+    for package, names in FACTS["modules"].items():
+        brings |= {name: package for name in names if name not in FACTS["advised"]}
+    brings |= {k: names[0] for k, names in FACTS["packages"]["of_module"].items()}
+    moved = {}
+    for module, row in FACTS["packages"]["removed"].items():
+        for name in row["names"]:
+            whole = name == "*" and [module, module.rpartition(".")[0]]
+            moved |= dict.fromkeys(whole or [f"{module}.{name}"], row)
+    absent = [*FACTS["packages"]["not_on_index"], *FACTS["packages"]["windows_only"]]
+    return {
+        "absent": {name: {} for name in [*absent, "pkg_resources"]},
+        "lost": {name: {"since": since} for name, since in PYTHON["removed"].items()},
+        "moved": moved,
+        "packages": {k: {"package": v} for k, v in (brings | FACTS["advised"]).items()},
+    }
+
+
+TABLES = modules()
 
 
 def steps():
@@ -32,63 +69,95 @@ def check_words(id):
     return re.sub(r"\{(\w+)\}", r"<\1>", "\n".join(parts))
 
 
-def log(lines):
-    """Return what a log says: its causes first; None where no line of it is known."""
-    found, known = {}, []
-    for line in lines[:MAX_LINES]:
-        if row := meaning(line):
-            found.setdefault(row[0], row)
-    for key, row, details in found.values():
-        if not row.get("kind"):
-            known.append((key, row, details))
-    rest = [entry for entry in found.values() if entry[1].get("kind") == "end"]
-    calm = [entry for entry in found.values() if entry[1].get("kind") == "calm"]
-    told = known[:MAX_CAUSES] or rest[:1] or calm[:1]
-    texts = [paragraph(*entry) for entry in told]
-    if known and rest:
-        seen = ", ".join(details["text"] for _, _, details in rest)
-        texts.append(printable(say("follows", what=seen)))
-    return "\n\n".join(texts) or None
+def log(text):
+    """Return what a log says, its causes first; None where no line of it is known."""
+    found = {kind: {} for kind in KINDS}
+    for key, details in meanings(text):
+        found[LOG[key].get("kind", "cause")].setdefault(key, details)
+    kind = next((kind for kind in KINDS if found[kind]), None)
+    if kind is None:
+        return None
+    told = list(found[kind])[:MAX_TOLD]
+    if kind == "end":  # the most telling of them
+        told = [key for key in LOG if key in found[kind]][:1]
+    texts = [paragraph(key, found[kind][key]) for key in told]
+    ends = [seen["seen"] for key, seen in found["end"].items() if key not in told]
+    if ends and kind != "calm":
+        texts.append(printable(say("follows", what=", ".join(dict.fromkeys(ends)))))
+    return "\n\n".join(texts)
+
+
+def meanings(text):
+    """Yield (key, details) of each line that is known, and of what ends a traceback."""
+    seen, inside, place = set(), False, {}
+    for line in lines(text):
+        if match := PLACE.search(line):
+            inside = True
+            if not FOREIGN.search(match["file"]):
+                place = match.groupdict()
+            continue
+        raised = RAISED.match(line) if inside else None
+        same = VARYING.sub("", line)
+        if same not in seen or raised:
+            seen.add(same)
+            key, details = meaning(line) or (raised and "exception", {})
+            if raised:
+                details = raised.groupdict("") | details | place
+            if key:
+                yield key, details
+        if raised:
+            inside, place = False, {}
+
+
+def lines(text):
+    """Yield the lines without what a log puts before them; a long one in pieces."""
+    for line in BREAK.split(COLOURS.sub("", text)):
+        line = line[BEFORE.match(line).end() :]
+        for start in range(0, len(line), MAX_LINE - OVERLAP):
+            yield line[start : start + MAX_LINE]
 
 
 def meaning(line):
-    """Return (key, row, what its groups have found) of one line, None where it is not known."""
-    line = COLOURS.sub("", line[:MAX_LINE])
-    for key, pattern, row in ROWS:
+    """Return (key, what its groups have found) of one line, None where it is not known."""
+    if code := CODE.search(line):
+        key = code["name"] if code["name"] in LOG else "other_code"
+        return key, {"name": code["name"], "seen": code["name"]}
+    for key, pattern in ROWS:
         if match := pattern.search(line):
             details = {k: v for k, v in match.groupdict().items() if v}
-            return key, row, details | {"text": match[0][:60]}
+            known = in_table(LOG[key].get("of"), details)
+            if known is not None:
+                details.setdefault("name", next(iter(details.values()), ""))
+                return key, details | known | {"seen": match[0].strip()[:60]}
     return None
 
 
-def paragraph(key, row, details):
+def in_table(table, details):
+    """Return what a table has on a name; {} without a table, None where it has nothing."""
+    if table is None:
+        return {}
+    name = ".".join(details[group] for group in ("module", "name") if group in details)
+    names = (name, name.partition(".")[0])
+    return next((TABLES[table][n] for n in names if n in TABLES[table]), None)
+
+
+def paragraph(key, details):
     """Return the words about one line."""
-    words = WORDS["log"][key]
-    details = more_details(details)
-    parts = [
-        fill(words["means"], details),
-        f"{say('fix')} {fill(words['fix'], details)}",
-    ]
-    if row["checks"]:
-        parts.append(say("covered", checks=", ".join(row["checks"])))
+    words, offered = WORDS["log"][key], PYTHON["offered"]
+    details = details | {"newest": offered[-1], "oldest": offered[0]}
+    details["offered"] = ", ".join(offered)
+    parts = [fill(words["means"], details)]
+    parts.append(f"{say('fix')} {fill(words['fix'], details)}")
+    if details.get("file"):
+        file = details["file"].removeprefix("/app/")
+        parts.append(say("where", file=file, line=details["line"]))
+    if LOG[key]["checks"]:
+        parts.append(say("covered", checks=", ".join(LOG[key]["checks"])))
     return "\n".join(map(printable, parts))
 
 
-def more_details(details):
-    """Add what the line does not say: the Pythons that are offered, the package of a module."""
-    found = {"newest": PYTHON["offered"][-1], "offered": ", ".join(PYTHON["offered"])}
-    module = details.get("module", "")
-    first = module.partition(".")[0]
-    owners = [
-        p for p, modules in FACTS["modules"].items() if {module, first} & set(modules)
-    ]
-    owners = FACTS["packages"]["of_module"].get(first, sorted(owners, key=len))
-    same = first.lower().replace("_", "-")
-    known = owners[0] if owners else same if same in FACTS["brings"] else ""
-    return found | {"package": known or say("its_package")} | details
-
-
 def fill(text, details):
-    """Fill in what is known; a name that is not gets dots."""
+    """Fill in what is known, and leave out what is not."""
     names = {name for _, name, _, _ in Formatter().parse(text) if name}
-    return text.format(**{name: details.get(name, "…") for name in names})
+    text = text.format(**{name: details.get(name) or "…" for name in names})
+    return text.replace(" (…)", "").replace(": …", "")
