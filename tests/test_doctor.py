@@ -612,7 +612,7 @@ def test_what_cannot_be_checked_is_said(baked, tmp_path):
 
 
 def test_ten_mistakes_at_once_are_all_named(copy, diagnose):
-    names = ["H104", "H105", "H107", "H302", "H404", "H501", "H601", "H602", "H703", "H209"]
+    names = ["H104", "H110", "H107", "H302", "H404", "H501", "H601", "H602", "H703", "H209"]
     break_and_commit(copy, *((id, 0) for id in names))
     status, report = run(copy)
     assert status == 1

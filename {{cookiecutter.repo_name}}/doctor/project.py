@@ -32,7 +32,10 @@ class Project(Files):
     def _parsed(self):
         """Return ({path: syntax tree}, {path: SyntaxError}, {path: nodes}) of the Python files."""
         trees, broken, nodes, total = {}, {}, {}, 0
-        for path, content in self.contents.items():
+        # What may be the app comes first: of very large projects not everything is read.
+        order = sorted(self.contents, key=lambda path: not self.may_be_the_app(path))
+        for path in order:
+            content = self.contents[path]
             if not path.endswith(".py") or path.startswith("doctor/"):
                 continue
             if len(content) > MAX_SOURCE or total > MAX_NODES:
@@ -297,7 +300,7 @@ class Project(Files):
     def buildpacks(self):
         """Return the buildpacks that app.json names, "heroku/python" and the like."""
         found = self.json.get("buildpacks")
-        found = found if isinstance(found, list) else []
+        found = found if isinstance(found, list) else self.text(".buildpacks").split()
         return [str(as_dict(entry).get("url", entry)) for entry in found]
 
     # --- packages and their modules ---

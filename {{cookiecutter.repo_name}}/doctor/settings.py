@@ -42,7 +42,8 @@ def is_secret(name, value):
 
 @check("H602", step=9)
 def secret_in_file(project):
-    fallback = re.compile(r"SECRET_KEY.*(environ|getenv|config\(|env\(|env\.)")
+    setting = r"(?m)^\s*SECRET_KEY\s*=.*(environ|getenv|config\(|env\(|env\.)"
+    fallback = re.compile(setting)
     is_read = any(fallback.search(project.text(path)) for path in project.trees)
     for path in sorted(project.contents):
         if ASIDE.fullmatch(path) or b"\0" in project.contents[path][:1000]:
