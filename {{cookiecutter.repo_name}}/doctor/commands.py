@@ -4,6 +4,7 @@ import posixpath
 import re
 import shlex
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from doctor import FACTS
 
@@ -12,6 +13,7 @@ SERVERS, WRAPPERS = FACTS["servers"], PROGRAMS["wrappers"]
 SHELLS, PYTHONS = ("sh", "bash", "dash"), re.compile(r"python(3(\.\d+)?)?$")
 ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 BETWEEN = re.compile(r"[;|&]+$")
+IN_BETWEEN = ("{", "}", "then", "do")
 MAX_WORDS, MAX_DEPTH = 2_000, 4
 
 
@@ -31,6 +33,10 @@ class Command:
     variables: dict = field(default_factory=dict)
 
     @property
+    def place(self):
+        return self.file, self.line
+
+    @property
     def program(self):
         return self.words[0]
 
@@ -38,12 +44,14 @@ class Command:
     def arguments(self):
         return self.words[1:]
 
+    def start(self, count):
+        """Return the first words of it."""
+        return " ".join(self.words[:count])
+
     def option(self, *names):
         """Return what an option was given last, None where it was not."""
         value = None
-        for word, following in zip(
-            self.arguments, [*self.arguments[1:], ""], strict=True
-        ):
+        for word, following in pairwise([*self.arguments, ""]):
             for name in names:
                 if word == name:
                     value = following
@@ -83,9 +91,8 @@ class Command:
 
     def path(self, name):
         """Return a file's path from the root, as this command finds it."""
-        return posixpath.normpath(
-            posixpath.join(self.folder, name.removeprefix("/app/"))
-        )
+        path = posixpath.join(self.folder, name.removeprefix("/app/"))
+        return posixpath.normpath(path)
 
 
 def split(text):
@@ -111,17 +118,14 @@ def commands(project, type, file, line, text, folder="", variables=None, depth=0
     state = dict(variables or {})
     for words in split(text):
         own = dict(state)
-        words = unwrapped(
-            [word for word in words if word not in ("{", "}", "then", "do")], own
-        )
+        words = unwrapped([w for w in words if w not in IN_BETWEEN], own)
         if not words:
             state.update(own)  # `PORT=1;` and `export PORT=1`
             continue
         if words[0] == "cd":
-            folder = posixpath.normpath(
-                posixpath.join(folder, *words[1:2])
-            ).removeprefix("/app")
-            folder = "" if folder == "." else folder.strip("/")
+            folder = posixpath.normpath(posixpath.join(folder, *words[1:2]))
+            folder = folder.removeprefix("/app").strip("/")
+            folder = "" if folder == "." else folder
             continue
         command = Command(type, file, line, text, words, folder, own)
         yield command

@@ -188,7 +188,7 @@ def another_language(project):
     both = any("python" in buildpack for buildpack in named)
     for name, language in LAYOUT["languages"].items():
         wanted = any(files.get(buildpack) == name for buildpack in named)
-        chosen = both and wanted or both and len(named) == 1 or project.is_container
+        chosen = both and (wanted or ".buildpacks" in project) or project.is_container
         if name in project and not chosen:
             # Buildpacks that were chosen by a command stand nowhere in the project.
             yield name, 0, {"name": name, "language": language}, "warning"

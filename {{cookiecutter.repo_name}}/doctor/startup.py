@@ -4,6 +4,7 @@ import ast
 import difflib
 import re
 import sys
+from itertools import zip_longest
 
 from doctor import FACTS, check
 from doctor.commands import PYTHONS, SERVERS, SHELLS, shell_script
@@ -15,27 +16,22 @@ from doctor.project import as_dict, last_name
 from doctor.running import flask_target
 
 PROGRAMS = FACTS["programs"]
+HERE = ("127.0.0.1", "localhost", "::1")
 
 
 @check("H401", step=10)
 def no_procfile(project):
     # One that is there but not pushed is for H103 to tell.
     not_pushed = project.in_git and project.in_folder("Procfile")
-    if (
-        "Procfile" not in project
-        and not project.above
-        and not not_pushed
-        and not is_moved(project)
-        and not project.is_container
-    ):
-        nearly = [n for n in project.in_root() if n.lower().startswith("procfile")]
-        container = any(name in project for name in PROGRAMS["elsewhere"])
-        yield (
-            "".join(nearly[:1]),
-            0,
-            {"name": "".join(nearly[:1]) or "–", "right": project.server_command},
-            "warning" if container else "error",
-        )
+    if "Procfile" in project or project.above or not_pushed or is_moved(project):
+        return
+    if project.is_container:
+        return
+    nearly = [n for n in project.in_root() if n.lower().startswith("procfile")]
+    elsewhere = any(name in project for name in PROGRAMS["elsewhere"])
+    name = "".join(nearly[:1])
+    details = {"name": name or "–", "right": project.server_command}
+    yield name, 0, details, "warning" if elsewhere else "error"
 
 
 @check("H402", step=10)
@@ -59,47 +55,38 @@ def no_space_after_colon(project):
 @check("H404", step=10)
 def no_web_process(project):
     """Workers alone are legitimate, unless a server is among them or app.json counts on web."""
-    if (
-        not readable(project)
-        or "web" in project.procfile
-        or list(no_space_after_colon(project))
-    ):
+    unclear = not readable(project) or list(no_space_after_colon(project))
+    if unclear or "web" in project.procfile:
         return
     wanted = "web" in as_dict(project.json.get("formation"))
-    serving = [c for c in project.commands if c.type != "release" and serves(c)]
-    nothing = not set(project.procfile) - {"release"}
-    if wanted or serving or nothing:
+    serving = any(c.type != "release" and serves(c) for c in project.commands)
+    if wanted or serving or not set(project.procfile) - {"release"}:
         yield "Procfile", 0, {"types": ", ".join(project.procfile) or "(none)"}
 
 
 def serves(command):
     """Tell whether a program takes requests."""
-    row = SERVERS.get(command.program)
-    return bool(row) and (
-        not row.get("sub") or bool(set(command.arguments) & set(row["sub"]))
-    )
+    row = SERVERS.get(command.program, {"sub": ()})
+    return "sub" not in row or not {*command.arguments}.isdisjoint(row["sub"])
 
 
 @check("H411", step=10, level="warning")
 def two_of_a_type(project):
-    types = {}
+    types = set()
     for number, line in project.lines("Procfile") if readable(project) else ():
         if match := re.match(r"\s*([a-zA-Z0-9_-]+):?\s+\S", line):
             if match[1] in types:
                 yield "Procfile", number, {"type": match[1]}
-            types[match[1]] = number
+            types.add(match[1])
 
 
 @check("H405", step=10)
 def factory_unquoted(project):
     for line, command in project.procfile.values():
         outside = re.sub(r"'[^']*'|\"[^\"]*\"", "", command)
-        if re.search(r"\w:\w+\(", outside):
-            yield (
-                "Procfile",
-                line,
-                {"target": re.search(r"[\w.]+:\w+\(\)?", outside)[0]},
-            )
+        target = re.search(r"[\w.]+:\w+\(\)?", outside)
+        if target and re.search(r"\w:\w+\(", outside):
+            yield "Procfile", line, {"target": target[0]}
 
 
 @check("H410", step=10)
@@ -114,155 +101,109 @@ def in_code(project, *types):
     """Yield the commands of these process types that can be understood."""
     broken = {f.line for f in [*typographic_signs(project), *factory_unquoted(project)]}
     for command in project.commands:
-        if (not types or command.type in types) and not (
-            command.file == "Procfile" and command.line in broken
-        ):
+        unclear = command.file == "Procfile" and command.line in broken
+        if not unclear and (not types or command.type in types):
             yield command
 
 
 @check("H406", step=10, level="warning")
 def development_server(project):
     for command in in_code(project, "web"):
-        django = "runserver" in command.arguments
-        if (
-            command.program in ("flask", "quart") and "run" in command.arguments
-        ) or django:
-            yield (
-                command.file,
-                command.line,
-                {
-                    "command": " ".join(command.words[:2]),
-                    "right": project.server_command,
-                },
-            )
-        else:
-            call = run_call(project, command)
-            if call and call[2].startswith("app.run"):
-                yield (
-                    command.file,
-                    command.line,
-                    {
-                        "command": " ".join(command.words[:2]),
-                        "right": project.server_command,
-                    },
-                )
+        words, call = command.arguments, run_call(project, command)
+        flask = command.program in ("flask", "quart") and "run" in words
+        own = call and call[2].startswith("app.run")
+        if flask or "runserver" in words or own:
+            details = {"command": command.start(2), "right": project.server_command}
+            yield *command.place, details
 
 
 def run_call(project, command):
     """Return (path, node, text) of the call in a Python file that opens a port, or None."""
     file = command.python_file()
-    path = command.path(file) if file else None
-    for found, node in listeners(project):
-        if found == path:
-            return found, node, re.sub(r"^application", "app", ast.unparse(node.func))
-    return None
-
-
-def listeners(project):
-    """Yield (path, node) of the calls that open a port."""
-    for path, node in project.calls(*FACTS["calls"]):
+    for path, node in project.calls(*FACTS["calls"]) if file else ():
         text = ast.unparse(node.func)
         owner = text.rpartition(".")[0].rpartition(".")[2].partition("(")[0]
-        if owner.lower() in PROGRAMS["not_listening"] or owner.startswith("bot"):
-            continue
-        if text in ("run", "launch") or (owner == "asyncio"):
-            continue
-        yield path, node
+        bot = owner.lower() in PROGRAMS["not_listening"] or owner.startswith("bot")
+        if path == command.path(file) and not bot and text not in ("run", "launch"):
+            return path, node, re.sub(r"^application", "app", text)
+    return None
 
 
 @check("H407", step=10)
 def port_of_its_own(project):
     """The router sends requests to $PORT, on all addresses."""
     for command in in_code(project, "web"):
-        for what in wrong_place(project, command):
-            yield command.file, command.line, {"what": what}
-            break
+        if what := wrong_place(project, command):
+            yield *command.place, {"what": what}
         else:
             yield from wrong_call(project, command)
 
 
 def wrong_place(project, command):
-    """Yield what is wrong with where a command listens."""
-    if PYTHONS.match(command.program) and "runserver" in command.arguments:
-        place = [
-            w for w in command.arguments if re.fullmatch(r"(\S*:)?(\$\{?\w+.*|\d+)", w)
-        ]
-        place = place[-1] if place else "127.0.0.1:8000"
-        if not place.startswith("0.0.0.0:$"):
-            yield f"{place} (0.0.0.0:$PORT)"
-        return
-    row = SERVERS.get(command.program)
-    if not row or not serves(command):
-        return
-    if any(
-        word.startswith(tuple(row.get("files", ["\0"])))
-        or word.endswith((".ini", ".yaml"))
-        for word in command.arguments
+    """Return what is wrong with where a command listens, "" where nothing is."""
+    words = command.arguments
+    if PYTHONS.match(command.program) and "runserver" in words:
+        places = [w for w in words if re.fullmatch(r"(\S*:)?(\$\{?\w+.*|\d+)", w)]
+        place = ["127.0.0.1:8000", *places][-1]
+        return "" if place.startswith("0.0.0.0:$") else f"{place} (0.0.0.0:$PORT)"
+    row = SERVERS.get(command.program, {})
+    files = tuple(row.get("files", ()))
+    if not serves(command) or any(
+        w.startswith(files) or w.endswith((".ini", ".yaml")) for w in words
     ):
-        return  # what stands there is not looked at
-    environ = dict(zip(row.get("environ", ()), ("host", "port"), strict=False))
-    given = {
-        environ[name]: value
-        for name, value in command.variables.items()
-        if name in environ
-    }
-    flaskenv = project.text(".flaskenv")
-    for name, kind in environ.items():
-        if match := re.search(
-            rf"(?m)^\s*{name}\s*=\s*(\S+)",
-            flaskenv if command.program == "flask" else "",
-        ):
-            given.setdefault(kind, match[1])
-    bind = command.option(*row["bind"]) if row.get("bind") else None
+        return ""  # what stands in a file is not looked at
+    bind = bound_to(project, command, row)
+    if bind is not None:
+        local = re.search(r"127\.0\.0\.1|localhost|\[::1\]", bind)
+        return bind if local or is_fixed(bind) else ""
+    return "" if row.get("reads_port") else wrong_options(project, command, row)
+
+
+def bound_to(project, command, row):
+    """Return what the option for address and port in one says, None where it is not given."""
+    bind = command.option(*row.get("bind", ()))
     if bind is None and command.program == "gunicorn":
         arguments = command.variables.get("GUNICORN_CMD_ARGS", "")
         match = re.search(r"(?:-b|--bind)[ =]?(\S+)", arguments)
-        bind = match[1] if match else project.gunicorn_setting(command, "bind")
-    if bind is not None:
-        yield from fixed(bind)
-        if re.search(r"127\.0\.0\.1|localhost|\[::1\]", bind):
-            yield bind
-        return
-    if row.get("reads_port"):
-        return
-    host = command.option(*row["host"]) if row.get("host") else None
-    port = command.option(*row["port"]) if row.get("port") else None
-    host, port = host or given.get("host"), port or given.get("port")
-    if row.get("setting") and is_written(project, command, row["setting"]):
-        return
-    if row.get("setting") and port is None:
-        match = re.search(r"(?m)^\s*port\s*=\s*(\d+)", project.text(row["setting"]))
-        yield match[0] if match else f"{row['port'][0]}=$PORT"
-    elif port is None:
-        option = row["port"][-1] if row.get("port") else row["bind"][-1]
-        yield f"{option} $PORT"
-    else:
-        yield from fixed(port)
-    if (host is None and row.get("local")) or host in ("127.0.0.1", "localhost", "::1"):
-        option = row["host"][0] if row.get("host") else row["bind"][-1]
-        yield f"{option} 0.0.0.0"
+        return match[1] if match else project.gunicorn_setting(command, "bind")
+    return bind
+
+
+def wrong_options(project, command, row):
+    """Return the same for a program that has one option each for the address and the port."""
+    given, setting = [], row.get("setting")
+    flaskenv = project.text(".flaskenv") if command.program == "flask" else ""
+    for kind, name in zip_longest(("host", "port"), row.get("environ", ())):
+        match = re.search(rf"(?m)^\s*{name}\s*=\s*(\S+)", flaskenv)
+        variable = command.variables.get(name, match and match[1])
+        given.append(command.option(*row.get(kind, ())) or variable)
+    host, port = given
+    if setting and is_written(project, command, setting):
+        return ""
+    if setting and port is None:
+        match = re.search(r"(?m)^\s*port\s*=\s*(\d+)", project.text(setting))
+        return match[0] if match else f"{row['port'][0]}=$PORT"
+    if port is None:
+        return f"{(row.get('port') or row['bind'])[-1]} $PORT"
+    if is_fixed(port):
+        return port
+    local = host in HERE or host is None and row.get("local")
+    return f"{(row.get('host') or row['bind'][-1:])[0]} 0.0.0.0" if local else ""
 
 
 def is_written(project, command, setting):
     """Tell whether a script or a command before it writes the program's settings."""
     scripts = {shell_script(c) for c in project.commands if c.type == command.type}
-    texts = [project.text(script) for script in scripts if script in project]
-    return setting in " ".join([project.procfile["web"][1], *texts])
+    texts = [project.procfile["web"][1], *map(project.text, scripts)]
+    return setting in " ".join(texts)
 
 
-def fixed(value):
-    """Yield a port that is none of the platform's: a number, or a variable nobody sets."""
-    if value.startswith("unix:"):
-        return
+def is_fixed(value):
+    """Tell whether a port is none of the platform's: a number, or a variable nobody sets."""
     port = value.rpartition(":")[2] if ":" in value and "${" not in value else value
-    if (
-        re.fullmatch(r"\d{1,5}|%PORT%|\{PORT\}|PORT|\$port|\$env:PORT", port)
-        or value
-        and "$" not in value
-        and ":" not in value
-        and not re.fullmatch(r"\d+", value)
-    ):
-        yield value
+    number = re.fullmatch(r"\d{1,5}|%PORT%|\{PORT\}|PORT|\$port|\$env:PORT", port)
+    word = re.fullmatch(r"(?!\d+\Z)[^$:]+", value)
+    return bool(number or word) and not value.startswith("unix:")
 
 
 def wrong_call(project, command):
@@ -270,52 +211,34 @@ def wrong_call(project, command):
     call = run_call(project, command)
     if not call:
         return
-    path, node, _ = call
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
-    row = FACTS["calls"][name]
+    path, node, text = call
     given = {word.arg: word.value for word in node.keywords}
-    if None in given:  # **settings
+    # **settings, or another place to listen
+    if given.keys() & {None, "listen", "sock", "path", "unix_socket", "fd", "uds"}:
         return
-    positional = [
-        argument for argument in node.args if not isinstance(argument, ast.Name)
-    ]
-    owner = ast.unparse(node.func).rpartition(".")[0]
-    host = given.get(row["host"])
-    port = given.get(row["port"])
-    if name == "run" and owner not in ("uvicorn", "socketio") and positional:
-        host, port = (
-            host or positional[0],
-            port or (positional[1] if len(positional) > 1 else None),
-        )
-    if given.keys() & {"listen", "sock", "path", "unix_socket", "fd", "uds"}:
-        return
-    right = f'{row["host"]}="0.0.0.0", {row["port"]}=int(os.environ["PORT"])'
+    owner, name = text.rpartition(".")[0], last_name(node.func)
+    row, places = FACTS["calls"][name], [None, None]
+    if name == "run" and owner not in ("uvicorn", "socketio"):
+        places = [a for a in node.args if not isinstance(a, ast.Name)] + places
+    host = given.get(row["host"]) or places[0]
+    port = given.get(row["port"]) or places[1]
+    knows_port = name == "launch" and "GRADIO_SERVER_PORT" in project.constants
     own_port = port is None or isinstance(constant(project, path, port), int)
     local = (
-        host is None
-        and row.get("local")
-        or constant(project, path, host) in ("127.0.0.1", "localhost")
+        row.get("local") if host is None else constant(project, path, host) in HERE[:2]
     )
-    if own_port and not reads_port_itself(project, name) or local:
-        yield path, node.lineno, {"what": right}
-
-
-def reads_port_itself(project, name):
-    return name == "launch" and "GRADIO_SERVER_PORT" in project.constants
+    if own_port and not knows_port or local:
+        what = f'{row["host"]}="0.0.0.0", {row["port"]}=int(os.environ["PORT"])'
+        yield path, node.lineno, {"what": what}
 
 
 def constant(project, path, node):
     """Return the value of a constant, or of a name that stands for one; None otherwise."""
-    if isinstance(node, ast.Constant):
-        return node.value
     if isinstance(node, ast.Name):
-        values = [
-            getattr(n.value, "value", None)
-            for p, n in project.nodes(ast.Assign)
-            if p == path and getattr(n.targets[0], "id", "") == node.id
-        ]
-        return values[0] if len(values) == 1 else None
-    return None
+        known = [n for p, n in project.nodes(ast.Assign) if p == path]
+        values = [n.value for n in known if getattr(n.targets[0], "id", "") == node.id]
+        node = values[0] if len(values) == 1 else None
+    return getattr(node, "value", None)
 
 
 @check("H412", step=10)
@@ -325,27 +248,24 @@ def nothing_listens(project):
     line, text = project.procfile.get("web", (0, ""))
     if not commands or "&" in text.replace("&&", "") or is_moved(project):
         return
-    last = commands[-1]
-    file = last.python_file()
-    if (
-        file is None
-        or last.path(file) not in project.trees
-        or "runserver" in last.arguments
-    ):
+    file, running = commands[-1].python_file(), project.running
+    path = commands[-1].path(file or "")
+    if path not in project.trees or "runserver" in commands[-1].arguments:
         return
-    below = project.running.below(last.path(file))
+    below = running.below(path)
     calls = [ast.unparse(n.func) for p, n in project.nodes(ast.Call) if p in below]
-    opens = any(
-        call.rpartition(".")[2] in PROGRAMS["listening"]
-        and call.partition(".")[0].lower() not in PROGRAMS["not_listening"]
-        and not call.startswith(("bot", "self.bot"))
-        for call in calls
-    )
-    bots = {found.module.partition(".")[0] for found in project.running.foreign} & set(
-        PROGRAMS["bots"]
-    )
-    if "PORT" not in project.constants and not opens and not project.running.flexible:
-        yield "Procfile", line, {"what": ", ".join(sorted(bots)) or file}
+    if "PORT" in project.constants or running.flexible or any(map(opens_port, calls)):
+        return
+    modules = {found.module.partition(".")[0] for found in running.foreign}
+    bots = sorted(modules & set(PROGRAMS["bots"]))
+    yield "Procfile", line, {"what": ", ".join(bots) or file}
+
+
+def opens_port(call):
+    """Tell whether a function of this name may open a port."""
+    first, last = call.partition(".")[0].lower(), call.rpartition(".")[2]
+    bot = first in PROGRAMS["not_listening"] or call.startswith(("bot", "self.bot"))
+    return last in PROGRAMS["listening"] and not bot
 
 
 def packages_of_program(command):
@@ -353,44 +273,22 @@ def packages_of_program(command):
     program = command.program
     if program in SERVERS or program in PROGRAMS["others"]:
         yield PROGRAMS["packages"].get(program, program), program
-    if program == "gunicorn":
-        worker = command.option("-k", "--worker-class") or ""
-        first = worker.partition(".")[0]
-        if first in (
-            "eventlet",
-            "gevent",
-            "tornado",
-            "uvicorn",
-            "geventwebsocket",
-            "meinheld",
-            "uvicorn_worker",
-            "aiohttp",
-        ):
-            yield (
-                normal(first.replace("geventwebsocket", "gevent-websocket")),
-                f"-k {worker}",
-            )
+    worker = command.option("-k", "--worker-class") or ""
+    package = PROGRAMS["workers"].get(worker.partition(".")[0])
+    if program == "gunicorn" and package:
+        yield package, f"-k {worker}"
 
 
 @check("H206", step=10)
 def program_not_installed(project):
     """A program, or gunicorn's kind of worker, that no listed package brings."""
-    if not project.list.packages:
-        return
     have = project.available[0]
-    for command in in_code(project):
+    for command in in_code(project) if project.list.packages else ():
         for package, what in packages_of_program(command):
-            if package not in have and command.file in (
-                "Procfile",
-                shell_of(project, command),
-            ):
+            if package not in have:
                 level = "warning" if project.unknown_needs else "error"
                 details = {"package": package, "program": what}
-                yield command.file, command.line, details, level
-
-
-def shell_of(project, command):
-    return command.file if command.file in project else "Procfile"
+                yield *command.place, details, level
 
 
 @check("H409", step=10)
@@ -399,86 +297,67 @@ def command_needs_what_is_not_there(project):
         return
     for command in in_code(project):
         if missing := missing_file(project, command):
-            yield command.file, command.line, {"missing": missing}
+            yield *command.place, {"missing": missing}
+    scripts = as_dict(project.json.get("scripts"))
     for key in ("postdeploy", "pr-predestroy"):
-        script = as_dict(project.json.get("scripts")).get(key)
-        match = (
-            re.match(r"(?:python3?|sh|bash)\s+(\S+\.(?:py|sh))", script)
-            if isinstance(script, str)
-            else None
-        )
+        text = str(scripts.get(key))
+        match = re.match(r"(?:python3?|sh|bash)\s+(\S+\.(?:py|sh))", text)
         if match and match[1] not in project:
-            yield (
-                "app.json",
-                project.app_json_line(key),
-                {"missing": match[1]},
-                "warning",
-            )
+            line, details = project.app_json_line(key), {"missing": match[1]}
+            yield "app.json", line, details, "warning"
 
 
 def missing_file(project, command):
     """Return what a command needs and the project lacks, "" where nothing is known of it."""
-    if (command.program, *command.arguments[:1]) == ("flask", "db"):
-        if project.list.packages and "flask-migrate" not in project.available[0]:
-            return "flask-migrate (requirements.txt)"
-        folder = command.option("-d", "--directory") or "migrations"
-        made = any(
-            "init" in c.arguments and "db" in c.arguments for c in project.commands
-        )
-        env = f"{folder}/env.py"
-        if project.has_folder(command.path(folder)):
-            return "" if command.path(env) in project else env
-        return "" if made else f"{folder}/"
-    if command.program == "alembic":
+    program, words, script = command.program, command.arguments, ""
+    if command.words[:2] == ["flask", "db"]:
+        return missing_migrations(project, command)
+    if program == "alembic":
         file = command.option("-c", "--config") or "alembic.ini"
-    elif command.program in SHELLS:
-        file = next((w for w in command.arguments if not w.startswith("-")), "")
-        file = file if "-c" not in command.arguments else ""
+    elif program in SHELLS:
+        file = next((w for w in words if not w.startswith("-")), "")
+        file = "" if "-c" in words else file
     elif module := command.module():
         return missing_module(project, command, module)
-    elif file := command.python_file():
-        pass
-    elif (script := shell_script(command)) or command.program.startswith("./"):
-        file = script or command.program
-        return (
-            ""
-            if not mine(file) or command.path(file) in project or "$" in file
-            else file
-        )
-    if not file or "$" in file or not mine(file):
-        return ""
+    elif not (file := command.python_file()):
+        here = program if program.startswith("./") else ""
+        file = script = shell_script(command) or here
     path = command.path(file)
-    package = f"{path}/__main__.py"
-    return (
-        "" if path in project or package in project or is_made(project, path) else file
-    )
+    if not file or "$" in file or not is_own(file) or path in project:
+        return ""
+    hooks = map(project.text, ("bin/post_compile", "bin/pre_compile"))
+    made = f"{path}/__main__.py" in project or any(path in hook for hook in hooks)
+    return "" if made and not script else file
+
+
+def missing_migrations(project, command):
+    """Return the same for `flask db`: the package, the folder or its env.py."""
+    if project.list.packages and "flask-migrate" not in project.available[0]:
+        return "flask-migrate (requirements.txt)"
+    folder = command.option("-d", "--directory") or "migrations"
+    env = f"{folder}/env.py"
+    if project.has_folder(command.path(folder)):
+        return "" if command.path(env) in project else env
+    made = any({"init", "db"} <= {*c.arguments} for c in project.commands)
+    return "" if made else f"{folder}/"
 
 
 def missing_module(project, command, module):
     """Return the module of `python -m` where neither the project nor a package has it."""
-    first, paths = module.partition(".")[0], project.running.paths(command)
-    found = project.running.find(module, paths)
-    whole = found or project.running.loading.is_folder(module, paths)
-    own = project.running.find(first, paths) or project.has_folder(first)
-    if own or whole:
+    running, first = project.running, module.partition(".")[0]
+    paths = running.paths(command)
+    whole = running.find(module, paths) or running.loading.is_folder(module, paths)
+    if whole or running.find(first, paths) or project.has_folder(first):
         return "" if whole else module
-    if project.running.flexible:
-        return ""
     have, _, known = project.available
     foreign = project.is_package(first) or normal(first) in have
-    return "" if foreign or first in sys.stdlib_module_names or not known else module
+    foreign = foreign or first in sys.stdlib_module_names
+    return module if known and not foreign and not running.flexible else ""
 
 
-def mine(file):
+def is_own(file):
     """Tell whether a path is one of the project's: not of the system or of what is installed."""
     return not re.match(r"/(?!app/)|~|vendor/|\.heroku/|bin/(start-|with_|run-)", file)
-
-
-def is_made(project, path):
-    """Tell whether a build's hook may make a file."""
-    return any(
-        path in project.text(hook) for hook in ("bin/post_compile", "bin/pre_compile")
-    )
 
 
 @check("H417", step=10, level="warning")
@@ -498,55 +377,46 @@ def migrations_that_nothing_runs(project):
 @check("H415", step=10)
 def word_that_a_program_does_not_know(project):
     """flask db upgrad."""
+    rows = [(start.split(), known) for start, known in PROGRAMS["words"].items()]
     for command in in_code(project):
-        for start, known in PROGRAMS["words"].items():
-            words = start.split()
-            after = command.words[len(words) :]
-            fits = command.words[: len(words)] == words and after
-            if fits and after[0] not in known and not after[0].startswith("-"):
-                text = " ".join([*words, after[0]])
-                right = (difflib.get_close_matches(after[0], known, 1) or ["--help"])[0]
-                yield command.file, command.line, {"command": text, "right": right}
+        for words, known in rows:
+            count = len(words)
+            after = "".join(command.words[count : count + 1])
+            fits = command.words[:count] == words and len(command.words) > count
+            if fits and after not in known and not after.startswith("-"):
+                right = (difflib.get_close_matches(after, known, 1) or ["--help"])[0]
+                details = {"command": command.start(count + 1), "right": right}
+                yield *command.place, details
 
 
 @check("H416", step=10)
 def program_of_windows(project):
     for command in in_code(project):
-        setting = command.words[:1] == ["set"] and "=" in " ".join(command.words[1:2])
+        setting = command.program == "set" and "=" in command.start(2)
         if command.program in PROGRAMS["windows"] or setting:
             level = "warning" if setting else "error"
-            yield (
-                command.file,
-                command.line,
-                {"command": " ".join(command.words[:3])},
-                level,
-            )
-        elif "\\" in " ".join(command.words[:2]) and PYTHONS.match(command.program):
-            yield command.file, command.line, {"command": " ".join(command.words[:2])}
+            yield *command.place, {"command": command.start(3)}, level
+        elif "\\" in command.start(2) and PYTHONS.match(command.program):
+            yield *command.place, {"command": command.start(2)}
 
 
 @check("H413", step=10)
 def no_right_to_run(project):
     """A script that is started by its name needs the execute bit, which Windows does not set."""
     for command in in_code(project):
-        name = command.program
-        path = command.path(name)
-        if "/" in name and path in project.modes and project.modes[path] == "100644":
-            yield command.file, command.line, {"name": path}
+        path = command.path(command.program)
+        if "/" in command.program and project.modes.get(path) == "100644":
+            yield *command.place, {"name": path}
 
 
 @check("H414", step=10, level="warning")
 def migration_made_on_the_dyno(project):
     for command in in_code(project):
-        if command.program == "flask" and command.arguments[:1] == ["db"]:
-            if {"migrate", "init", "revision"} & set(command.arguments[1:2]):
-                yield (
-                    command.file,
-                    command.line,
-                    {"command": " ".join(command.words[:3])},
-                )
-        elif "makemigrations" in command.arguments:
-            yield command.file, command.line, {"command": " ".join(command.words[:3])}
+        made = "makemigrations" in command.arguments
+        if command.words[:2] == ["flask", "db"]:
+            made = {"migrate", "init", "revision"} & {*command.words[2:3]}
+        if made:
+            yield *command.place, {"command": command.start(3)}
 
 
 @check("H501", step=9)
@@ -554,40 +424,52 @@ def no_such_app(project):
     """A module that is not there, or a name that it does not have."""
     if is_moved(project):
         return
-    named = [(t.command.file, t.command.line, t) for t in project.running.targets]
+    named = [(*target.command.place, target) for target in project.running.targets]
     for file, line, target in [*named, *settings_targets(project)]:
-        row = SERVERS.get(target.command.program, {}) if target.command else {}
-        shown_as = {"target": target.text, "right": project.app_name}
-        found = project.running.find(target.module, target.paths)
-        loose = row == {} and target.command and target.command.program != "flask"
-        if loose:
-            parts = target.module.split(".")
-            known = any(
-                project.running.find(".".join(parts[:n]), target.paths)
-                for n in range(1, len(parts) + 1)
-            )
-            if (
-                known
-                or project.is_package(parts[0])
-                or target.command.program in ("procrastinate",)
-            ):
-                continue
-        if not found:
-            first = target.module.partition(".")[0]
-            if brought(project, first) and not project.has_folder(first):
-                continue
-            if not_pushed(project, target):
-                continue
-            shown = target.module.replace(".", "/")
-            yield file, line, shown_as | {"missing": f"{shown}.py"}
-        elif row.get("colon") and target.name is None:
-            yield file, line, shown_as | {"missing": f"{target.module}:app"}
-        elif target.name and not loose:
-            name = re.split(r"[.(]", target.name)[0]
-            loaded = project.running.loading.modules.get((found, False))
-            if loaded and name not in loaded.names and not loaded.open:
-                missing = f"{name} ({found})"
-                yield file, line, shown_as | {"missing": missing}
+        if missing := missing_app(project, target):
+            details = {"target": target.text, "right": project.app_name}
+            yield file, line, details | {"missing": missing}
+
+
+def missing_app(project, target):
+    """Return the file or the name that a target lacks, "" where nothing is known of it."""
+    running, command, module = project.running, target.command, target.module
+    row = SERVERS.get(command.program, {}) if command else {}
+    parts, found = module.split("."), running.find(module, target.paths)
+    if command and not row:  # what follows the module's name is for its program to find
+        starts = (".".join(parts[:n]) for n in range(1, len(parts) + 1))
+        known = any(running.find(start, target.paths) for start in starts)
+        if known or project.is_package(parts[0]) or command.program == "procrastinate":
+            return ""
+    if not found:
+        brought = is_brought(project, parts[0]) and not project.has_folder(parts[0])
+        path = module.replace(".", "/")
+        files = (f"{base}/{path}.py".lstrip("/") for base in target.paths)
+        there = brought or any(map(project.in_folder, files))  # H103 names the latter
+        return "" if there else f"{path}.py"
+    if row.get("colon") and target.name is None:
+        return f"{module}:app"
+    name, loaded = first_name(target), module_of(project, target)
+    lost = name and loaded and name not in loaded.names and not loaded.open
+    return f"{name} ({found})" if lost else ""
+
+
+def first_name(target):
+    """Return the name in the module that a target begins with: "make" of "app:make()"."""
+    return re.split(r"[.(]", target.name or "")[0]
+
+
+def module_of(project, target):
+    """Return the Module of a target, None where it was not loaded."""
+    found = project.running.find(target.module, target.paths)
+    return project.running.loading.modules.get((found, False))
+
+
+def is_brought(project, module):
+    """Tell whether a listed package may have this module."""
+    nameless = [line for line in project.list.lines if not line.name]
+    unknown = any(line.kind in ("path", "address") for line in nameless)
+    return unknown or project.is_package(module)
 
 
 @check("H502", step=9)
@@ -595,25 +477,22 @@ def app_of_another_kind(project):
     """A factory that nobody calls, or an app for servers of the other kind."""
     for target in project.running.targets:
         command, name = target.command, target.name or ""
-        row = SERVERS.get(command.program, {})
-        found = project.running.find(target.module, target.paths)
-        module = project.running.loading.modules.get((found, False))
-        thing = module.names.get(re.split(r"[.(]", name)[0]) if module else None
-        if not row.get("kind") or "." in name:
+        kind = SERVERS.get(command.program, {}).get("kind")
+        if not kind or "." in name:
             continue
-        called = "(" in name or {"--factory", "--call"} & set(command.arguments)
-        kind = row["kind"]
-        if {"-k", "--worker-class"} & set(command.arguments):
-            kind = "asgi" if "uvicorn" in command.text else kind
-        if command.option("--interface"):
-            kind = command.option("--interface")
-        details = {"target": target.text, "program": command.program}
+        words, module = {*command.arguments}, module_of(project, target)
+        thing = module.names.get(first_name(target)) if module else None
+        called = "(" in name or {"--factory", "--call"} & words
+        if {"-k", "--worker-class"} & words and "uvicorn" in command.text:
+            kind = "asgi"
+        kind, own = command.option("--interface") or kind, kind_of(thing)
+        what = own.upper() if own and own != kind else ""
         if isinstance(thing, Function) and not called and thing.is_plain:
-            if "Flask" in ast.unparse(thing.node) and not takes_two(thing.node):
-                right = f'"{target.module}:{name}()"'
-                yield command.file, command.line, details | {"what": right}
-        elif (own := kind_of(thing)) and own != kind:
-            yield command.file, command.line, details | {"what": own.upper()}
+            made = "Flask" in ast.unparse(thing.node) and not takes_two(thing.node)
+            what = f'"{target.module}:{name}()"' if made else ""
+        if what:
+            details = {"target": target.text, "program": command.program}
+            yield *command.place, details | {"what": what}
 
 
 def takes_two(function):
@@ -625,45 +504,23 @@ def takes_two(function):
 
 def kind_of(thing):
     """Return "wsgi" or "asgi" for an app or a function that makes one, None if unknown."""
-    if isinstance(thing, Made) and isinstance(thing.of, str):
-        return PROGRAMS["kinds"].get(thing.of)
-    made_by = thing.of if isinstance(thing, Made) else thing
-    if isinstance(made_by, Function):
-        calls = [n for n in ast.walk(made_by.node) if isinstance(n, ast.Call)]
-        names = {last_name(call.func) for call in calls}
-        kinds = {
-            k
-            for full, k in PROGRAMS["kinds"].items()
-            if full.rpartition(".")[2] in names
-        }
-        return kinds.pop() if len(kinds) == 1 else None
-    return None
-
-
-def not_pushed(project, target):
-    path = target.module.replace(".", "/")
-    return any(
-        project.in_folder(f"{base}/{path}.py".lstrip("/")) for base in target.paths
-    )
-
-
-def brought(project, module):
-    """Tell whether a listed package may have this module."""
-    if project.is_package(module):
-        return True
-    return any(
-        line.kind in ("path", "address") and not line.name
-        for line in project.list.lines
-    )
+    known, of = PROGRAMS["kinds"], thing.of if isinstance(thing, Made) else thing
+    if isinstance(thing, Made) and isinstance(of, str):
+        return known.get(of)
+    if not isinstance(of, Function):
+        return None
+    calls = [n for n in ast.walk(of.node) if isinstance(n, ast.Call)]
+    names = {last_name(call.func) for call in calls}
+    kinds = {kind for full, kind in known.items() if full.rpartition(".")[2] in names}
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def settings_targets(project):
     """Yield (file, line, Target) of the places beside the Procfile that say where the app is."""
     value = project.app_env.get("FLASK_APP")
     value = value.get("value") if isinstance(value, dict) else value
-    places = (
-        [("app.json", project.app_json_line("FLASK_APP"), str(value))] if value else []
-    )
+    line = project.app_json_line("FLASK_APP")
+    places = [("app.json", line, str(value))] if value else []
     for file in (".flaskenv", ".env.example"):
         for number, line in project.lines(file):
             if match := re.match(r"\s*(?:export\s+)?FLASK_APP\s*=\s*(.+)", line):
@@ -679,11 +536,9 @@ def settings_targets(project):
 def windows_line_ends(project):
     started = {shell_script(command) for command in project.commands}
     started |= {command.path(command.program) for command in project.commands}
-    for path in sorted({"Procfile", *filter(None, started)} & set(project.contents)):
+    for path in sorted({"Procfile", *started} & set(project.contents)):
         content = project.contents[path]
-        script = (
-            path == "Procfile" or content.startswith(b"#!") or not path.endswith(".py")
-        )
+        script = content.startswith(b"#!") or not path.endswith(".py")
         if script and b"\r\n" in content and not utf16(content):
             yield path, 1, {"name": path}
 
