@@ -130,7 +130,7 @@ BREAK = {
         ),
         lambda p: (p.append("requirements.txt", GUNICORN), p.procfile("gunicorn wsgi:app")),
     ],
-    "H601": [lambda p: p.write(".env", "A=1\n")],
+    "H601": [lambda p: p.write(".env", "SECRET_KEY=k3j4h5g6k7j8h9g0\n")],
     "H602": [
         lambda p: p.append("config.py", '\nURL = "postgres://me:s3cr3tpw@ec2-1-2-3-4.compute.amazonaws.com:5432/d1"\n'),
         lambda p: p.append("config.py", '\nSECRET_KEY = "b6f0c2a19d8e4f7a"\n'),
