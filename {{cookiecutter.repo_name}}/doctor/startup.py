@@ -429,6 +429,17 @@ def no_such_app(project):
         if missing := missing_app(project, target):
             details = {"target": target.text, "right": project.app_name}
             yield file, line, details | {"missing": missing}
+    for command in in_code(project, "web"):
+        first = SERVERS.get(command.program, {}).get("app") == ["first"]
+        if (
+            first
+            and not command.arguments
+            and "GUNICORN_CMD_ARGS" not in command.variables
+        ):
+            known = project.gunicorn_setting(command, "wsgi_app")
+            details = {"target": command.text, "right": project.app_name}
+            if not known:
+                yield *command.place, details | {"missing": "FILE:NAME"}
 
 
 def missing_app(project, target):
