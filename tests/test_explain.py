@@ -401,7 +401,7 @@ def test_a_long_log_takes_no_long_time(doctor):
 def test_no_pattern_tries_all_ways(doctor, piece):
     line = (piece * doctor.explain.MAX_LINE)[: doctor.explain.MAX_LINE]
     explain = doctor.explain
-    for key, pattern in [*explain.ROWS, *vars(explain).items()]:
+    for key, pattern in [*explain.rows(), *vars(explain).items()]:
         if isinstance(pattern, re.Pattern):
             start = time.monotonic()
             pattern.sub("", line)
@@ -417,7 +417,7 @@ def test_rows_and_words_belong_together(doctor, language):
     assert list(LOG) == list(said)
     assert {id for row in LOG.values() for id in row["checks"]} <= set(doctor.explain.steps())
     assert {row.get("kind", "cause") for row in LOG.values()} == set(doctor.explain.KINDS)
-    assert {row["of"] for row in LOG.values() if "of" in row} == doctor.explain.TABLES.keys()
+    assert {row["of"] for row in LOG.values() if "of" in row} == doctor.explain.modules().keys()
     made = {"name", "newest", "oldest", "offered"}
     made_by = {"lost": {"since"}, "moved": {"package", "since"}, "packages": {"package"}}
     for key, row in LOG.items():

@@ -1,6 +1,7 @@
 """What a log means: which of its lines is the cause, what to do, and which checks watch over it."""
 
 import re
+from functools import cache
 from string import Formatter
 
 from doctor import CHECKS, FACTS
@@ -26,9 +27,15 @@ FOREIGN = re.compile(r"site-packages|[/\\]lib[/\\]python|[/\\]Lib[/\\]|\.heroku|
 RAISED = re.compile(r"(?P<name>[A-Za-z_][\w.]{0,100})(?:: (?P<text>.{0,200}))?$")
 
 CODE = re.compile(r"(?:\bcode=|\bError:? |\(|^\W{0,9})(?P<name>[HRL]\d\d)\b")
-ROWS = [(key, re.compile(row["line"])) for key, row in LOG.items() if "line" in row]
 
 
+@cache
+def rows():
+    """Return [(key, pattern)]; made when a line is looked at, not at every start."""
+    return [(key, re.compile(row["line"])) for key, row in LOG.items() if "line" in row]
+
+
+@cache
 def modules():
     """Return what is known of modules and names, {table: {module: details}}."""
     brings = {name.replace("-", "_"): name for name in FACTS["brings"]}
@@ -47,9 +54,6 @@ def modules():
         "moved": moved,
         "packages": {k: {"package": v} for k, v in (brings | FACTS["advised"]).items()},
     }
-
-
-TABLES = modules()
 
 
 def steps():
@@ -122,7 +126,7 @@ def meaning(line):
     if code := CODE.search(line):
         key = code["name"] if code["name"] in LOG else "other_code"
         return key, {"name": code["name"], "seen": code["name"]}
-    for key, pattern in ROWS:
+    for key, pattern in rows():
         if match := pattern.search(line):
             details = {k: v for k, v in match.groupdict().items() if v}
             known = in_table(LOG[key].get("of"), details)
@@ -138,7 +142,8 @@ def in_table(table, details):
         return {}
     name = ".".join(details[group] for group in ("module", "name") if group in details)
     names = (name, name.partition(".")[0])
-    return next((TABLES[table][n] for n in names if n in TABLES[table]), None)
+    known = modules()[table]
+    return next((known[name] for name in names if name in known), None)
 
 
 def paragraph(key, details):

@@ -100,11 +100,6 @@ def password_in_code(project):
             yield path, node.lineno, {"name": name}
 
 
-def is_fallback(line):
-    """Tell whether a key in code is only taken where no config var is set."""
-    return bool(re.search(r"environ|getenv|config\(|env\(|env\.", line))
-
-
 def environment_reads(project):
     """Yield (path, node, name, needed) of all places where code reads a config var by its name.
 
