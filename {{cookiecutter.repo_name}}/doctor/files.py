@@ -3,7 +3,8 @@
 import contextlib
 import copy
 import os
-from functools import cached_property
+from functools import cached_property, wraps
+from inspect import isgenerator
 from pathlib import Path
 
 from doctor import FACTS, repository
@@ -170,6 +171,19 @@ class Files:
                 for known in (after.sizes, after.contents, after.modes):
                     known.pop(path, None)
         return after
+
+
+def once(function):
+    """Let a function of a project do its work once for each. What it yields becomes a list."""
+
+    @wraps(function)
+    def remembered(project):
+        if function not in project.memory:
+            found = function(project)
+            project.memory[function] = list(found) if isgenerator(found) else found
+        return project.memory[function]
+
+    return remembered
 
 
 def plain_utf8(content):

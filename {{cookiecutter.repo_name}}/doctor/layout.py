@@ -7,6 +7,7 @@ import re
 import sys
 
 from doctor import FACTS, check
+from doctor.files import once
 from doctor.pages import static_folders, static_named, template_folders, templates_named
 from doctor.project import last_name
 
@@ -87,6 +88,7 @@ def module_moved(project):
         yield found.path, found.line, {"name": name, "file": path, "folder": package}
 
 
+@once
 def modules_elsewhere(project):
     """Yield (import, file) of the project's own modules that are looked for in vain, once each."""
     told = set()
@@ -119,6 +121,7 @@ def looks_like_an_app(name):
     return not aside and ("." in name or name == "Procfile")
 
 
+@once
 def is_moved(project):
     return bool(list(app_in_a_subfolder(project)))
 
@@ -129,7 +132,7 @@ def file_not_pushed(project):
     if not project.in_git or project.above:
         return
     wanted = [(name, "", 0) for name in LAYOUT["needed"]]
-    wanted += [(path, file, line) for path, file, line in named_files(project)]
+    wanted += named_files(project)
     told = set()
     for path, file, line in wanted:
         if path not in project and path not in told and project.in_folder(path):
@@ -137,10 +140,10 @@ def file_not_pushed(project):
             yield path, 0, {"name": path}
 
 
+@once
 def named_files(project):
     """Yield (path, file, line) of what the code names: modules, templates, files to read."""
-    running = project.running
-    hidden = hiding(project)
+    running, hidden = project.running, hiding(project)
     for found in running.loading.mistakes:
         for path in candidates(found) if found.file not in hidden else ():
             yield path, found.path, found.line
@@ -315,6 +318,7 @@ def hides_a_module(project):
         yield path, 0, {"name": path, "module": name}
 
 
+@once
 def hiding(project):
     """Return {file in the root: the module that it hides}."""
     listed = {m for name in project.list.packages for m in project.modules_of(name)}

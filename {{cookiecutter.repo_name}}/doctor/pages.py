@@ -6,6 +6,7 @@ import re
 from collections import Counter
 
 from doctor import check
+from doctor.files import once
 
 TEMPLATE = re.compile(r".*\.(html?|jinja2?|j2|xml|txt)$")
 NAMED = re.compile(
@@ -21,14 +22,9 @@ BLOCK = re.compile(
 )
 
 
+@once
 def template_folders(project):
     """Return the folders of templates, None where the code has its own way to find them."""
-    if "templates" not in project.memory:
-        project.memory["templates"] = find_template_folders(project)
-    return project.memory["templates"]
-
-
-def find_template_folders(project):
     folders = {f for f in project.folders if f.rpartition("/")[2] == "templates"}
     if project.calls_any(
         "FileSystemLoader", "PackageLoader", "Jinja2Templates", "lookup"
@@ -80,6 +76,7 @@ def static_named(project):
                 yield path, number, match[1]
 
 
+@once
 def static_folders(project):
     named = {f for f in project.folders if f.rpartition("/")[2] == "static"}
     return sorted({"static", *named})
