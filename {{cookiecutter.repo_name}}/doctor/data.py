@@ -5,7 +5,7 @@ import re
 from collections import Counter
 
 from doctor import FACTS, check
-from doctor.project import as_dict, last_name, several, strings
+from doctor.project import as_dict, first_value, last_name, several, strings
 
 CONNECTS, READS = (frozenset(FACTS["programs"][name]) for name in ("connects", "reads"))
 
@@ -32,7 +32,7 @@ def on_disk(project):
     for path, node in project.calls(
         "connect", "open", "TinyDB", "SqliteDict", "SqliteDatabase", "dump_all"
     ):
-        name = getattr(node.args[0], "value", None) if node.args else None
+        name = first_value(node)
         code = ast.unparse(node.func)
         if not isinstance(name, str) or re.match(r"/tmp|:memory:|/dev/", name):
             continue
@@ -178,7 +178,7 @@ def revisions(project):
 def tables(project):
     """Yield (path, node, table, {}) of what Table("name", …) describes."""
     for path, node in project.calls("Table"):
-        name = getattr(node.args[0], "value", None) if node.args else None
+        name = first_value(node)
         if isinstance(name, str) and len(node.args) > 1:
             yield path, node, name, {}
 

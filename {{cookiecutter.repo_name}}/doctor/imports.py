@@ -61,51 +61,45 @@ def marks(project, path):
 @check("H204", step=13)
 def import_without_package(project):
     """An error where it is known which package has the module and that none brings it."""
-    if not project.list.packages or is_moved(project):
-        return
     have, complete, _ = project.available
-    told = {found.module.partition(".")[0] for found, _ in modules_elsewhere(project)}
-    for found in project.running.foreign:
-        first = found.module.partition(".")[0]
-        owners = project.owners_of(found.module)
-        name = first.lower().replace("_", "-")
-        if first in told or not foreign(project, found) or (owners | {name}) & have:
-            continue
-        if f"python-{name}" in have or not owners and similar(project, found):
-            continue
+    told = set()
+    for found, owners in unlisted(project):
+        unsure = not owners or owners & have or not complete
         later = not found.sure and (found.guarded or not project.is_sure(found.path))
-        details = {"module": first, "package": min(owners or {first}, key=len)}
-        if owners and complete and not later:
-            told.add(first)
+        if not (unsure or later or found.first in told):
+            told.add(found.first)
             sure = found.sure and not project.running.flexible
+            details = {"module": found.first, "package": min(owners, key=len)}
             yield found.path, found.line, details, "error" if sure else "warning"
 
 
 @check("H219", step=13, level="warning")
 def import_of_nobody_s_module(project):
     """Neither the installed packages nor the table say which package has the module."""
+    _, complete, known = project.available
+    told = set()
+    for found, owners in unlisted(project):
+        sure = found.sure and known and complete and not owners
+        if sure and found.first not in told and not similar(project, found):
+            yield found.path, found.line, {"module": found.first}
+        told |= {found.first} if sure else set()
+
+
+def unlisted(project):
+    """Yield (import, packages that have the module) where no listed package is called like it."""
     if not project.list.packages or is_moved(project):
         return
-    have, complete, known = project.available
-    told = {found.module.partition(".")[0] for found, _ in modules_elsewhere(project)}
+    moved = {found.first for found, _ in modules_elsewhere(project)}
     for found in project.running.foreign:
-        first = found.module.partition(".")[0]
-        name = first.lower().replace("_", "-")
-        if (
-            first in told
-            or not foreign(project, found)
-            or {name, f"python-{name}"} & have
-        ):
-            continue
-        if found.sure and known and complete and not project.owners_of(found.module):
-            told.add(first)
-            if not similar(project, found):
-                yield found.path, found.line, {"module": first}
+        name = found.first.lower().replace("_", "-")
+        called_so = {name, f"python-{name}"} & project.available[0]
+        if found.first not in moved and not called_so and foreign(project, found):
+            yield found, project.owners_of(found.module)
 
 
 def foreign(project, found):
     """Tell whether an import names neither Python's modules nor the project's own."""
-    first = found.module.partition(".")[0]
+    first = found.first
     there = any(
         project.in_folder(posixpath.join(folder, path))
         for folder in project.running.reached[found.path][1]
@@ -121,7 +115,7 @@ def similar(project, found):
         for path in sorted(project.trees):
             inside = path.removeprefix(f"{folder}/" if folder else "")
             names.setdefault(inside.partition("/")[0].removesuffix(".py"), path)
-    first = found.module.partition(".")[0]
+    first = found.first
     near = difflib.get_close_matches(first, names, 1, 0.8)
     return names[near[0]] if near and len(first) > 3 else None
 
@@ -136,7 +130,7 @@ def own_module_misspelt(project):
     """import databse, where there is a database.py and no package of that name."""
     have, _, known = project.available
     for found in project.running.foreign:
-        first = found.module.partition(".")[0]
+        first = found.first
         if not foreign(project, found) or project.owners_of(found.module):
             continue
         if found.guarded:
@@ -216,7 +210,7 @@ def name_that_a_package_has_lost(project):
     """from werkzeug.urls import url_parse, which Werkzeug 3 no longer has."""
     python = newest_python(project)
     for found in project.running.foreign:
-        first = found.module.partition(".")[0]
+        first = found.first
         if (
             found.sure
             and first in REMOVED
@@ -332,8 +326,7 @@ def package_needs_more_than_pip(project):
         if (
             not used
             and not row.get("error")
-            and not set(project.modules_of(name))
-            & {f.module.partition(".")[0] for f in project.running.foreign}
+            and not set(project.modules_of(name)) & project.imported
         ):
             continue
         told.add(row["needs"])
@@ -346,13 +339,12 @@ def package_needs_more_than_pip(project):
 def package_misspelt(project):
     """A name that is nobody's, but nearly that of a package which many use."""
     known = FACTS["brings"]
-    imported = {found.module.partition(".")[0] for found in project.running.foreign}
     for name, line in project.list.packages.items():
         meant = PACKAGES["meant"].get(name)
         if meant and line.pin == meant.get("but"):
             continue
         if meant and meant["right"] not in project.list.packages:
-            never = meant.get("imported") and name in imported
+            never = meant.get("imported") and name in project.imported
             level = "error" if meant.get("error") or never else "warning"
             yield line.file, line.number, {"name": name, "right": meant["right"]}, level
         elif name not in known and line.kind == "package" and not meant:

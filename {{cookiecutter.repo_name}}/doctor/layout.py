@@ -9,7 +9,7 @@ import sys
 from doctor import FACTS, check
 from doctor.files import once
 from doctor.pages import static_folders, static_named, template_folders, templates_named
-from doctor.project import last_name
+from doctor.project import first_value, last_name
 
 LAYOUT = FACTS["layout"]
 ROOT_FILES = ("Procfile", "requirements.txt", "Pipfile.lock", "poetry.lock", "uv.lock")
@@ -83,7 +83,7 @@ def moved(project):
 def module_moved(project):
     """A module is imported as if it lay in the root, but lies in a folder."""
     for found, path in modules_elsewhere(project):
-        name = found.module.partition(".")[0]
+        name = found.first
         package = posixpath.dirname(path).replace("/", ".")
         yield found.path, found.line, {"name": name, "file": path, "folder": package}
 
@@ -93,7 +93,7 @@ def modules_elsewhere(project):
     """Yield (import, file) of the project's own modules that are looked for in vain, once each."""
     told = set()
     for found in project.running.foreign:
-        name = found.module.partition(".")[0]
+        name = found.first
         if not found.sure or name in told or project.running.flexible:
             continue
         if project.is_package(name) or project.in_folder(f"{name}.py"):
@@ -148,7 +148,7 @@ def named_files(project):
         for path in candidates(found) if found.file not in hidden else ():
             yield path, found.path, found.line
     for found in running.foreign:
-        name = found.module.partition(".")[0]
+        name = found.first
         for folder in running.reached[found.path][1]:
             for path in (f"{name}.py", f"{name}/__init__.py"):
                 yield posixpath.join(folder, path), found.path, found.line
@@ -352,7 +352,7 @@ def settings_not_pushed(project):
         silent = (
             any(word.arg == "silent" for word in node.keywords) or len(node.args) > 1
         )
-        name = getattr(node.args[0], "value", None) if node.args else None
+        name = first_value(node)
         if isinstance(name, str) and not silent:
             places = [
                 name,

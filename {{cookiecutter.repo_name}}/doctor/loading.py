@@ -96,6 +96,11 @@ class Import:
     sure: bool
     guarded: bool = False
 
+    @property
+    def first(self):
+        """Return the first part of the module's name, which is what a package or a file has."""
+        return self.module.partition(".")[0]
+
 
 @dataclass(frozen=True)
 class Mistake:

@@ -196,10 +196,9 @@ def heavy_and_unused(project):
 def no_driver(project):
     have, sure, _ = project.available
     uses = {"sqlalchemy", "flask-sqlalchemy"} & set(project.list.packages)
-    imported = {found.module.partition(".")[0] for found in project.running.foreign}
     wanted = "DATABASE_URL" in project.constants
     known = (
-        imported.intersection(PACKAGES["driver_modules"])
+        project.imported & set(PACKAGES["driver_modules"])
         | set(PACKAGES["drivers"]) & have
     )
     if uses and wanted and not known and sure:

@@ -7,6 +7,7 @@ from collections import Counter
 
 from doctor import check
 from doctor.files import once
+from doctor.project import first_value
 
 TEMPLATE = re.compile(r".*\.(html?|jinja2?|j2|xml|txt)$")
 NAMED = re.compile(
@@ -57,7 +58,7 @@ def lines_of(text):
 def templates_named(project):
     """Yield (file, line, name) of the templates that code renders and templates include."""
     for path, node in project.calls("render_template"):
-        name = getattr(node.args[0], "value", None) if node.args else None
+        name = first_value(node)
         if isinstance(name, str):
             yield path, node.lineno, name
     for path, text in templates(project):

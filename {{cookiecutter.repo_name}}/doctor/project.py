@@ -124,9 +124,14 @@ class Project(Files):
         return {path.lower(): path for path in self.sizes}
 
     @cached_property
+    def imported(self):
+        """Return the first names of all modules that are not the project's own."""
+        return {found.first for found in self.running.foreign}
+
+    @property
     def is_flask(self):
         """Tell whether the code that runs uses Flask."""
-        return any(f.module.partition(".")[0] == "flask" for f in self.running.foreign)
+        return "flask" in self.imported
 
     @cached_property
     def definitions(self):
@@ -137,8 +142,7 @@ class Project(Files):
     @cached_property
     def blueprints(self):
         """Return the names of the app's blueprints."""
-        calls = [node for _, node in self.calls("Blueprint") if node.args]
-        return {getattr(node.args[0], "value", None) for node in calls}
+        return {first_value(node) for _, node in self.calls("Blueprint")} - {None}
 
     def has_keyword(self, name):
         return any(word.arg == name for _, word in self.nodes(ast.keyword))
@@ -237,8 +241,7 @@ class Project(Files):
         """Return a command that serves this project as it should be served."""
         if "deploy/server.py" in self:
             return "python -m deploy.server"
-        first = {found.module.partition(".")[0] for found in self.running.foreign}
-        if first & {"fastapi", "starlette", "quart"}:
+        if self.imported & {"fastapi", "starlette", "quart"}:
             return f"uvicorn {self.app_name} --host 0.0.0.0 --port $PORT"
         return (
             f'gunicorn "{self.app_name}"'
@@ -274,17 +277,13 @@ class Project(Files):
     @cached_property
     def reads_database_url(self):
         """Tell whether the code takes its database from the config var, by itself or a package."""
-        imported = {found.module.partition(".")[0] for found in self.running.foreign}
-        mends = imported & set(FACTS["config_vars"]["mend"])
+        mends = self.imported & set(FACTS["config_vars"]["mend"])
         return "DATABASE_URL" in self.constants or bool(mends)
 
     @cached_property
     def reads_settings(self):
         """Tell whether the code reads its settings through environs, decouple or the like."""
-        known = FACTS["config_vars"]["readers"]
-        return any(
-            found.module.partition(".")[0] in known for found in self.running.foreign
-        )
+        return bool(self.imported & set(FACTS["config_vars"]["readers"]))
 
     @cached_property
     def procfile(self):
@@ -400,6 +399,11 @@ def as_dict(value):
 def last_name(node):
     """Return the name at the end of an expression: "c" for a.b.c, "" for other things."""
     return getattr(node, "attr", getattr(node, "id", ""))
+
+
+def first_value(call):
+    """Return the constant that a call is given first, None for other things."""
+    return getattr(call.args[0], "value", None) if call.args else None
 
 
 def layers_of(tree):

@@ -179,9 +179,8 @@ def url_as_heroku_writes_it(project):
     if old and fits(old, "<1.4"):
         return  # which takes it
     used = FACTS["config_vars"]["mend"]
-    imported = {found.module.partition(".")[0] for found in project.running.foreign}
     mends = re.compile(r"\^?postgres(ql(\+\w+)?|ql(\+\w+)?:(//)?|:(//)?)$")
-    if any(map(mends.match, project.constants)) or imported & set(used):
+    if any(map(mends.match, project.constants)) or project.imported & set(used):
         return
     # What is handed to a function of one's own may be mended in there.
     engines = {

@@ -256,8 +256,7 @@ def nothing_listens(project):
     calls = [ast.unparse(n.func) for p, n in project.nodes(ast.Call) if p in below]
     if "PORT" in project.constants or running.flexible or any(map(opens_port, calls)):
         return
-    modules = {found.module.partition(".")[0] for found in running.foreign}
-    bots = sorted(modules & set(PROGRAMS["bots"]))
+    bots = sorted(project.imported & set(PROGRAMS["bots"]))
     yield "Procfile", line, {"what": ", ".join(bots) or file}
 
 
