@@ -36,14 +36,7 @@ def on_disk(project):
         code = ast.unparse(node.func)
         if not isinstance(name, str) or re.match(r"/tmp|:memory:|/dev/", name):
             continue
-        mode = [
-            *node.args[1:2],
-            *(word.value for word in node.keywords if word.arg == "mode"),
-        ]
-        mode = getattr(mode[0], "value", "") if mode else ""
-        writes = (
-            code == "open" and isinstance(mode, str) and re.match(r"[wax]|r\+", mode)
-        )
+        writes = code == "open" and re.match(r"[wax]|r\+", mode_of(node))
         base = code in (
             "sqlite3.connect",
             "aiosqlite.connect",
@@ -63,6 +56,13 @@ def on_disk(project):
         for path, node in project.texts():
             if node.value == "django.db.backends.sqlite3":
                 yield path, node.lineno, node.value
+
+
+def mode_of(call):
+    """Return how a call of open() opens a file, "" where nobody knows."""
+    given = [*call.args[1:2], *(w.value for w in call.keywords if w.arg == "mode")]
+    mode = getattr(given[0], "value", None) if given else "r"
+    return mode if isinstance(mode, str) else ""
 
 
 @check("H908", step=7)
@@ -108,9 +108,8 @@ def files_read(project):
             getattr(node.func, "value", None), "args", None
         )
         name = getattr(arguments[0], "value", None) if arguments else None
-        mode = [w.value for w in node.keywords if w.arg == "mode"] or node.args[1:2]
-        mode = getattr(mode[0], "value", None) if mode and is_open else "r"
-        reads = isinstance(mode, str) and mode[:1] == "r" and "+" not in mode
+        mode = mode_of(node) if is_open else "r"
+        reads = mode[:1] == "r" and "+" not in mode
         elsewhere = isinstance(name, str) and re.match(r"/|~|[a-z]{2,}:|\.\./", name)
         if reads and isinstance(name, str) and name and not elsewhere:
             yield path, node, name.removeprefix("./")

@@ -41,6 +41,7 @@ def template_folders(project):
     return sorted({"templates", *folders})
 
 
+@once
 def templates(project):
     """Yield (path, text) of what Jinja reads, without its comments."""
     folders = template_folders(project) or ["templates"]
@@ -70,10 +71,15 @@ def templates_named(project):
 
 def static_named(project):
     """Yield (file, line, name) of the static files that templates and code name."""
-    texts = [*templates(project), *((p, project.text(p)) for p in project.app_trees)]
-    for path, text in texts:
+    return named_by(project, STATIC)
+
+
+def named_by(project, pattern):
+    """Yield (file, line, what the pattern's first group finds) of templates and code."""
+    code = ((path, project.text(path)) for path in project.app_trees)
+    for path, text in [*templates(project), *code]:
         for number, line in lines_of(text):
-            for match in STATIC.finditer(line):
+            for match in pattern.finditer(line):
                 yield path, number, match[1]
 
 
@@ -130,13 +136,10 @@ def link_to_no_view(project):
     names |= project.constants
     if not project.is_flask or project.calls_any("add_url_rule", "add_view", "as_view"):
         return
-    texts = [*templates(project), *((p, project.text(p)) for p in project.app_trees)]
     told = names | {"static"}
-    for path, text in texts:
-        for number, line in lines_of(text):
-            for match in LINK.finditer(line):
-                owner, _, name = match[1].rpartition(".")
-                own = not owner or owner in project.blueprints
-                if own and not {name, match[1]} & told:
-                    told.add(match[1])
-                    yield path, number, {"name": match[1]}
+    for path, line, view in named_by(project, LINK):
+        owner, _, name = view.rpartition(".")
+        own = not owner or owner in project.blueprints
+        if own and not {name, view} & told:
+            told.add(view)
+            yield path, line, {"name": view}

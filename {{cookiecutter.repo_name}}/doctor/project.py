@@ -151,7 +151,7 @@ class Project(Files):
         return path.strip("/") in self.folders
 
     def imports_in(self, path):
-        """Yield the import statements of a file, but not those that only a type checker reads."""
+        """Yield the import statements of a file, at any depth."""
         for node in self.all_nodes(path):
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 yield node
