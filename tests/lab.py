@@ -151,19 +151,19 @@ def workplace(programs=None):
         yield folder, merged(environ, {"DATABASE_URL": None})
 
 
-def with_part(readme, name, body):
-    """Return the README's text with another text between the comments that begin and end a part."""
+def with_part(page, name, body):
+    """Return a page's text with another text between the comments that begin and end a part."""
     pattern = rf"(<!-- {name}: written by `make \w+` -->\n).*(<!-- end of {name} -->)"
-    text, count = re.subn(pattern, lambda marks: marks[1] + body + marks[2], readme, flags=re.DOTALL)
+    text, count = re.subn(pattern, lambda marks: marks[1] + body + marks[2], page, flags=re.DOTALL)
     assert count == 1, name
     return text
 
 
-def write_part(name, body):
-    """Write a part of README.md."""
-    readme = ROOT / "README.md"
-    text = with_part(readme.read_text(encoding="utf-8"), name, body)
-    readme.write_text(text, encoding="utf-8", newline="\n")
+def write_part(name, body, page="README.md"):
+    """Write a part of README.md, or of another page."""
+    file = ROOT / page
+    text = with_part(file.read_text(encoding="utf-8"), name, body)
+    file.write_text(text, encoding="utf-8", newline="\n")
 
 
 # --- projects ---

@@ -9,6 +9,7 @@ that no case looks like a secret to those who search for them.
 
 import base64
 import json
+import os
 import re
 import shutil
 import sys
@@ -17,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lab import GIT, ROOT, call
+from lab import GIT, ROOT, Project, bake_into, call, write_part
 
 LETTERS = "xK9mQ2vLp7RtY4wZ8nBc3JhG6fDs5AaEuVi1oTlMqNbPzX0yWkHjCgFr" * 2
 # What the checks of a hundred are about.
@@ -59,7 +60,7 @@ def build(case, baked, folder):
     else:
         folder.mkdir()
         git(folder, "init", "--quiet")
-    change(case, folder)
+    change(case, Project(folder, os.environ))
     for path in case.get("executable", ()):
         (folder / path).chmod(0o755)
     hidden = {path: (folder / path).read_bytes() for path in case.get("not_committed", ())}
@@ -74,31 +75,30 @@ def build(case, baked, folder):
     return folder
 
 
-def change(case, folder):
+def change(case, project):
     for source, target in case.get("copy", {}).items():
-        shutil.copy(folder / source, folder / target)
+        shutil.copy(project.path / source, project.path / target)
     for source, target in case.get("move", {}).items():
-        (folder / target).parent.mkdir(parents=True, exist_ok=True)
         # By way of another name: some systems do not tell capital letters from small ones.
-        (folder / source).rename(folder / "on the way").rename(folder / target)
+        project.rename(source, "on the way")
+        project.rename("on the way", target)
     for path in case.get("remove", ()):
-        shutil.rmtree(folder / path) if (folder / path).is_dir() else (folder / path).unlink()
-    new = {path: expand(text).encode() for path, text in case.get("write", {}).items()}
-    new |= {path: base64.b64decode(text) for path, text in case.get("binary", {}).items()}
-    for path, content in new.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
+        file = project.path / path
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
+    for path, text in case.get("write", {}).items():
+        project.write(path, expand(text))
+    for path, text in case.get("binary", {}).items():
+        project.write(path, base64.b64decode(text))
     for path, old, by in case.get("replace", ()):
-        text = (folder / path).read_text(encoding="utf-8")
-        assert old in text, f"{case['name']}: {old!r} is not in {path}"
-        (folder / path).write_bytes(text.replace(old, expand(by), 1).encode())
+        before, found, after = project.read(path).partition(old)
+        assert found, f"{case['name']}: {old!r} is not in {path}"
+        project.write(path, before + expand(by) + after)
     for path, text in case.get("append", {}).items():
-        with (folder / path).open("ab") as file:
-            file.write(expand(text).encode())
+        project.append(path, expand(text))
     for path, text in case.get("prepend", {}).items():
-        (folder / path).write_bytes(text.encode() + (folder / path).read_bytes())
+        project.write(path, text + project.read(path))
     for path, encoding in case.get("encode", {}).items():
-        (folder / path).write_bytes((folder / path).read_text(encoding="utf-8").encode(encoding))
+        project.recode(path, encoding)
 
 
 def git(folder, *arguments):
@@ -142,19 +142,13 @@ def score(project):
 
 def main():
     with TemporaryDirectory() as folder:
-        options = ("--no-input", "--default-config", "--output-dir", folder, "repo_name=case")
-        call(ROOT / ".venv" / "bin" / "cookiecutter", ROOT, *options)
-        table, wrong = score(Path(folder, "case"))
+        table, wrong = score(bake_into(folder, os.environ, "case").path)
     rows = ["| | what students do to a baked project | small projects of other kinds |", "| --- | ---: | ---: |"]
     for kind in [*KINDS.values(), DEPLOYS]:
         cells = [table.get((whose, kind), Counter()) for whose in ("edits", "projects")]
         texts = [f"{row['right']} of {row['cases']}" if row["cases"] else "–" for row in cells]
         rows.append(f"| {kind} | {texts[0]} | {texts[1]} |")
-    page = ROOT / "docs" / "doctor.md"
-    text = page.read_text(encoding="utf-8")
-    start, end = "<!-- scores: made by `make situations` -->\n", "<!-- end of scores -->"
-    before, _, rest = text.partition(start)
-    page.write_text(before + start + "\n".join(rows) + "\n" + end + rest.partition(end)[2], encoding="utf-8")
+    write_part("scores", "\n".join(rows) + "\n", "docs/doctor.md")
     print("\n".join([*rows, "", *wrong]))
 
 
