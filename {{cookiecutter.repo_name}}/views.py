@@ -2,8 +2,6 @@
 {%- if cookiecutter.example == "notes" -%}
 """{{ t.notes_views_purpose }}"""
 
-from contextlib import nullcontext
-
 from flask import (
     Blueprint,
     current_app,
@@ -18,9 +16,9 @@ from sqlalchemy import func, select
 
 from config import NOTES_PER_MINUTE, NOTES_PER_MINUTE_IN_ALL
 from database import db
-from deploy.database import TooLong, time_limit
 from deploy.errors import csrf_error, csrf_reason
 from deploy.streaming import csv_download
+from deploy.transactions import TooLong
 from deploy.visitors import PerMinute
 from forms import MAX_LENGTH, NoteForm
 from models import SEARCH_LANGUAGE, Note
@@ -114,21 +112,23 @@ def place():
 
 def found_notes(words, before):
     """{{ t.notes_found }}"""
-    query, only_common = select(Note).order_by(Note.id.desc()), False
+    query = select(Note).order_by(Note.id.desc())
     if words:
         # {{ t.notes_why_plain }}
         wanted = func.plainto_tsquery(SEARCH_LANGUAGE, words)
         has_words = Note.words.op("@@")(wanted)
-        ids = db.session.scalars(select(Note.id).where(has_words).limit(RARE)).all()
+        found = select(Note.id).where(has_words).limit(RARE)
+        ids = db.session.scalars(found.execution_options(time_limit=SEARCH_TIME)).all()
+        if not ids:
+            return [], db.session.scalar(select(func.numnode(wanted))) == 0
         # {{ t.notes_why_rare }}
         query = query.where(Note.id.in_(ids) if len(ids) < RARE else has_words)
-        if not ids:
-            only_common = db.session.scalar(select(func.numnode(wanted))) == 0
+        query = query.execution_options(time_limit=SEARCH_TIME)
     if before is not None:
         # {{ t.notes_why_before }}
         query = query.where(Note.id < max(0, min(before, MAX_ID)))
     # {{ t.notes_one_more }}
-    return db.session.scalars(query.limit(PAGE_SIZE + 1)).all(), only_common
+    return db.session.scalars(query.limit(PAGE_SIZE + 1)).all(), False
 
 
 def notes_page(form):
@@ -136,8 +136,7 @@ def notes_page(form):
     words = request.args.get("q", "").replace("\0", "").strip()[:MAX_QUERY]
     before = request.args.get("before", type=int)
     try:
-        with time_limit(SEARCH_TIME) if words else nullcontext():
-            notes, only_common = found_notes(words, before)
+        notes, only_common = found_notes(words, before)
         too_long = False
     except TooLong:
         notes, only_common, too_long = [], False, True

@@ -1,15 +1,13 @@
 """The connection to the database, and who applies the migrations."""
 
 import sys
-from contextlib import contextmanager
 
 import click
 from flask import current_app
-from psycopg.errors import QueryCanceled
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from werkzeug.serving import is_running_from_reloader
 
+from deploy import transactions
 from deploy.environment import ROOT, WORDS, database_url
 
 
@@ -25,6 +23,9 @@ def init_app(app, db):
         url = database_url({"DATABASE_URL": postgres.start()})
         app.config["SQLALCHEMY_DATABASE_URI"] = url
     db.init_app(app)
+    with app.app_context():
+        for engine in db.engines.values():
+            transactions.init_engine(engine)
     app.teardown_appcontext(end_session)
     if local or click.get_current_context(silent=True):  # as in `flask db upgrade`
         add_migrations(app)
@@ -43,27 +44,6 @@ def end_session(error):
         # The answer was ready before that, so the visitor need not know.
         current_app.logger.warning("database: a connection was cut after its last use")
         session().invalidate()
-
-
-class TooLong(Exception):
-    """A query was stopped because it took longer than it may."""
-
-
-@contextmanager
-def time_limit(milliseconds):
-    """Stop what the session asks for in here, and until its commit, after this time.
-
-    Raises TooLong; the session begins anew then.
-    """
-    session = current_app.extensions["sqlalchemy"].session
-    session.execute(text(f"SET LOCAL statement_timeout = {int(milliseconds)}"))
-    try:
-        yield
-    except OperationalError as error:
-        if not isinstance(error.orig, QueryCanceled):
-            raise
-        session.rollback()
-        raise TooLong from error
 
 
 def add_migrations(app):

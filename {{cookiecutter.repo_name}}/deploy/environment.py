@@ -21,6 +21,15 @@ MAX_CONNECTIONS = getattr(config, "MAX_CONNECTIONS", 15)
 # A query that waits longer, for a lock or because it reads too much, is given up: its
 # visitor has gone by then, and others wait behind it.
 STATEMENT_TIMEOUT = 4  # seconds
+# A connection can go dead on its way, without a word. The system notices it in 20 s where
+# the connection is idle, and in 4 where a query waits for its answer.
+# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+TCP = {
+    "connect_timeout": 4,  # seconds
+    "keepalives_idle": 15,  # seconds
+    "keepalives_interval": 4,  # seconds
+    "tcp_user_timeout": 4000,  # milliseconds; Linux only
+}
 # What the deployment guide has you copy from the database's credentials.
 GUIDE_VARIABLES = ("DB_HOST", "DB_USERNAME", "DB_PASSWORD", "DATA_BASE")
 # Shorter keys can be guessed, and so can one that repeats a few characters.
@@ -105,12 +114,12 @@ def load(environ=None):
         "SQLALCHEMY_ENGINE_OPTIONS": {
             "pool_size": MAX_CONNECTIONS // workers,
             "max_overflow": 0,
+            # The few that calm hours need stay in use, and keep what they have prepared.
+            "pool_use_lifo": True,
             # An error message must not hold what visitors have written.
             "hide_parameters": True,
             # A request that gets no connection within this time is told to come back.
             "pool_timeout": 4,  # seconds
-            # The server may have restarted since a connection was last used.
-            "pool_pre_ping": True,
             "connect_args": connect_args(url, environ, home),
         },
         # The internet comes over https only; a laptop over plain http.
@@ -179,8 +188,9 @@ def connect_args(url, environ, home):
     timeout = f"-c statement_timeout={STATEMENT_TIMEOUT}s"
     # In `options` the last of two settings counts.
     args = {"options": f"{timeout} {given.get('options', '')}".strip()}
-    if "connect_timeout" not in given:
-        args["connect_timeout"] = 4  # seconds
+    for name, value in TCP.items():
+        if name not in given:
+            args[name] = value
     # Where the platform's database has TLS, nothing less is accepted.
     if home and home.tls and "sslmode" not in given and "PGSSLMODE" not in environ:
         args["sslmode"] = "require"

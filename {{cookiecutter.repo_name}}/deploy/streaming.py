@@ -87,7 +87,8 @@ def csv_rows(engine, key, shown, before=None):
     query = select(*shown).order_by(key.desc()).limit(ROWS)
     if before is not None:
         query = query.where(key < before)
-    with engine.connect() as wire:
+    alone = engine.execution_options(isolation_level="AUTOCOMMIT")  # one trip
+    with alone.connect() as wire:
         # COPY takes no parameters, so all of them stand in its text.
         text = query.compile(engine, compile_kwargs={"literal_binds": True})
         copy = f"COPY ({text}) TO STDOUT WITH (FORMAT csv, DELIMITER '{SEPARATOR}')"
