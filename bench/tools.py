@@ -1,18 +1,36 @@
-"""What bench.py and choices.py measure with: requests, slow visitors, memory, time."""
+"""What the measures share: the bench with its project and its rows, requests, slow visitors, time."""
 
 import asyncio
+import itertools
 import re
+import shutil
+import signal
 import socket
 import statistics
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
-from lab import call, raw
+from lab import (
+    ROOT,
+    SERVER,
+    TEMPLATE,
+    Project,
+    Site,
+    bake_into,
+    call,
+    make_venv,
+    memory,
+    merged,
+    raw,
+    set_constant,
+    start_server,
+    stop_server,
+)
 
 # Python code for a process that weighs itself, without what it would import for that.
 USED = r"""
@@ -23,6 +41,129 @@ def used():
         return int(re.search(r"\nPss:\s+(\d+)", file.read()).group(1)) / 1024
 """
 ROUNDS = 5
+
+
+OWN = "deploy/server.py"
+# The same app under other servers; {port} is filled in. gunicorn: as the platform's own guide sets it up.
+SERVERS = {
+    OWN: " ".join(SERVER),
+    "flask run": "flask run -h 0.0.0.0 -p {port}",
+    "gunicorn": "gunicorn main:init_app() --bind 0.0.0.0:{port} --preload --workers 2 --threads 5 --reuse-port"
+    " --keep-alive 95",
+    "waitress": "waitress-serve --port {port} --threads 8 --call main:init_app",
+}
+# The state of the project that the targets of speed are held against.
+BEFORE = "65df03c"
+
+
+def make_programs(python=sys.executable):
+    """Return the folder of programs of an environment with the project's packages and what they are compared with."""
+    return make_venv("venv-bench", TEMPLATE / "requirements-test.txt", ROOT / "requirements-bench.txt", python=python)
+
+
+class Bench:
+    """A baked project, its database, and the rows of what was measured."""
+
+    def __init__(self, work, environ):
+        self.work, self.environ = work, environ | {"HOME": str(work)}
+        self.rows, self.choices, self.figures = [], [], {}
+        self.numbers = itertools.count()
+
+    def row(self, title, measured, target="", met=None):
+        """Keep a row of the table; met: whether the target is, None where there is none."""
+        row = (title, measured, target, {True: "yes", False: "**no**", None: ""}[met])
+        self.rows.append(row)
+        print(" | ".join(row), file=sys.stderr, flush=True)
+
+    def choose(self, title, measured, taken):
+        """Keep what was measured of one choice, and what the project does because of it."""
+        self.choices.append((title, measured, taken))
+        print(f"{title} | {measured} | {taken}", file=sys.stderr, flush=True)
+
+    # --- the project and its servers ---
+
+    def folder(self):
+        """Return a new folder."""
+        folder = self.work / str(next(self.numbers))
+        folder.mkdir()
+        return folder
+
+    def bake(self, **options):
+        return bake_into(self.folder(), self.environ, "bench", **options)
+
+    def prepare(self):
+        self.project = self.bake()
+        set_constant(self.project, "config.py", NOTES_PER_MINUTE=10**9)
+        self.site = Site(self.project, self.work)
+        # As on a dyno, but for the router: the visitors here come by http. One process, unless it is said.
+        own = {name: self.environ[name] for name in ("HOME", "LOCAL_POSTGRES_DIR")}
+        self.project.environ = merged(self.site.environ | own, {"DYNO": None, "WEB_CONCURRENCY": None})
+
+    def sql(self, *statements):
+        return self.site.sql(*statements)
+
+    def fill(self, notes):
+        self.sql(
+            "TRUNCATE notes RESTART IDENTITY",
+            "INSERT INTO notes (body) SELECT 'note ' || n || ' ' || (ARRAY['alpha', 'beta', 'gamma'])[1 + n % 3]"
+            f" || ' word' || n % 99991 || repeat(' lorem ipsum', 3) FROM generate_series(1, {notes}) AS n",
+            "VACUUM ANALYZE notes",
+        )
+
+    def variant(self, *changes):
+        """Return a copy of the project; changes: functions of choices.py, each with what it is told."""
+        project = Project(self.folder() / "bench", self.project.environ)
+        shutil.copytree(self.project.path, project.path)
+        for change, *words in changes:
+            change(project, *words)
+        return project
+
+    def before(self):
+        """Return the project as BEFORE baked it, with the same database; None where that commit is not here."""
+        commit = call("git", "rev-parse", "--verify", "--quiet", f"{BEFORE}^{{commit}}", cwd=ROOT, check=False)
+        if commit.returncode:
+            return None
+        template = self.folder()
+        packed = self.work / "before.tar"
+        call("git", "archive", "--output", packed, BEFORE, cwd=ROOT)
+        shutil.unpack_archive(packed, template)
+        return bake_into(self.folder(), self.project.environ, "bench", template=template)
+
+    @contextmanager
+    def server(self, command=SERVER, pinned=True, project=None, **environ):
+        """Start a server; yield (its port, its process id). pinned: on the first core."""
+        project = project or self.project
+        command = command.split() if isinstance(command, str) else command
+        words = ["taskset", "-c", "0"] if pinned else []
+        log = self.work / f"server-{next(self.numbers)}.log"
+        server = start_server(project, [*words, *command], log, project.environ | environ)
+        try:
+            yield server.port, server.process.pid
+        finally:
+            stop_server(server, signal.SIGKILL)  # some take half a minute to heed SIGTERM
+
+    def measure(self, variants, path="/", connections=8, pinned=True, rounds=ROUNDS):
+        """Let visitors ask variants in turn; return {name: {rate, p50, p99, memory}}, the medians of the rounds.
+
+        variants: {name: what server() is told}. pinned: the server on the first core, the visitors on the second.
+        """
+        found = {name: [] for name in variants}
+        with ExitStack() as stack:
+            servers = {
+                name: stack.enter_context(self.server(**{"pinned": pinned} | options))
+                for name, options in variants.items()
+            }
+            for number in range(rounds + 1):
+                for name, (port, _) in servers.items():
+                    result = wrk(port, path, seconds=1, connections=connections, pinned=pinned)
+                    assert result["failed"] == 0 or path == "/nope", (name, path)
+                    if number:  # the first round loads what the others need
+                        found[name].append(result)
+            return {
+                name: {key: median([result[key] for result in results]) for key in ("rate", "p50", "p99")}
+                | {"memory": memory(servers[name][1])}
+                for name, results in found.items()
+            }
 
 
 def median(values):
@@ -71,9 +212,10 @@ def read_csv(port):
     return first, time.perf_counter() - started, lines
 
 
-def wrk(port, path, seconds, connections):
-    """Let wrk send requests from the second core; return what it says."""
-    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "--latency"]
+def wrk(port, path, seconds, connections, pinned=True):
+    """Let wrk send requests, from the second core where it is pinned; return what it says, times in milliseconds."""
+    core = ["taskset", "-c", "1"] if pinned else []
+    command = [*core, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "--latency"]
     text = call(*command, f"http://127.0.0.1:{port}{path}").stdout
 
     def number(pattern, default="0"):

@@ -31,6 +31,7 @@ from lab import (
     workplace,
     write_part,
 )
+from wire import Wire
 
 # Visitors who write and read at the same time, all the while.
 VISITORS = 6
@@ -154,6 +155,24 @@ class App(Site):
         return children(self.server.process.pid)
 
 
+class Distant(App):
+    """The same site, whose database is reached over a way that can go dead."""
+
+    wire = None
+
+    @property
+    def environ(self):
+        address = self.postgres.address
+        host, _, port = address.partition(":")
+        self.wire = self.wire or Wire((host, int(port)))
+        url = super().environ["DATABASE_URL"]
+        return super().environ | {"DATABASE_URL": url.replace(address, f"127.0.0.1:{self.wire.port}")}
+
+    def stop(self):
+        super().stop()
+        self.wire.close()
+
+
 class Laptop(App):
     """The same site under `make run`, on the project's own PostgreSQL."""
 
@@ -218,6 +237,23 @@ def connections_cut(app):
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE usename = 'app' ORDER BY backend_start LIMIT 1"
         )
+
+
+# Nobody is told: what is sent is lost, and no answer comes, not even that there is nobody.
+@fault("connections in use silently dropped on the way", "503 within 5 s, back by itself", site=Distant)
+def connections_dropped(app):
+    app.wire.drop()
+    time.sleep(PATIENCE)
+
+
+@fault("idle connections silently dropped on the way, 20 s before the next visitor", "nobody notices", site=Distant)
+def idle_connections_dropped(app):
+    app.router.clear()  # as if no visitor came
+    time.sleep(1)
+    app.wire.drop()
+    time.sleep(20)
+    app.router.set()
+    time.sleep(1)
 
 
 @fault("the server takes no new connections", "503 within 5 s, back by itself")
@@ -442,7 +478,7 @@ def report():
         "| --- | --- | --- | --- | --- | --- |",
     ]
     with workplace() as (folder, environ):
-        apps = {site: bake_app(folder, environ, site, lock_seconds=60) for site in (App, Laptop)}
+        apps = {site: bake_app(folder, environ, site, lock_seconds=60) for site in (App, Distant, Laptop)}
         try:
             for name, fault in FAULTS.items():
                 m = suffer(apps[fault.site], name)

@@ -110,16 +110,17 @@ def memory(pid):
 # --- packages, and folders that last as long as a command ---
 
 
-def make_venv(name, *lists):
+def make_venv(name, *lists, python=sys.executable):
     """Return the folder of programs of a virtual environment in .cache/ that has the packages of these lists.
 
     It is kept between runs, and made again when a list or the Python changes.
     """
-    key = sha256(b"".join(file.read_bytes() for file in lists) + sys.version.encode()).hexdigest()[:12]
+    version = call(python, "-c", "import sys; print(sys.version, end='')").stdout
+    key = sha256(b"".join(file.read_bytes() for file in lists) + version.encode()).hexdigest()[:12]
     venv = ROOT / ".cache" / f"{name}-{key}"
     programs = venv / ("Scripts" if sys.platform == "win32" else "bin")
     if not (venv / "ready").exists():
-        call(sys.executable, "-m", "venv", "--clear", venv)
+        call(python, "-m", "venv", "--clear", venv)
         options = [word for file in lists for word in ("--requirement", file)]
         pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
         call(programs / "python", *pip, *options, timeout=900)

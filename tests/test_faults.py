@@ -14,13 +14,14 @@ pytestmark = pytest.mark.slow
 CAUSES = {
     "database_killed": "database: ",
     "too_many_connections": 'too many connections for role "app"',
+    "connections_dropped": "database: ",
     "table_locked": "canceling statement due to statement timeout",
     "disk_full": "takes no more data: could not extend file",
     "credentials_rotated": 'password authentication failed for user "app"',
     "worker_killed": "Respawning worker",
 }
 # Here nobody but those whose request was in flight may notice anything.
-UNNOTICED = {"two_releases", "migration_fails", "unfinished_bodies", "flooder"}
+UNNOTICED = {"idle_connections_dropped", "two_releases", "migration_fails", "unfinished_bodies", "flooder"}
 # A process that is ended with SIGKILL takes the requests it works on with it: one of each visitor at most.
 CUT = {"worker_killed", "restart_loop"}
 # For a moment nobody listens.
@@ -32,6 +33,13 @@ def app(tmp_path_factory, environ):
     app = faults.bake_app(tmp_path_factory.mktemp("faults"), environ)
     yield app
     app.stop()
+
+
+@pytest.fixture(scope="module")
+def distant(tmp_path_factory, environ):
+    distant = faults.bake_app(tmp_path_factory.mktemp("distant"), environ, faults.Distant)
+    yield distant
+    distant.stop()
 
 
 @pytest.fixture(scope="module")

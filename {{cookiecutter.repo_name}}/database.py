@@ -10,4 +10,6 @@ class Base(DeclarativeBase):
 
 
 # {{ t.database_why_here }}
+# {{ t.database_transactions_1 }}
+# {{ t.database_transactions_2 }}
 db = SQLAlchemy(model_class=Base)

@@ -5,11 +5,9 @@ import secrets
 import socket
 import tomllib
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from dotenv import load_dotenv
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 import config
 from deploy import platforms
@@ -146,8 +144,9 @@ def database_url(environ):
         address, _, _ = rest.partition("?")
         torn = "?" in login or not address.count("@") == login.count("@") <= 1
         try:
-            make_url(f"postgresql+psycopg://{rest}")
-        except (ValueError, ArgumentError):  # a port that is no number, say
+            address = split(url)
+            torn = torn or address.netloc.endswith(":") or address.port == 0
+        except ValueError:  # a port that is no number, say
             torn = True
         if torn:
             # "from None": the cause would show the address with its password.
@@ -176,15 +175,29 @@ def stale_credentials(environ):
     url = database_url(environ) if environ.get("DATABASE_URL", "").strip() else None
     if not url:
         return []
-    url = make_url(url)
-    names = (url.host, url.username, url.password, url.database)
+    url = split(url)
+    host = url.netloc.rpartition("@")[2].partition(":")[0]
+    user, password = unquote(url.username or ""), unquote(url.password or "")
+    names = (host, user, password, url.path[1:])
     current = dict(zip(GUIDE_VARIABLES, names, strict=True))
     return [n for n, value in current.items() if environ.get(n, value) != value]
 
 
+def split(url):
+    """Return the parts of a database's address.
+
+    Without SQLAlchemy, which the server's first process has no other use for: 20 MB.
+    """
+    scheme, _, rest = url.partition("://")
+    address, mark, query = rest.replace("#", "%23").partition("?")
+    login, at, place = address.rpartition("@")  # a password may hold [ as well
+    return urlsplit(f"{scheme}://{quote(login, safe='%:')}{at}{place}{mark}{query}")
+
+
 def connect_args(url, environ, home):
     """Return what each connection is made with; what the address itself says comes first."""
-    given = make_url(url).query if url else {}
+    query = parse_qs(split(url).query) if url else {}
+    given = {name: values[-1] for name, values in query.items()}
     timeout = f"-c statement_timeout={STATEMENT_TIMEOUT}s"
     # In `options` the last of two settings counts.
     args = {"options": f"{timeout} {given.get('options', '')}".strip()}

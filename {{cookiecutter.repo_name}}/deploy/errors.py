@@ -43,13 +43,13 @@ def page(reason, plain=False, words=""):
     if plain:
         return plain_page(details)
     try:
-        if "error.html" in current_app.jinja_env.list_templates():
-            return render_template("error.html", **details)
-        html = render_template("deploy/error.html", layout="base.html", **details)
+        names = ["error.html", "deploy/error.html"]
+        template = current_app.jinja_env.select_template(names)
+        html = render_template(template, layout="base.html", **details)
     except Exception:  # whatever a page of the app's own raises
         current_app.logger.exception("the app's own error page cannot be shown")
         return plain_page(details)
-    if 'id="reason"' in html:
+    if template.name == "error.html" or 'id="reason"' in html:
         return html
     current_app.logger.warning("templates/base.html has no block content")
     return plain_page(details)

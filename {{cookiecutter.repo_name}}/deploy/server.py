@@ -1,6 +1,5 @@
 """The web process, `python -m deploy.server`: serves the app to the internet."""
 
-import gc
 import importlib
 import logging
 import multiprocessing
@@ -45,21 +44,11 @@ def port_number(environ):
     return number
 
 
-def loaded_app():
-    """Return the app, made before the web processes start as copies of this one.
-
-    What none of them changes is in memory once: two take 110 MB under load, not 130.
-    """
-    app = importlib.import_module("main").init_app()
-    # A visit loads what all later ones need. Without a database it gets an error page.
-    logging.disable()  # it would look like a visitor's
-    app.test_client().get("/", base_url="https://localhost")
-    logging.disable(logging.NOTSET)
-    with app.app_context():
-        app.extensions["sqlalchemy"].engine.dispose()  # a connection cannot be copied
-    gc.collect()
-    gc.freeze()  # what is loaded by now stays: looking through it would copy it
-    return app
+def load(target):
+    """Return the app, in a web process that is about to serve it."""
+    if sys.platform == "linux":  # elsewhere nobody deploys
+        stop_late()
+    return importlib.import_module("main").init_app()
 
 
 def stop_late():
@@ -95,7 +84,6 @@ def main():
     )
     server = Granian(
         "main:init_app",
-        factory=True,
         interface=Interfaces.WSGI,
         working_dir=ROOT,
         address=address,
@@ -117,18 +105,9 @@ def main():
         workers_kill_timeout=25,
         log_dictconfig={"formatters": {"generic": LOG, "access": LOG}},
     )
-    if sys.platform != "linux":
-        server.serve()
-        return
-    # Only Linux copies a process safely; elsewhere each one makes its own app.
-    multiprocessing.set_start_method("fork")
-    app = loaded_app() if workers > 1 else None
-
-    def load(target):
-        """Return the app, in a web process that is about to serve it."""
-        stop_late()
-        return app or importlib.import_module("main").init_app()
-
+    # Each web process starts afresh, on every system. As copies of one another, two need
+    # some 70 MB less, but Python warns of copying a process that has threads.
+    multiprocessing.set_start_method("spawn")
     server.serve(target_loader=load)
 
 

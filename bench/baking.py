@@ -1,0 +1,39 @@
+"""What a bake takes: the template's own part, and git's."""
+
+import shutil
+
+from lab import Project
+from tools import interleaved
+
+
+def measure(bench):
+    empty = Project(bench.work / "empty", bench.environ)
+    empty.write("cookiecutter.json", '{"repo_name": "empty"}')
+    empty.write("{{cookiecutter.repo_name}}/README.md", "empty\n")
+    project = bench.bake()
+    shutil.rmtree(project.path / ".git")
+    known = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+
+    def git():
+        project.run("git", "init", "--quiet")
+        project.run("git", "add", "--all")
+        project.run("git", *known, "commit", "--quiet", "--message", "x")
+        shutil.rmtree(project.path / ".git")
+
+    times = bench.figures["bake"] = interleaved(
+        {
+            "empty": lambda: bench.bake(template=empty.path),
+            "hooks": bench.bake,
+            "no hooks": lambda: bench.bake(options=["--accept-hooks=no"]),
+            "git": git,
+        },
+        rounds=9,
+    )
+    most = times["empty"] * 1.3 + times["git"]
+    bench.row(
+        "bake, hooks on",
+        f"{times['hooks']:.2f} s; hooks off {times['no hooks']:.2f}, an empty template {times['empty']:.2f},"
+        f" git alone {times['git']:.2f}",
+        f"1.3 × an empty template + git = {most:.2f} s",
+        times["hooks"] <= most,
+    )
