@@ -5,7 +5,6 @@ Every choice is one number or line of the project; a variant is a copy of the pr
 
 import json
 import textwrap
-from contextlib import ExitStack
 from urllib.request import urlopen
 
 from lab import memory, set_constant
@@ -49,12 +48,28 @@ def {function}(environ=None, own={function}):
     )
 
 
-def no_ping(project):
-    around(project, "deploy/environment.py", "load", 'made["SQLALCHEMY_ENGINE_OPTIONS"]["pool_pre_ping"] = False')
+def fixed_notes(project):
+    """Show notes that no database was asked for."""
+    project.append(
+        "views.py",
+        """
+
+def found_notes(words, before):
+    from datetime import UTC, datetime
+    from types import SimpleNamespace
+
+    body = "note 7 alpha word77 lorem ipsum lorem ipsum lorem ipsum"
+    return [SimpleNamespace(id=n, body=body, created_at=datetime.now(UTC)) for n in range(21)], False
+""",
+    )
 
 
-def autocommit(project):
-    code = 'made["SQLALCHEMY_ENGINE_OPTIONS"]["isolation_level"] = "AUTOCOMMIT"'
+def always_a_transaction(project):
+    project.replace("deploy/transactions.py", 'READING = ("GET", "HEAD", "OPTIONS")', "READING = ()")
+
+
+def ping(project):
+    code = 'made["SQLALCHEMY_ENGINE_OPTIONS"]["pool_pre_ping"] = True'
     around(project, "deploy/environment.py", "load", code)
 
 
@@ -101,33 +116,12 @@ def granian(*words, **options):
 server.Granian = granian
 server.main()
 """
-NO_COPY = """
+COPY = """
 from deploy import server
-server.loaded_app = lambda: None
+import multiprocessing
+multiprocessing.set_start_method = lambda name, own=multiprocessing.set_start_method: own("fork")
 server.main()
 """
-
-
-def measure(bench, variants, path="/", connections=8, pinned=True, rounds=ROUNDS):
-    """Return {name: {rate, p99, memory}} of variants that are asked in turn: what bench.server() is told for each."""
-    figures = {name: [] for name in variants}
-    with ExitStack() as stack:
-        servers = {
-            name: stack.enter_context(bench.server(pinned=pinned, **options)) for name, options in variants.items()
-        }
-        for _ in range(rounds):
-            for name, (port, _) in servers.items():
-                result = wrk(port, path, seconds=1, connections=connections)
-                assert result["failed"] == 0, (name, path)
-                figures[name].append(result)
-        return {
-            name: {
-                "rate": median([result["rate"] for result in results]),
-                "p99": median([result["p99"] for result in results]),
-                "memory": memory(servers[name][1]),
-            }
-            for name, results in figures.items()
-        }
 
 
 def speeds(figures):
@@ -136,14 +130,13 @@ def speeds(figures):
     return ", ".join(f"{name}: {f['rate']:.0f} req/s ({f['rate'] / first:.2f} ×)" for name, f in figures.items())
 
 
-def measure_all(bench):
-    """Measure all choices; call bench.choose() with each."""
+def measure(bench):
     bench.fill(1000)
     two = {"WEB_CONCURRENCY": "2"}
 
     def compare(title, taken, variants, show=speeds, **options):
-        figures = measure(bench, variants, **options)
-        bench.choose(title, show(figures), taken, figures)
+        figures = bench.figures[title] = bench.measure(variants, rounds=3, **options)
+        bench.choose(title, show(figures), taken)
 
     # Threads: visitors that send their bodies slowly hold one each.
     figures = {}
@@ -152,7 +145,7 @@ def measure_all(bench):
             result = wrk(port, "/", seconds=3, connections=8)
             figures[f"{number}"] = {"rate": result["rate"], "p99": result["p99"], "memory": memory(pid)}
     shown = ", ".join(f"{n}: {f['rate']:.0f} req/s, {f['memory']:.0f} MB" for n, f in figures.items())
-    bench.choose("threads, while 64 visitors send slowly", shown, "128", figures)
+    bench.choose("threads, while 64 visitors send slowly", shown, "128")
 
     compare(
         "database connections, 16 visitors whose query takes 50 ms",
@@ -170,11 +163,10 @@ def measure_all(bench):
         pinned=False,
     )
     compare(
-        "processes copied from one that is loaded",
-        "copied",
-        {"copied": two, "started afresh": two | {"command": python(NO_COPY)}},
+        "processes",
+        "started afresh: Python warns of copies beside threads, and 3.14 makes none by itself",
+        {"started afresh": two, "copied before the app is loaded": two | {"command": python(COPY)}},
         lambda figures: ", ".join(f"{name}: {f['memory']:.0f} MB" for name, f in figures.items()),
-        rounds=2,
     )
     compare(
         "static files",
@@ -187,12 +179,14 @@ def measure_all(bench):
         path="/static/style.css",
     )
     compare(
-        "trips to the database",
-        "all: a mistake takes back what went before it, and no visitor meets a connection that was cut",
+        "trips to the database, which is on this computer",
+        "one for each query that only reads: a transaction begins where something is changed",
         {
-            "all": {},
-            "no transaction": {"project": bench.variant((autocommit,))},
-            "no check of the connection": {"project": bench.variant((no_ping,))},
+            "as it is": {},
+            "a transaction for each page": {"project": bench.variant((always_a_transaction,))},
+            "and a query before it, whether the connection is alive": {
+                "project": bench.variant((always_a_transaction,), (ping,))
+            },
         },
         path="/healthz",
     )
@@ -226,5 +220,4 @@ def measure_all(bench):
         "Alembic, which only a release needs",
         ", ".join(f"{name}: {spent:.2f} s, {used:.0f} MB" for name, (spent, used) in figures.items()),
         "imported where it is used",
-        figures,
     )

@@ -24,7 +24,9 @@ def measure(bench):
     rest = figures["unpacked_mb"] - sum(parts.values())
     largest = ", ".join(f"{name} {size:.1f}" for name, size in parts.items())
     bench.row("slug, unpacked, by part", f"{figures['unpacked_mb']:.0f} MB: {largest}, all else {rest:.1f}")
-    bench.row("the project's own tests", f"{seconds(lambda: project.run('python', '-m', 'pytest', '-q', **ALONE)):.1f} s")
+    bench.row(
+        "the project's own tests", f"{seconds(lambda: project.run('python', '-m', 'pytest', '-q', **ALONE)):.1f} s"
+    )
     file = ROOT / ".cache" / "suite-seconds"
     if file.exists():
         minutes = float(file.read_text(encoding="utf-8")) / 60

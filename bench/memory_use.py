@@ -75,7 +75,9 @@ def measure(bench):
             rest, loaded = weigh(bench, workers, **environ)
             target, met = "", None
             if name == "Python 3.14":
-                target, met = ("1.15 × its floor", loaded <= 1.15 * floor) if workers == 1 else ("115 MB", loaded <= 115)
+                target, met = (
+                    ("1.15 × its floor", loaded <= 1.15 * floor) if workers == 1 else ("115 MB", loaded <= 115)
+                )
             bench.row(
                 f"memory, {workers} process{'es' if workers > 1 else ''}, {name}",
                 f"at rest {rest:.0f} MB, after load {loaded:.0f} MB ({loaded / floor:.2f} × the floor: the same packages"

@@ -95,6 +95,10 @@ class Bench:
         self.project = self.bake()
         set_constant(self.project, "config.py", NOTES_PER_MINUTE=10**9)
         self.site = Site(self.project, self.work)
+        # Many servers stand side by side here.
+        self.site.postgres.sql("ALTER SYSTEM SET max_connections = 400")
+        self.site.postgres.stop()
+        self.site.postgres.start()
         # As on a dyno, but for the router: the visitors here come by http. One process, unless it is said.
         own = {name: self.environ[name] for name in ("HOME", "LOCAL_POSTGRES_DIR")}
         self.project.environ = merged(self.site.environ | own, {"DYNO": None, "WEB_CONCURRENCY": None})

@@ -93,13 +93,6 @@ def git(*arguments):
         return subprocess.CompletedProcess(command, 1, "", str(error))
 
 
-def git_knows_the_author():
-    """Tell whether git can commit without being told who does."""
-    # Without useConfigOnly git would make up an address from the computer's name.
-    known = [git("-c", "user.useConfigOnly=true", "var", f"GIT_{who}_IDENT") for who in ("AUTHOR", "COMMITTER")]
-    return all(result.returncode == 0 for result in known)
-
-
 def author(answers):
     """Return git's settings that name the author of the answers."""
     owner = answers["github_owner"]
@@ -108,20 +101,18 @@ def author(answers):
     return {"user.name": name or owner, "user.email": f"{owner}@users.noreply.github.com"}
 
 
-def make_repository(answers, project, known):
-    """Make a git repository with a first commit; return (id of a message, its detail).
-
-    known: whether git knows the author itself.
-    """
+def make_repository(answers, project):
+    """Make a git repository with a first commit; return (id of a message, its detail, whether git knows the author)."""
     if "_commit" in answers:  # cruft compares files and stumbles over a .git of ours
-        return "cruft", ""
+        return "cruft", "", True
     if shutil.which("git") is None:
-        return "no_git", ""
+        return "no_git", "", True
     if (project / ".git").exists():
-        return "exists", ""
-    outer = git("rev-parse", "--show-toplevel").stdout.strip()
+        return "exists", "", True
+    inside = any((folder / ".git").exists() for folder in project.parents)
+    outer = git("rev-parse", "--show-toplevel").stdout.strip() if inside else ""
     if outer and git("ls-files", ".").stdout:
-        return "tracked", outer
+        return "tracked", outer, True
     nested = outer and git("check-ignore", "--quiet", ".").returncode != 0
 
     with tempfile.TemporaryDirectory() as folder:
@@ -132,23 +123,26 @@ def make_repository(answers, project, known):
             *("-c", f"core.excludesFile={excludes.as_posix()}"),
             *("-c", f"core.hooksPath={os.devnull}"),
             *("-c", "commit.gpgSign=false"),
+            # Or git would make up an address from the computer's name.
+            *("-c", "user.useConfigOnly=true"),
         ]
+        commit = ["commit", "--quiet", "--message", "Start from cookiecutter-flask-heroku"]
+        result, known = git(*settings, "init", "--quiet", "--template="), True
+        if result.returncode == 0:
+            # `git init --initial-branch` would need git 2.28.
+            (project / ".git" / "HEAD").write_text("ref: refs/heads/main\n", encoding="utf-8", newline="\n")
+            result = git(*settings, "add", "--all")
+        if result.returncode == 0:
+            result = git(*settings, *commit)
+            known = result.returncode == 0
         if not known:
             settings += [word for name, value in author(answers).items() for word in ("-c", f"{name}={value}")]
-        steps = [
-            ["init", "--quiet", "--template="],
-            # `git init --initial-branch` would need git 2.28.
-            ["symbolic-ref", "HEAD", "refs/heads/main"],
-            ["add", "--all"],
-            ["commit", "--quiet", "--message", "Start from cookiecutter-flask-heroku"],
-        ]
-        results = (git(*settings, *step) for step in steps)
-        failure = next((result for result in results if result.returncode != 0), None)
-    if failure:
+            result = git(*settings, *commit)
+    if result.returncode != 0:
         # A repository without a commit would stop `git add` in one around it.
         remove(project / ".git")
-        return "failed", (failure.stderr.strip().splitlines() or ["?"])[-1]
-    return ("nested", outer) if nested else ("committed", "")
+        return "failed", (result.stderr.strip().splitlines() or ["?"])[-1], True
+    return ("nested", outer, known) if nested else ("committed", "", known)
 
 
 def remove(folder):
@@ -237,10 +231,9 @@ def main():
     last = [WORDS["next"], "", *(f"    {command}" for command in [f"cd {ANSWERS['repo_name']}", *commands])]
     last += ["", WORDS["page"].format(url="http://127.0.0.1:5000"), ""]
     with survived():
-        known = git_knows_the_author()
-        message, detail = make_repository(ANSWERS, project, known)
+        message, detail, known = make_repository(ANSWERS, project)
         say(sys.stdout, "", WORDS[message].format(detail=detail), "")
-        if message in ("committed", "nested") and not known:
+        if not known:
             lines = (f"    git config --global {name} {quoted(value)}" for name, value in author(ANSWERS).items())
             last += [WORDS["unknown"], "", *lines, ""]
     say(sys.stdout, *last)

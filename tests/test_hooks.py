@@ -321,7 +321,7 @@ def test_under_cruft_the_python_version_is_the_same_on_every_computer():
     assert POST.heroku_pythons(under_cruft(ANSWERS)) == []
 
 
-@pytest.mark.parametrize("step", ["write_python_version", "write_env", "git_knows_the_author", "make_repository"])
+@pytest.mark.parametrize("step", ["write_python_version", "write_env", "make_repository"])
 def test_a_step_that_fails_is_said_in_one_line_and_stops_no_other(monkeypatch, tmp_path, capsys, step):
     def fail(*_):
         raise RuntimeError("two\nlines")

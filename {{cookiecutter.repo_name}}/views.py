@@ -36,6 +36,8 @@ FORM_FAULTS = {
     "cookie": "{{ t.notes_no_cookie }}",
     "token": "{{ t.notes_expired }}",
 }
+# {{ t.notes_one_more }}
+NEWEST = select(Note).order_by(Note.id.desc()).limit(PAGE_SIZE + 1)
 visitors = PerMinute(NOTES_PER_MINUTE, NOTES_PER_MINUTE_IN_ALL)
 
 
@@ -112,7 +114,7 @@ def place():
 
 def found_notes(words, before):
     """{{ t.notes_found }}"""
-    query = select(Note).order_by(Note.id.desc())
+    query = NEWEST
     if words:
         # {{ t.notes_why_plain }}
         wanted = func.plainto_tsquery(SEARCH_LANGUAGE, words)
@@ -127,8 +129,7 @@ def found_notes(words, before):
     if before is not None:
         # {{ t.notes_why_before }}
         query = query.where(Note.id < max(0, min(before, MAX_ID)))
-    # {{ t.notes_one_more }}
-    return db.session.scalars(query.limit(PAGE_SIZE + 1)).all(), False
+    return db.session.scalars(query).all(), False
 
 
 def notes_page(form):

@@ -27,4 +27,5 @@ def init_app(app):
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         there = moment.astimezone(zone)
-        return WORDS["date"].format(there=there, month=months[there.month - 1])
+        month = months[there.month - 1]
+        return WORDS["date"].format(there=there, month=month, zone=there.tzname())
