@@ -191,28 +191,25 @@ def test_what_the_bench_changes_is_there(baked, tmp_path, monkeypatch):
     pristine = baked(example="notes")
     project = Project(shutil.copytree(pristine.path, tmp_path / "app"), pristine.environ)
     for change, *words in (
-        *((choices.threads, 8), (choices.connections, 5), (choices.no_ping,), (choices.autocommit,), (choices.eager,)),
-        *((choices.slow_page,), (choices.gzip,)),
+        *((choices.threads, 8), (choices.connections, 5), (choices.ping,), (choices.always_a_transaction,)),
+        *((choices.eager,), (choices.slow_page,), (choices.gzip,), (choices.fixed_notes,)),
     ):
         change(project, *words)
     environ = {"DATABASE_URL": "postgres://u:p@127.0.0.1:1/d", "SECRET_KEY": "k"}
     code = (
         "import main, sys\n"
-        "from deploy import server\n"
+        "from deploy import server, transactions\n"
         "app = main.init_app()\n"
         "options = app.config['SQLALCHEMY_ENGINE_OPTIONS']\n"
-        "print(server.THREADS, options['pool_size'], options['pool_pre_ping'], options['isolation_level'],"
+        "print(server.THREADS, options['pool_size'], options['pool_pre_ping'], transactions.READING,"
         " 'flask_migrate' in sys.modules, app.url_map.bind('').match('/slow')[0],"
-        " app.test_client().get('/nope').headers['Content-Encoding'])\n"
+        " app.test_client().get('/').headers['Content-Encoding'])\n"
     )
     printed = project.python(code, **environ).splitlines()[-1]
-    assert printed == "8 5 False AUTOCOMMIT True notes.slow gzip"
-    # The servers with a part taken away: it is there, and they get as far as the port that is in use.
-    code = "from deploy import server; server.Granian, server.loaded_app"
-    project.python(code, **environ)
-    for command in (choices.NO_COPY, choices.NO_STATIC_PATH):
-        refused = project.run("python", "-c", command, check=False, PORT="none", **environ)
-        assert "PORT must be a number" in refused.stderr, refused.stderr
+    assert printed == "8 5 True () True notes.slow gzip"
+    # The server that starts otherwise gets as far as the port.
+    refused = project.run("python", "-c", choices.COPY, check=False, PORT="none", **environ)
+    assert "PORT must be a number" in refused.stderr, refused.stderr
 
 
 def test_no_file_names_an_index_or_a_machine(project):

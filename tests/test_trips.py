@@ -98,7 +98,9 @@ def test_what_changes_something_is_one_transaction(visitor, count):
 
 def test_every_page_is_counted(site):
     """Those of GET; a page more in the project needs its number above."""
-    code = "import main; print(*(r.rule for r in main.init_app().url_map.iter_rules() if 'GET' in r.methods), sep='\\n')"
+    code = (
+        "import main; print(*(r.rule for r in main.init_app().url_map.iter_rules() if 'GET' in r.methods), sep='\\n')"
+    )
     rules = [line for line in site.project.python(code).splitlines() if line.startswith("/")]
     assert "/" in rules
     counted = [*TRIPS, "/notes.csv"]

@@ -23,7 +23,7 @@ from pathlib import Path
 CHECKS = {}
 
 FACTS = {}
-for name in ("facts.toml", "packages.toml", "log.toml"):
+for name in ("facts.toml", "packages.toml"):
     with Path(__file__).with_name(name).open("rb") as file:
         FACTS |= tomllib.load(file)
 

@@ -15,8 +15,6 @@ from pathlib import Path
 from doctor import (  # noqa: F401
     CHECKS,
     data,
-    dyno,
-    explain,
     imports,
     layout,
     packages,
@@ -70,6 +68,8 @@ def main(arguments=None):
         print(report.as_json(result))
     else:
         if result.figures:
+            from doctor import dyno
+
             print(dyno.text(result.figures), end="\n\n")
         print(report.text(result, sys.stdout, options.silenced))
     return 1 if report.errors(result.findings) else 0
@@ -143,6 +143,8 @@ def on_a_dyno(project):
     signal.signal(signal.SIGTERM, interrupt)
     if hasattr(signal, "SIGHUP"):  # its terminal was closed
         signal.signal(signal.SIGHUP, interrupt)
+    from doctor import dyno  # here and below, what only some calls need
+
     with dyno.Dyno(project, progress) as run:
         run.run()
         return run.findings, run.figures, run.remarks
@@ -150,6 +152,8 @@ def on_a_dyno(project):
 
 def answer(what):
     """Explain a check, a code of the platform or a log; return the exit status."""
+    from doctor import explain
+
     if what[0] == "explain":
         answers = explain.log(" ".join(what[1:]) or given_log())
         text = answers or say("unknown_line")

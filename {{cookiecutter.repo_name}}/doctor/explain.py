@@ -1,7 +1,9 @@
 """What a log means: which of its lines is the cause, what to do, and which checks watch over it."""
 
 import re
+import tomllib
 from functools import cache
+from pathlib import Path
 from string import Formatter
 
 from doctor import CHECKS, FACTS
@@ -10,7 +12,10 @@ from doctor.report import WORDS, printable, say
 
 MAX_TOLD = 3  # causes that are told of one log
 OVERLAP = 200  # characters that the pieces of a long line have in common
-LOG, PYTHON = FACTS["log"], FACTS["python"]
+PYTHON = FACTS["python"]
+with Path(__file__).with_name("log.toml").open("rb") as file:
+    LINES = tomllib.load(file)
+LOG, ADVISED = LINES["log"], LINES["advised"]
 KINDS = ("cause", "likely", "end", "calm")  # what is told first
 
 # What logs and terminals put between, into and before their lines.
@@ -40,7 +45,7 @@ def modules():
     """Return what is known of modules and names, {table: {module: details}}."""
     brings = {name.replace("-", "_"): name for name in FACTS["brings"]}
     for package, names in FACTS["modules"].items():
-        brings |= {name: package for name in names if name not in FACTS["advised"]}
+        brings |= {name: package for name in names if name not in ADVISED}
     brings |= {k: names[0] for k, names in FACTS["packages"]["of_module"].items()}
     moved = {}
     for module, row in FACTS["packages"]["removed"].items():
@@ -52,7 +57,7 @@ def modules():
         "absent": {name: {} for name in [*absent, "pkg_resources"]},
         "lost": {name: {"since": since} for name, since in PYTHON["removed"].items()},
         "moved": moved,
-        "packages": {k: {"package": v} for k, v in (brings | FACTS["advised"]).items()},
+        "packages": {k: {"package": v} for k, v in (brings | ADVISED).items()},
     }
 
 
