@@ -1,6 +1,6 @@
 # make demo: bake a project and serve it.   make test: the whole suite.   make quick: what takes less than a minute.
 # All set up what they need.
-.PHONY: demo test quick pythons lint readme situations facts pictures faults bench
+.PHONY: demo test quick pythons lint readme situations facts pictures faults bench stale
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -47,6 +47,10 @@ situations: $(READY)
 facts: $(READY)
 	@echo "Asking the package index for the modules and needs of the packages in tests/packages.txt; about ten minutes ..."
 	@$(BIN)/python tests/package_facts.py
+
+stale: $(READY)
+	@echo "Looking for facts that are older than half a year ..."
+	@$(BIN)/python tests/stale.py
 
 bench: $(READY)
 	@echo "Measuring a baked project; about eight minutes, leave the machine alone ..." >&2

@@ -13,7 +13,7 @@ PAGES = {"/healthz": "database page", "/nope": "error page", "/static/style.css"
 
 def peers(bench):
     """Return {name: what Bench.server() is told} of the peers, each under two servers."""
-    databases = {"SQLite": str(bench.work / "blog.sqlite"), "PostgreSQL": blog_database(bench)}
+    databases = {"SQLite": str(bench.folder() / "blog.sqlite"), "PostgreSQL": blog_database(bench)}
     variants = {}
     for database, address in databases.items():
         module = {"SQLite": "sqlite_blog", "PostgreSQL": "postgres_blog"}[database]
@@ -28,8 +28,9 @@ def peers(bench):
 
 def blog_database(bench):
     """Return the address of an empty database."""
-    bench.site.postgres.sql("CREATE DATABASE blog OWNER app")
     postgres = bench.site.postgres
+    postgres.sql("DROP DATABASE IF EXISTS blog WITH (FORCE)")
+    postgres.sql("CREATE DATABASE blog OWNER app")
     return postgres.url("app", bench.site.password, "blog").replace("postgres://", "postgresql+psycopg://")
 
 
