@@ -27,6 +27,7 @@ GIT_VARIABLES = {
     *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_EXEC_PATH"),
 }
 
+COMMANDS_GIT = ["git init -b main", "git add .", 'git commit -m "Start"']  # under cruft
 COMMANDS = ["make run", "make test"]
 COMMANDS_WINDOWS = [
     "py -m venv .venv",
@@ -44,7 +45,7 @@ MESSAGES = {
         "no_git": "git: not installed, so there is no repository yet; Heroku needs one.",
         "exists": "git: the folder was a repository already; nothing was committed, see: git status",
         "tracked": "git: the folder belongs to the repository {detail}; nothing was committed, see: git status",
-        "cruft": "git: left to cruft, no repository was made.",
+        "cruft": "git: cruft compares files, so the repository is yours to make, first of all.",
         "failed": "git: no repository was made ({detail}); later: git init, git add ., git commit",
         "next": "Ready. Now:",
         "page": "The page will be at {url}",
@@ -60,7 +61,7 @@ MESSAGES = {
         "no_git": "git: не установлен, поэтому репозитория пока нет, а для Heroku он нужен.",
         "exists": "git: папка уже была репозиторием, коммит не сделан, смотрите: git status",
         "tracked": "git: папка относится к репозиторию {detail}, коммит не сделан, смотрите: git status",
-        "cruft": "git: предоставлен cruft, репозиторий не создан.",
+        "cruft": "git: cruft сравнивает файлы, поэтому репозиторий создаёте вы, и прежде всего остального.",
         "failed": "git: репозиторий не создан ({detail}); позже: git init, git add ., git commit",
         "next": "Готово. Теперь:",
         "page": "Страница будет по адресу {url}",
@@ -101,6 +102,27 @@ def author(answers):
     return {"user.name": name or owner, "user.email": f"{owner}@users.noreply.github.com"}
 
 
+def is_update(answers, project):
+    """Tell whether cruft only compares: then the project is made in a folder that nobody will see.
+
+    Cruft's folder for that is below the system's one for such files, and not below where the command was typed.
+    """
+    typed = os.environ.get("PWD")
+    hidden = project.is_relative_to(Path(tempfile.gettempdir()).resolve())
+    return "_commit" in answers and hidden and not (typed and project.is_relative_to(typed))
+
+
+def origin(answers):
+    """Return the first commit's words: the template, its version, and where it was got from, as far as that is known."""
+    words = f"Start from cookiecutter-flask-heroku {answers['_version']}"
+    template, clone = answers.get("_template") or "", answers.get("_repo_dir") or ""
+    # A folder of this computer, or a password, is nobody's business.
+    if not template.startswith(("gh:", "https://")) or "@" in template:
+        return words
+    commit = git("-C", clone, "rev-parse", "HEAD").stdout.strip() if clone else ""
+    return f"{words}\n\n{template} {commit}".rstrip()
+
+
 def make_repository(answers, project):
     """Make a git repository with a first commit; return (id of a message, its detail, whether git knows the author)."""
     if "_commit" in answers:  # cruft compares files and stumbles over a .git of ours
@@ -126,7 +148,7 @@ def make_repository(answers, project):
             # Or git would make up an address from the computer's name.
             *("-c", "user.useConfigOnly=true"),
         ]
-        commit = ["commit", "--quiet", "--message", "Start from cookiecutter-flask-heroku"]
+        commit = ["commit", "--quiet", "--message", origin(answers)]
         result, known = git(*settings, "init", "--quiet", "--template="), True
         if result.returncode == 0:
             # `git init --initial-branch` would need git 2.28.
@@ -223,11 +245,15 @@ def survived():
 def main():
     """Make all steps, whatever happens to one of them."""
     project = Path.cwd()
+    if is_update(ANSWERS, project):
+        return
     with survived():
         write_python_version(ANSWERS, project)
     with survived():
         write_env(ANSWERS, project)
     commands = COMMANDS_WINDOWS if sys.platform == "win32" else COMMANDS
+    if "_commit" in ANSWERS:
+        commands = [*COMMANDS_GIT, *commands]
     last = [WORDS["next"], "", *(f"    {command}" for command in [f"cd {ANSWERS['repo_name']}", *commands])]
     last += ["", WORDS["page"].format(url="http://127.0.0.1:5000"), ""]
     with survived():

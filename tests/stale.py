@@ -12,7 +12,20 @@ from datetime import UTC, date, datetime
 from lab import ROOT, TEMPLATE, call
 
 MOST = 183  # days
-MONTHS = "January February March April May June July August September October November December".split()
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 # As in "(November 2026)": that is when somebody has looked.
 LOOKED = re.compile(rf"\((?:[^()]*[\s(])?({'|'.join(MONTHS)}) (20\d\d)\)")
 FACTS = {

@@ -237,22 +237,6 @@ def test_a_git_url_is_a_template_too(cookiecutter, tmp_path):
     assert (cookiecutter.work / "my-notes" / "main.py").exists()
 
 
-def test_cruft_can_create_and_update(tmp_path, monkeypatch):
-    """cruft stumbles over a .git that the template makes, so under cruft it makes none."""
-    monkeypatch.setenv("HOME", str(tmp_path))  # cruft keeps its clones there
-    template = committed_copy(tmp_path / "template")
-    cruft("create", template, "--no-input", cwd=tmp_path)
-    project = tmp_path / "my-notes"
-    assert not (project / ".git").exists()
-    commit(project)
-    readme = template / "{{cookiecutter.repo_name}}" / "README.md"
-    readme.write_text(readme.read_text(encoding="utf-8") + "\nNews from the template.\n", encoding="utf-8")
-    commit(template)
-    cruft("update", "--skip-apply-ask", cwd=project)
-    assert "News from the template." in (project / "README.md").read_text(encoding="utf-8")
-    assert git("rev-list", "--count", "HEAD", cwd=project) == "1"
-
-
 def cruft(*arguments, cwd, status=0):
     command = [sys.executable, "-m", "cruft", *map(str, arguments)]
     result = subprocess.run(command, cwd=cwd, capture_output=True, encoding="utf-8", check=False)

@@ -327,6 +327,7 @@ def test_a_step_that_fails_is_said_in_one_line_and_stops_no_other(monkeypatch, t
         raise RuntimeError("two\nlines")
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PWD", str(tmp_path))
     (tmp_path / ".env.example").touch()
     post = load("post_gen_project", under_cruft(ANSWERS))
     setattr(post, step, fail)

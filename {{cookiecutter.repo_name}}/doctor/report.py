@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,6 +162,7 @@ def as_json(report):
         {
             "schema": 2,
             "template": WORDS["template"],
+            **made_from(project),
             "facts": FACTS["date"],
             "commit": project.repository.head if project.in_git else None,
             "deploys": report.deploys,
@@ -176,6 +178,22 @@ def as_json(report):
         },
         indent=2,
     )
+
+
+def made_from(project):
+    """Return where the template is and which commit of it the project has, as far as known."""
+    try:
+        cruft = json.loads(project.text(".cruft.json") or "{}")
+        address, commit = cruft.get("template"), cruft.get("commit")
+    except (ValueError, AttributeError, RecursionError):
+        address = commit = None
+    # What a project says of itself: a folder of somebody's computer is nobody's business.
+    public = isinstance(address, str) and address.startswith(("https://", "gh:"))
+    known = isinstance(commit, str) and re.fullmatch("[0-9a-f]{40}", commit)
+    return {
+        "template_address": (address if public else WORDS["template_address"]) or None,
+        "template_commit": commit if known else None,
+    }
 
 
 def as_dict(finding):
