@@ -154,7 +154,7 @@ def measure(bench):
     )
     compare(
         "processes",
-        "started afresh: Python warns of copies beside threads, and 3.14 makes none by itself",
+        "started afresh: Python warns of copies beside threads",
         {"started afresh": two, "copied before the app is loaded": two | {"command": python(COPY)}},
         lambda figures: ", ".join(f"{name}: {f['memory']:.0f} MB" for name, f in figures.items()),
     )

@@ -5,9 +5,10 @@ import shutil
 import time
 from urllib.request import urlopen
 
-from lab import memory
+from lab import NEWEST_PYTHON, memory
 from tools import USED, make_programs, wrk
 
+NEWEST = f"Python {NEWEST_PYTHON}"
 # What each package adds to the memory of a process, with all that it imports and nobody before it has.
 WEIGHTS = f"""{USED}
 import importlib
@@ -64,17 +65,17 @@ def measure(bench):
     weights = bench.figures["imports_mb"] = json.loads(bench.project.python(WEIGHTS))
     bench.row("memory of one process by import", ", ".join(f"{k} {v:.0f} MB" for k, v in weights.items()))
     pythons = {"the machine's Python": {}}
-    if program := shutil.which("python3.14"):
+    if program := shutil.which(f"python{NEWEST_PYTHON}"):
         path = f"{make_programs(program)}:{bench.project.environ['PATH']}"
-        pythons["Python 3.14"] = {"PATH": path}
+        pythons[NEWEST] = {"PATH": path}
     else:
-        bench.row("memory on Python 3.14", "not measured: no python3.14 on the PATH")
+        bench.row(f"memory on {NEWEST}", f"not measured: no python{NEWEST_PYTHON} on the PATH")
     for name, environ in pythons.items():
         for workers in (1, 2):
             floor, _ = weigh(bench, workers, "python floor.py", **environ)
             rest, loaded = weigh(bench, workers, **environ)
             target, met = "", None
-            if name == "Python 3.14":
+            if name == NEWEST:
                 target, met = (
                     ("1.15 × its floor", loaded <= 1.15 * floor) if workers == 1 else ("115 MB", loaded <= 115)
                 )

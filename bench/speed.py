@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from lab import Project
+from lab import NEWEST_PYTHON, Project
 from tools import BEFORE, OWN, SERVERS, make_programs
 
 PEERS = Path(__file__).resolve().parent / "peers"
@@ -89,8 +89,8 @@ def other_pages(bench):
 def other_projects(bench):
     """The newest Python, and the project without the example."""
     variants = {"this Python": {}}
-    if program := shutil.which("python3.14"):
-        variants["Python 3.14"] = {"PATH": f"{make_programs(program)}:{bench.project.environ['PATH']}"}
+    if program := shutil.which(f"python{NEWEST_PYTHON}"):
+        variants[f"Python {NEWEST_PYTHON}"] = {"PATH": f"{make_programs(program)}:{bench.project.environ['PATH']}"}
     none = bench.bake(example="none")
     none.environ = bench.project.environ
     variants["example=none"] = {"project": none}

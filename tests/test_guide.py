@@ -95,6 +95,8 @@ def check_command(line, project):
         assert words == [r".venv\Scripts\Activate.ps1"], line
     elif program == "heroku":
         assert words[1] in HEROKU, line
+    elif program == "cruft":
+        assert words[1] in ("create", "link", "update"), line
     elif program == "make":
         targets = re.findall(r"^(\w+):", project.read("Makefile"), re.MULTILINE)
         assert words[1] in targets, line
@@ -120,6 +122,7 @@ def test_every_name_in_a_guide_exists(project, doctor, guide):
     known |= {name.rpartition("/")[2] for name in project.names() if name.startswith("deploy/templates/")}
     known |= set(re.findall(r"{% block (\w+)", project.read("templates/base.html"))) | {"reason"}
     known |= {line.removeprefix("/") for line in project.read(".gitignore").splitlines()}
+    known |= {f"[{table}]" for table in re.findall(r"(?m)^\[([\w.]+)\]", project.read("pyproject.toml"))} | {".rej"}
     text = project.read(guide)
     for line in commands(text):
         if not line.startswith(("$", "worker:")):  # PowerShell's variables; a line of a Procfile

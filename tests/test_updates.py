@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from lab import CONTEXT, ROOT, TEMPLATE, Project, bake_into, call
+from lab import CONTEXT, GIT, ROOT, TEMPLATE, Project, bake_into, call
 from test_git import committed_copy
 
 pytestmark = pytest.mark.slow
@@ -21,6 +21,7 @@ def versions(tmp_path_factory):
     folder = committed_copy(tmp_path_factory.mktemp("template") / "template")
     template = Project(folder, dict(os.environ))
     first = head(template)
+    template.run("git", "tag", f"v{CONTEXT['_version']}")
     inside = TEMPLATE.name
     settings = json.loads(template.read("cookiecutter.json"))
     settings |= {"_version": "9.9.9", QUESTION: "1a", "_rows": ["one", "two"]}
@@ -168,11 +169,18 @@ def test_a_project_of_plain_cookiecutter_finds_its_way_in(versions, person, tmp_
         project.write("doctor/words.toml", "".join(line for line in words if not line.startswith("template")))
     project.append("views.py", "\n# mine\n")
     project.commit()
+    lines = project.read("README.md").partition("cruft link ")[2].partition("\n```")[0].splitlines()
+    assert lines == [
+        f"https://github.com/OWNER/cookiecutter-flask-heroku -c v{CONTEXT['_version']}",
+        "git add .cruft.json",
+        'git commit -m "Link to the template"',
+    ]
     # Every question with the answer of then; what is not changed is confirmed with Enter.
     answers = {"project_name": "Mine", "repo_name": "mine"}
     asked = "".join(f"{answers.get(name, '')}\n" for name in CONTEXT if not name.startswith("_"))
-    cruft(project.path, person, "link", template, "-c", first, text=f"{asked}\n")
-    project.commit()
+    cruft(project.path, person, "link", template, "-c", f"v{CONTEXT['_version']}", text=f"{asked}\n")
+    project.run("git", "add", ".cruft.json")
+    project.run(*GIT, "commit", "--quiet", "-m", "Link to the template")
     result = cruft(project.path, person, "update", "--skip-apply-ask", "--checkout", second, check=False)
     assert result.returncode == 0, result.stderr
     assert "LINGER = 2" in project.read("deploy/server.py")
