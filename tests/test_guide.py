@@ -19,7 +19,7 @@ HEROKU = {
     "pg:backups:download",
 }
 # Programs that a guide may name without their being part of the project.
-PROGRAMS = {"git", "pip", "uv", "fly", "dokku", "procrastinate", "py"}
+PROGRAMS = {"cd", "copy", "cp", "git", "pip", "uv", "fly", "dokku", "procrastinate", "py"}
 # What README.md has one write: the files of an app of one's own.
 WRITTEN = {"templates/books.html", "test/test_books.py"}
 # What the recipes in the project's README make, and words of the web; test_recipes.py follows these.
@@ -53,6 +53,8 @@ TERMS = {
         "request_id",
         "(none)",
         ".herokuapp.com",
+        *("CONFLICT", "copy", "cp"),
+        *("<<<<<<<", "=======", ">>>>>>>"),
     ),
     *("us", "eu", "pg_dump"),
     *("essential-0", "essential", "standard", "hobby-dev", "eco", "basic", "heroku …", "main", "web", "release"),
@@ -106,7 +108,12 @@ def check_command(line, project):
         exists = (project.path / target).exists() or module.exists() or target in ("-c", "venv", "pytest")
         assert exists, line
     elif program == "flask":
-        assert words[1] == "run" or words[1:3] in (["db", "upgrade"], ["db", "migrate"], ["db", "downgrade"]), line
+        assert words[1] == "run" or words[1:3] in (
+            ["db", "upgrade"],
+            ["db", "migrate"],
+            ["db", "downgrade"],
+            ["db", "merge"],
+        ), line
     else:
         assert program in PROGRAMS, line
 
