@@ -217,3 +217,26 @@ def test_the_address_is_public_or_not_there(template, address):
     environment = Environment(loader=FileSystemLoader(ROOT / "templates"), keep_trailing_newline=True)
     told = environment.get_template("version.jinja").module.address(template)
     assert told == address
+
+
+# The template as it was first committed: 31 files, no doctor, its machinery between the student's files.
+FIRST = "76845d71831104bc4e5f2924bbb110557a9a00a1"
+
+
+def test_a_project_of_the_first_commit_s_template_becomes_one_of_today_s(person, tmp_path):
+    if call("git", "cat-file", "-e", FIRST, cwd=ROOT, check=False).returncode:
+        pytest.skip("a shallow clone has no first commit")
+    template, first = tmp_path / "template", tmp_path / "first"
+    call("git", "clone", "--quiet", ROOT, template)
+    call("git", "archive", "--output", tmp_path / "first.tar", FIRST, cwd=template)
+    shutil.unpack_archive(tmp_path / "first.tar", first)
+    project = bake_into(tmp_path, person, "my-notes", first)
+    assert (project.path / "local_postgres.py").exists()
+    cruft(project.path, person, "link", template, "-c", FIRST, "--no-input")
+    project.commit()
+    result = cruft(project.path, person, "update", "--skip-apply-ask", check=False)
+    assert result.returncode == 0, result.stderr
+    project.commit()
+    assert not (project.path / "local_postgres.py").exists()
+    assert doctor(project)[0] == 0
+    project.run("python", "-m", "pytest", "-q", "-x", timeout=300)
