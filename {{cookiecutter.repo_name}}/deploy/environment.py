@@ -20,7 +20,8 @@ MAX_CONNECTIONS = getattr(config, "MAX_CONNECTIONS", 15)
 # visitor has gone by then, and others wait behind it.
 STATEMENT_TIMEOUT = 4  # seconds
 # A connection can go dead on its way, without a word. The system notices it in 20 s where
-# the connection is idle, and in 4 where a query waits for its answer.
+# the connection is idle (in 50, if it is dead in one direction only), and in 4 where a
+# query waits for its answer.
 # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 TCP = {
     "connect_timeout": 4,  # seconds
@@ -167,6 +168,7 @@ def database_url(environ):
     # Quoted, a password may hold any character, even @ and /.
     user, password, name = (quote(environ[n], safe="") for n in GUIDE_VARIABLES[1:])
     host = environ["DB_HOST"].strip()
+    host = f"[{host}]" if ":" in host and not host.startswith("[") else host  # IPv6
     return f"postgresql+psycopg://{user}:{password}@{host}:{port}/{name}"
 
 
@@ -176,8 +178,10 @@ def stale_credentials(environ):
     if not url:
         return []
     url = split(url)
-    host = url.netloc.rpartition("@")[2].partition(":")[0]
     user, password = unquote(url.username or ""), unquote(url.password or "")
+    host = environ.get("DB_HOST", "")
+    if host.strip(" []").lower() != url.hostname:
+        host = url.hostname
     names = (host, user, password, url.path[1:])
     current = dict(zip(GUIDE_VARIABLES, names, strict=True))
     return [n for n, value in current.items() if environ.get(n, value) != value]
@@ -201,6 +205,8 @@ def connect_args(url, environ, home):
     timeout = f"-c statement_timeout={STATEMENT_TIMEOUT}s"
     # In `options` the last of two settings counts.
     args = {"options": f"{timeout} {given.get('options', '')}".strip()}
+    # A prepared query would fail when a release changes the columns that it reads.
+    args["prepare_threshold"] = None
     for name, value in TCP.items():
         if name not in given:
             args[name] = value

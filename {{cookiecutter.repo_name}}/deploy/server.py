@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 
 from dotenv import load_dotenv
 from granian import Granian
@@ -28,6 +29,7 @@ THREADS = 128
 # moment more. A busy server that stopped at once lost some in 7 of 15 stops.
 # https://www.schneems.com/2019/07/12/puma-4-hammering-out-h13sa-debugging-story/
 LINGER = 1  # seconds
+FIRST_MINUTE = 60  # seconds in which what fails is the app itself, not the moment
 # Of the dyno's 512 MB. A process that grows beyond its part of these is replaced.
 MAX_MEMORY = 400  # MB
 MEMORY_CHECK = 30  # seconds between two looks at it
@@ -46,9 +48,21 @@ def port_number(environ):
 
 def load(target):
     """Return the app, in a web process that is about to serve it."""
+    try:
+        app = importlib.import_module("main").init_app()
+    except BaseException as error:
+        if time.time() - float(os.environ["BEGAN"]) > FIRST_MINUTE:
+            raise  # and another process takes its place
+        # It would fail again and again: all end, after the log says why.
+        if isinstance(error, SystemExit):
+            print(error, file=sys.stderr, flush=True)
+        else:
+            traceback.print_exc()
+        os.kill(os.getppid(), signal.SIGTERM)
+        sys.exit(1)
     if sys.platform == "linux":  # elsewhere nobody deploys
         stop_late()
-    return importlib.import_module("main").init_app()
+    return app
 
 
 def stop_late():
@@ -108,6 +122,7 @@ def main():
     # Each web process starts afresh, on every system. As copies of one another, two need
     # some 70 MB less, but Python warns of copying a process that has threads.
     multiprocessing.set_start_method("spawn")
+    os.environ["BEGAN"] = str(time.time())  # for load()
     server.serve(target_loader=load)
 
 

@@ -38,6 +38,14 @@ def test_database_url_wins_and_what_disagrees_is_named():
     assert environment.stale_credentials(environ) == ["DB_PASSWORD"]
 
 
+@pytest.mark.parametrize("host", ["::1", "[::1]", "DB.example.com"])
+def test_a_host_of_any_kind_makes_a_url_and_is_not_stale(host):
+    environ = GUIDE | {"DB_HOST": host}
+    url = environment.database_url(environ)
+    assert environment.split(url).hostname == host.strip("[]").lower()
+    assert environment.stale_credentials(environ | {"DATABASE_URL": url}) == []
+
+
 @pytest.mark.parametrize("name", environment.GUIDE_VARIABLES)
 def test_a_missing_variable_is_named(name):
     with pytest.raises(environment.ConfigError, match=name):

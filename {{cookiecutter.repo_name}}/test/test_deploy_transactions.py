@@ -53,11 +53,37 @@ def pages(database_url):
         db.session.execute(LOCK)
         return status()
 
+    @app.route("/test/advisory")
+    def advisory():
+        db.session.execute(text("SELECT pg_advisory_xact_lock(1)"))
+        return status()
+
+    @app.route("/test/past")
+    def past():
+        """Go past SQLAlchemy, after a query."""
+        db.session.execute(text("SELECT 1"))
+        cursor = db.session.connection().connection.cursor()
+        cursor.execute("UPDATE test_accounts SET money = 9")
+        db.session.execute(text("SELECT 1; CREATE TABLE test_left (id integer)"))
+        raise ValueError("a mistake afterwards")
+
+    @app.route("/test/all")
+    def everything():
+        return str([*db.session.execute(text("SELECT * FROM test_accounts")).keys()])
+
     @app.route("/test/pieces")
     def pieces():
         numbers = text("SELECT generate_series(1, 1000)")
         found = db.session.scalars(numbers.execution_options(yield_per=100))
         return str(sum(found))
+
+    @app.route("/test/slow_pieces")
+    def slow_pieces():
+        slow = text("SELECT pg_sleep(1) FROM generate_series(1, 9)")
+        options = {"time_limit": 20, "yield_per": 2}
+        with pytest.raises(TooLong):
+            db.session.scalars(slow.execution_options(**options)).all()
+        return ""
 
     @app.route("/test/slow", methods=["GET", "POST"])
     def slow():
@@ -87,6 +113,13 @@ def test_a_mistake_takes_back_what_went_before_it(pages, method):
     assert money(other) == [0, 0]
 
 
+def test_what_goes_past_sqlalchemy_is_taken_back_as_well(pages):
+    visitor, other = pages
+    assert visitor.get("/test/past").status_code == 500
+    assert money(other) == [0, 0]
+    assert other.execute("SELECT to_regclass('test_left')").fetchone() == (None,)
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_what_is_committed_stays(pages, method):
     visitor, other = pages
@@ -100,12 +133,26 @@ def test_only_a_visit_that_reads_makes_no_transaction(pages):
     assert visitor.get("/test/read").text == "IDLE"
     assert visitor.post("/test/read").text == "INTRANS"
     assert visitor.get("/test/lock").text == "INTRANS"
+    assert visitor.get("/test/advisory").text == "INTRANS"
     assert visitor.get("/test/read").text == "IDLE"
 
 
 def test_a_result_can_be_read_in_pieces(pages):
     visitor, _ = pages
     assert visitor.get("/test/pieces").text == "500500"
+
+
+def test_a_release_may_change_the_columns_that_a_page_reads(pages):
+    visitor, other = pages
+    for _ in range(7):  # as often as psycopg needs to prepare a query
+        assert visitor.get("/test/all").text == "['id', 'money']"
+    other.execute("ALTER TABLE test_accounts ADD COLUMN name text")
+    assert visitor.get("/test/all").text == "['id', 'money', 'name']"
+
+
+def test_pieces_of_a_result_have_a_time_limit_too(pages):
+    visitor, _ = pages
+    assert visitor.get("/test/slow_pieces").status_code == 200
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
