@@ -320,6 +320,23 @@ def test_copied_credentials_that_went_stale_are_named(bake, dyno):
     assert "old secret" not in result.stdout + result.stderr
 
 
+@pytest.mark.parametrize("processes", ["1", "3"])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("raise SystemExit('no key')", "no key"), ("raise ValueError('no such book')", "ValueError: no such")],
+)
+def test_an_app_that_cannot_be_loaded_ends_at_once(bake, processes, line, said):
+    """Not again and again; what is wrong stands in the log, and the status is that of a failure."""
+    project = bake()
+    project.append("models.py", f"\n{line}\n")
+    result = project.run(
+        *SERVER, check=False, timeout=20, WEB_CONCURRENCY=processes, SERVE_TO="laptop", PORT=str(free_port())
+    )
+    assert result.returncode == 1
+    assert said in result.stderr
+    assert "Respawning" not in result.stdout + result.stderr
+
+
 def test_a_port_in_use_is_said_in_one_sentence(bake, dyno):
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", 0))

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+from functools import partial
 
 from dotenv import load_dotenv
 from granian import Granian
@@ -46,8 +47,11 @@ def port_number(environ):
     return number
 
 
-def load(target):
-    """Return the app, in a web process that is about to serve it."""
+def load(failed, target):
+    """Return the app, in a web process that is about to serve it.
+
+    failed: an Event to be set where there is none; then the first process ends them all.
+    """
     try:
         app = importlib.import_module("main").init_app()
     except BaseException as error:
@@ -58,6 +62,7 @@ def load(target):
             print(error, file=sys.stderr, flush=True)
         else:
             traceback.print_exc()
+        failed.set()
         os.kill(os.getppid(), signal.SIGTERM)
         sys.exit(1)
     if sys.platform == "linux":  # elsewhere nobody deploys
@@ -123,7 +128,10 @@ def main():
     # some 70 MB less, but Python warns of copying a process that has threads.
     multiprocessing.set_start_method("spawn")
     os.environ["BEGAN"] = str(time.time())  # for load()
-    server.serve(target_loader=load)
+    failed = multiprocessing.Event()
+    server.serve(target_loader=partial(load, failed))
+    if failed.is_set():
+        sys.exit(1)
 
 
 if __name__ == "__main__":
