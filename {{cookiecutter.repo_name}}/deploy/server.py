@@ -47,15 +47,16 @@ def port_number(environ):
     return number
 
 
-def load(failed, target):
+def load(began, failed, target):
     """Return the app, in a web process that is about to serve it.
 
-    failed: an Event to be set where there is none; then the first process ends them all.
+    began: when the first process was started. failed: an Event to be set where the app
+    cannot be loaded; then that process ends all.
     """
     try:
         app = importlib.import_module("main").init_app()
     except BaseException as error:
-        if time.time() - float(os.environ["BEGAN"]) > FIRST_MINUTE:
+        if time.time() - began > FIRST_MINUTE:
             raise  # and another process takes its place
         # It would fail again and again: all end, after the log says why.
         if isinstance(error, SystemExit):
@@ -127,9 +128,8 @@ def main():
     # Each web process starts afresh, on every system. As copies of one another, two need
     # some 70 MB less, but Python warns of copying a process that has threads.
     multiprocessing.set_start_method("spawn")
-    os.environ["BEGAN"] = str(time.time())  # for load()
     failed = multiprocessing.Event()
-    server.serve(target_loader=partial(load, failed))
+    server.serve(target_loader=partial(load, time.time(), failed))
     if failed.is_set():
         sys.exit(1)
 
