@@ -1,0 +1,111 @@
+"""Look at one repository with a trusted doctor: python -I -S look.py DOCTORS LANGUAGE VERSION FOLDER.
+
+DOCTORS has a baked project for each language. This is a process of its own, which imports nothing but Python and
+that doctor: nothing of the repository runs, and whatever becomes of this process, the others go on. One JSON object is
+printed; where the doctor could not look it has "cannot", a sentence.
+"""
+
+import datetime
+import gc
+import json
+import re
+import sys
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+SECONDS = 8  # for the whole look
+
+
+def files_of(folder):
+    """Return {path: content} of the doctor in a baked project."""
+    files = (path for path in (folder / "doctor").iterdir() if path.is_file())
+    return {f"doctor/{path.name}": path.read_bytes().replace(b"\r\n", b"\n") for path in files}
+
+
+def version_of(project):
+    """Return the version of the template that a project says it has come from, "" where it says none."""
+    try:
+        version = tomllib.loads(project.text("doctor/words.toml")).get("template")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return ""
+    return version if isinstance(version, str) and re.fullmatch(r"[0-9][0-9.]{0,15}", version) else ""
+
+
+def edited(project, originals):
+    """Return the doctor's files that are in none of the originals, or missing; all three kinds of change count."""
+    own = {path for path in project.sizes if path.startswith("doctor/")}
+    contents = {path: project.contents.get(path, b"\0").replace(b"\r\n", b"\n") for path in own}
+    different = [
+        sorted(path for path in own | original.keys() if contents.get(path) != original.get(path))
+        for original in originals
+    ]
+    return min(different, key=len)
+
+
+def last_commit(project):
+    """Return (hash, date in UTC) of the commit that was looked at, empty where there is none."""
+    if not project.in_git:
+        return "", ""
+    with project.repository as git:
+        header = git.ask("cat-file", "commit", project.repository.head).partition(b"\n\n")[0]
+    seconds = re.search(rb"(?m)^committer .*> ([0-9]{1,11}) [+-][0-9]{4}$", header)
+    try:
+        date = datetime.datetime.fromtimestamp(int(seconds[1]), datetime.UTC) if seconds else None
+    except (OSError, OverflowError, ValueError):
+        date = None
+    return project.repository.head[:7], f"{date:%Y-%m-%d %H:%M}" if date else "?"
+
+
+def is_plain(folder):
+    """Tell whether a folder is a repository in itself, and not a door to another one."""
+    git = folder / ".git"
+    doors = (folder, git, git / "HEAD", git / "objects", git / "refs", git / "packed-refs", git / "objects" / "info")
+    own = not any(door.is_symlink() for door in doors) and not (git / "commondir").exists()
+    return own and git.is_dir() and (git / "HEAD").is_file()
+
+
+def look(doctor, originals, version, folder):
+    """Return what is known of the repository. Raises what the doctor raises."""
+    if not is_plain(folder):
+        raise doctor.CannotCheck("no_folder", folder=folder.name)
+    result = doctor.look(folder)
+    project = result.project
+    # What its owner has silenced counts like the rest.
+    silenced = [finding for finding, _ in result.silenced]
+    findings = doctor.report.worst_first([*result.findings, *silenced])
+    commit, date = last_commit(project)
+    own_version = version_of(project)
+    doctors_files = edited(project, originals) if own_version in ("", version) else None
+    first = doctor.report.as_dict(findings[0]) if findings else {}
+    return {
+        "errors": Counter(finding.step for finding in findings if finding.level == "error"),
+        "warnings": Counter(finding.step for finding in findings if finding.level == "warning"),
+        "first": first | {"place": doctor.report.place(findings[0]) if findings else ""},
+        "silenced": sorted({finding.id for finding in silenced}),
+        "doctor": doctors_files,
+        "commit": commit,
+        "date": date,
+        "version": own_version,
+    }
+
+
+def main(doctors, language, version, folder):
+    projects = [path for path in Path(doctors).iterdir() if path.is_dir()]
+    sys.path.insert(0, str(Path(doctors) / language))
+    from doctor import __main__ as doctor
+    from doctor import installed
+
+    # What a repository says of itself that it has installed is no evidence.
+    installed.ENVIRONMENTS = ()
+    gc.disable()  # as the doctor itself does: all stays until the end
+    try:
+        with doctor.deadline(SECONDS):
+            seen = look(doctor, [files_of(path) for path in projects], version, Path(folder))
+    except (doctor.CannotCheck, OSError, doctor.subprocess.SubprocessError) as error:
+        seen = {"cannot": doctor.cannot(error)}
+    print(json.dumps(seen))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

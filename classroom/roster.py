@@ -1,0 +1,113 @@
+"""The roster: a CSV file with a line for each student, as spreadsheets and Classroom 50 write it."""
+
+import csv
+import difflib
+import re
+from dataclasses import dataclass
+
+from classroom import Refused
+
+LOGIN = ("username", "github_id")  # columns that hold the name on GitHub, the first one that does
+NAME = ("first_name", "last_name")
+NOT_USED = {"email", "section", "role"}  # of Classroom 50, which nothing here needs
+BOTH_ALPHABETS = re.compile(r"[^\W\d_]*([A-Za-z][А-Яа-яЁё]|[А-Яа-яЁё][A-Za-z])")
+
+
+@dataclass
+class Line:
+    """One student. number: the line of the file, from 1; values: {column: text}, without the empty ones."""
+
+    number: int
+    values: dict
+
+    def answers(self, questions):
+        """Return ({question: text} that its columns say, {question: text} that follows from them)."""
+        said = {column: text for column, text in self.values.items() if column in questions}
+        follows = {}
+        if login := self.login:
+            follows |= {"repo_name": self.values[login], "github_owner": self.values[login]}
+            follows["author_name"] = " ".join(filter(None, map(self.values.get, NAME))) or self.values[login]
+        return said, {question: text for question, text in follows.items() if question in questions}
+
+    @property
+    def login(self):
+        """Return the column that has the login, None without one. A github_id of digits is an account's number."""
+        names = [column for column in LOGIN if not self.values.get(column, "0").isdigit() or column == "username"]
+        return next((column for column in names if column in self.values), None)
+
+
+def decode(content, words, file):
+    """Return the text of a file and whether it was taken for cp1251. Raises Refused."""
+    try:
+        return content.decode("utf-8-sig"), False
+    except UnicodeDecodeError:
+        try:
+            text = content.decode("cp1251")
+        except UnicodeDecodeError:
+            text = "\0"
+    if "\0" in text:
+        raise Refused(words["encoding"].format(file=file))
+    return text, True
+
+
+def read(file, questions, words):
+    """Return ([Line], remarks, doubts): doubts are sentences, each about one place. Raises Refused, OSError."""
+    text, old_encoding = decode(file.read_bytes(), words, file)
+    first = text.lstrip().partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    # Line ends stay as they are: csv knows all of them, also within quotation marks.
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    columns, lines, doubts, end = None, [], [], 0
+
+    def doubt(column, what, cure, number=None):
+        place = {"file": file, "line": number or start, "column": column}
+        doubts.append(words["doubtful"].format(what=what, cure=cure, **place))
+
+    while True:
+        start = end + 1
+        try:
+            row = next(reader, None)
+        except csv.Error:
+            doubt("", words["quotes"], words["quotes_cure"])
+            break
+        end = reader.line_num
+        if row is None:
+            break
+        row = [cell.strip() for cell in row]
+        if not any(row):
+            continue
+        if columns is None:
+            columns = [name.lower() for name in row]
+            check_columns(columns, questions, words, doubt)
+            continue
+        if len(row) != len(columns):
+            doubt("", words["cells"].format(count=len(row), columns=len(columns)), words["cells_cure"])
+            continue
+        line = Line(start, {column: cell for column, cell in zip(columns, row, strict=True) if cell})
+        lines.append(line)
+        if not line.login and "repo_name" not in line.values:
+            column = next((c for c in ("repo_name", *LOGIN) if c in columns), columns[0])
+            doubt(column, words["nobody"], words["nobody_cure"])
+        for column, cell in line.values.items() if old_encoding else ():
+            if BOTH_ALPHABETS.match(cell):
+                doubt(column, words["alphabets"].format(value=cell), words["alphabets_cure"])
+    if not lines and not doubts:
+        raise Refused(words["no_lines"].format(file=file))
+    remarks = [words["cp1251"].format(file=file)] if old_encoding else []
+    known = {*questions, *LOGIN, *NAME}
+    if unused := [column for column in columns or () if column not in known]:
+        remarks.append(words["unused"].format(columns=", ".join(map(repr, unused))))
+    return lines, remarks, doubts
+
+
+def check_columns(columns, questions, words, doubt):
+    """Tell what is wrong with the names of the columns."""
+    known = [*questions, *LOGIN, *NAME]
+    if not set(columns) & {"repo_name", *LOGIN}:
+        doubt("", words["no_column"], words["no_column_cure"])
+    for number, column in enumerate(columns):
+        near = difflib.get_close_matches(column, known, n=1, cutoff=0.8)
+        if column and column in columns[:number]:
+            doubt(column, words["twice"], words["twice_cure"])
+        elif near and column not in {*known, *NOT_USED}:
+            doubt(column, words["unknown"], words["unknown_cure"].format(near=near[0]))
