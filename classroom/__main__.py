@@ -43,7 +43,8 @@ def main(arguments=None):
         print(*error.lines, sep="\n", file=sys.stderr)
         return 2
     except OSError as error:
-        print(words["system"].format(error=error), file=sys.stderr)
+        reason = f"{error.filename}: {error.strerror}" if error.filename else error
+        print(words["system"].format(reason=reason), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(words["interrupted"], file=sys.stderr)

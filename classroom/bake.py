@@ -15,6 +15,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import ClassVar
 
 import cookiecutter
 import cookiecutter.utils
@@ -34,7 +35,7 @@ UNFINISHED = ".unfinished-"  # what the folders are called that projects are mad
 class CachingEnvironment(StrictEnvironment):
     """Compiles each text once: all projects come from the same ones."""
 
-    compiled = {}
+    compiled: ClassVar = {}
 
     def compile(self, source, name=None, filename=None, *options):
         key = source, name, filename, *options
@@ -50,8 +51,9 @@ def hook(name, answers):
     """Return a hook of the template as a module, with the answers rendered into it as cookiecutter does."""
     source = (ROOT / "hooks" / f"{name}.py").read_text(encoding="utf-8")
     context = {"cookiecutter": answers}
+    source = CachingEnvironment(context=context).from_string(source).render(context)
     module = ModuleType(name)
-    exec(compile(CachingEnvironment(context=context).from_string(source).render(context), name, "exec"), vars(module))
+    exec(compile(source, name, "exec"), vars(module))  # noqa: S102 -- the template's own code
     return module
 
 
@@ -91,6 +93,8 @@ def all_answers(file, given, words):
     choices, found, seen = rules().all_choices(SETTINGS), [], {}
     for line in lines:
         said, follows = line.answers(QUESTIONS)
+        if "repo_name" not in {**said, **follows}:
+            continue  # that nobody is named there is said already
         texts = follows | given | said
         # cookiecutter itself ends at a choice that there is not.
         wrong = {question: rules().fault(question, texts, choices) for question in texts if question in choices}
@@ -98,8 +102,6 @@ def all_answers(file, given, words):
         if not any(wrong.values()):
             answers = complete_texts(texts)
             wrong = rules().faults(answers, choices)
-        if not {*said, *follows} & {"repo_name"}:
-            continue  # that nobody is named there is said already
         for question in filter(wrong.get, wrong):
             value = texts.get(question, answers[question])
             facts = {"value": value, "other": value, "json": value, "length": len(value)}
@@ -107,15 +109,13 @@ def all_answers(file, given, words):
             reason = rules().MESSAGES[words["language"]][wrong[question]].format(**facts)
             near = rules().suggestion(question, value, choices)
             cure = words["write" if near else "correct"].format(value=near, question=question)
-            column = question if question in said or question not in follows or question in given else line.login
-            place = {"file": file, "line": line.number, "column": column}
-            doubts.append(words["doubtful"].format(what=reason, cure=cure, **place))
+            column = line.login if question in follows and question not in {**said, **given} else question
+            doubts.append(roster.doubt(words, file, line.number, column, reason, cure))
         name = texts["repo_name"].casefold()  # Windows and macOS have one folder for both
         if name in seen:
             what = words["duplicate"].format(name=texts["repo_name"], line=seen[name])
-            column = "repo_name" if "repo_name" in {*said, *given} else line.login
-            place = {"file": file, "line": line.number, "column": column}
-            doubts.append(words["doubtful"].format(what=what, cure=words["duplicate_cure"], **place))
+            column = "repo_name" if "repo_name" in {**said, **given} else line.login
+            doubts.append(roster.doubt(words, file, line.number, column, what, words["duplicate_cure"]))
         seen.setdefault(name, line.number)
         found.append(answers)
     if doubts:

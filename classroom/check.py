@@ -19,7 +19,7 @@ from rich.progress import track
 from classroom import HERE, Refused, bake
 
 SECONDS = 9.5  # for one repository; look.py ends by itself before
-AT_ONCE = 2
+AT_ONCE = min(8, os.cpu_count() or 2)
 STEPS = range(1, 14)  # of the guide
 # What spreadsheets take for a formula, also in wide letters.
 FORMULA = re.compile(r"\s*[=+@＝＋＠－-]")
@@ -57,8 +57,9 @@ def row(name, seen, words):
     )
     first = seen.get("first", {})
     verdict = "could_not_look" if "cannot" in seen else "wrong" if any(errors.values()) else "fine"
+    cannot = (seen["cannot"] or words["no_repository"]) if "cannot" in seen else ""
     where = f"{first['place']}: " if first.get("place") else ""
-    cure = f"{first['id']} {where}{first['title']}. {first['fix']}" if first.get("id") else seen.get("cannot", "")
+    cure = f"{first['id']} {where}{first['title']}. {first['fix']}" if first.get("id") else cannot
     doctor = seen.get("doctor", ())
     return {
         "student": printable(name),

@@ -2,7 +2,7 @@
 
 DOCTORS has a baked project for each language. This is a process of its own, which imports nothing but Python and
 that doctor: nothing of the repository runs, and whatever becomes of this process, the others go on. One JSON object is
-printed; where the doctor could not look it has "cannot", a sentence.
+printed; where the doctor could not look it has "cannot", a sentence, empty for what is no repository.
 """
 
 import datetime
@@ -68,7 +68,7 @@ def is_plain(folder):
 def look(doctor, originals, version, folder):
     """Return what is known of the repository. Raises what the doctor raises."""
     if not is_plain(folder):
-        raise doctor.CannotCheck("no_folder", folder=folder.name)
+        return {"cannot": ""}
     result = doctor.look(folder)
     project = result.project
     # What its owner has silenced counts like the rest.

@@ -50,6 +50,12 @@ def decode(content, words, file):
     return text, True
 
 
+def doubt(words, file, line, column, what, cure):
+    """Return the sentence about one place; column: its name, "" for the whole line."""
+    where = words["in_column"].format(column=column) if column else ""
+    return words["doubtful"].format(file=file, line=line, column=where, what=what, cure=cure)
+
+
 def read(file, questions, words):
     """Return ([Line], remarks, doubts): doubts are sentences, each about one place. Raises Refused, OSError."""
     text, old_encoding = decode(file.read_bytes(), words, file)
@@ -59,16 +65,15 @@ def read(file, questions, words):
     reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
     columns, lines, doubts, end = None, [], [], 0
 
-    def doubt(column, what, cure, number=None):
-        place = {"file": file, "line": number or start, "column": column}
-        doubts.append(words["doubtful"].format(what=what, cure=cure, **place))
+    def add(column, what, cure):
+        doubts.append(doubt(words, file, start, column, what, cure))
 
     while True:
         start = end + 1
         try:
             row = next(reader, None)
         except csv.Error:
-            doubt("", words["quotes"], words["quotes_cure"])
+            add("", words["quotes"], words["quotes_cure"])
             break
         end = reader.line_num
         if row is None:
@@ -78,19 +83,19 @@ def read(file, questions, words):
             continue
         if columns is None:
             columns = [name.lower() for name in row]
-            check_columns(columns, questions, words, doubt)
+            check_columns(columns, questions, words, add)
             continue
         if len(row) != len(columns):
-            doubt("", words["cells"].format(count=len(row), columns=len(columns)), words["cells_cure"])
+            add("", words["cells"].format(count=len(row), columns=len(columns)), words["cells_cure"])
             continue
         line = Line(start, {column: cell for column, cell in zip(columns, row, strict=True) if cell})
         lines.append(line)
         if not line.login and "repo_name" not in line.values:
             column = next((c for c in ("repo_name", *LOGIN) if c in columns), columns[0])
-            doubt(column, words["nobody"], words["nobody_cure"])
+            add(column, words["nobody"], words["nobody_cure"])
         for column, cell in line.values.items() if old_encoding else ():
             if BOTH_ALPHABETS.match(cell):
-                doubt(column, words["alphabets"].format(value=cell), words["alphabets_cure"])
+                add(column, words["alphabets"].format(value=cell), words["alphabets_cure"])
     if not lines and not doubts:
         raise Refused(words["no_lines"].format(file=file))
     remarks = [words["cp1251"].format(file=file)] if old_encoding else []
@@ -100,14 +105,14 @@ def read(file, questions, words):
     return lines, remarks, doubts
 
 
-def check_columns(columns, questions, words, doubt):
+def check_columns(columns, questions, words, add):
     """Tell what is wrong with the names of the columns."""
     known = [*questions, *LOGIN, *NAME]
     if not set(columns) & {"repo_name", *LOGIN}:
-        doubt("", words["no_column"], words["no_column_cure"])
+        add("", words["no_column"], words["no_column_cure"])
     for number, column in enumerate(columns):
         near = difflib.get_close_matches(column, known, n=1, cutoff=0.8)
         if column and column in columns[:number]:
-            doubt(column, words["twice"], words["twice_cure"])
+            add(column, words["twice"], words["twice_cure"])
         elif near and column not in {*known, *NOT_USED}:
-            doubt(column, words["unknown"], words["unknown_cure"].format(near=near[0]))
+            add(column, words["unknown"], words["unknown_cure"].format(near=near[0]))
