@@ -43,7 +43,7 @@ def graded_steps(report):
 def result(report, environ):
     """Return what Classroom 50 reads; environ: the variables of its runner."""
     tests = graded_steps(report)
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     return {
         "schema": "classroom50/result/v1",
         "classroom": environ["CLASSROOM"],

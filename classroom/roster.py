@@ -2,6 +2,7 @@
 
 import csv
 import difflib
+import io
 import re
 from dataclasses import dataclass
 
@@ -62,7 +63,7 @@ def read(file, questions, words):
     first = text.lstrip().partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     # Line ends stay as they are: csv knows all of them, also within quotation marks.
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     columns, lines, doubts, end = None, [], [], 0
 
     def add(column, what, cure):
