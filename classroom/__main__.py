@@ -23,7 +23,9 @@ def main(arguments=None):
     bake = commands.add_parser("bake", help="bake a project for every line of a roster")
     bake.add_argument("roster", type=Path, metavar="ROSTER.csv")
     bake.add_argument("out", type=Path, metavar="OUT", help="the folder that the projects go into")
-    bake.add_argument("answers", nargs="*", metavar="key=value", help="answers for all whose line has none in a column of that name")
+    bake.add_argument(
+        "answers", nargs="*", metavar="key=value", help="answers for all whose line has none in a column of that name"
+    )
     check = commands.add_parser("check", help="tell which of the fetched repositories would deploy")
     check.add_argument("out", type=Path, metavar="OUT", help="the folder that the repositories lie in")
     check.add_argument("--csv", type=Path, metavar="FILE", help="write the table for a spreadsheet")

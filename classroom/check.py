@@ -60,7 +60,6 @@ def row(name, seen, words):
     cannot = (seen["cannot"] or words["no_repository"]) if "cannot" in seen else ""
     where = f"{first['place']}: " if first.get("place") else ""
     cure = f"{first['id']} {where}{first['title']}. {first['fix']}" if first.get("id") else cannot
-    doctor = seen.get("doctor", ())
     return {
         "student": printable(name),
         "verdict": verdict,
@@ -68,10 +67,8 @@ def row(name, seen, words):
         "errors": errors,
         "warnings": warnings,
         "silenced": ", ".join(seen.get("silenced", ())),
-        # Without a version there was nothing to compare with.
-        "doctor": "" if verdict == "could_not_look" else "other" if doctor is None else "edited" if doctor else "own",
-        "files": printable(", ".join(doctor or ())),
-        **{key: printable(seen.get(key, "")) for key in ("commit", "date", "version")},
+        "files": printable(", ".join(seen.get("files", ()))),
+        **{key: printable(seen.get(key, "")) for key in ("doctor", "commit", "date", "version")},
     }
 
 

@@ -32,15 +32,20 @@ def version_of(project):
     return version if isinstance(version, str) and re.fullmatch(r"[0-9][0-9.]{0,15}", version) else ""
 
 
-def edited(project, originals):
-    """Return the doctor's files that are in none of the originals, or missing; all three kinds of change count."""
+def compared(project, originals, version):
+    """Return (what the project's own doctor is: "own", "edited", "missing" or of an "other" version, changed files)."""
     own = {path for path in project.sizes if path.startswith("doctor/")}
+    if not own:
+        return "missing", []
+    if version_of(project) not in ("", version):
+        return "other", []
     contents = {path: project.contents.get(path, b"\0").replace(b"\r\n", b"\n") for path in own}
     different = [
         sorted(path for path in own | original.keys() if contents.get(path) != original.get(path))
         for original in originals
     ]
-    return min(different, key=len)
+    files = min(different, key=len)
+    return "edited" if files else "own", files
 
 
 def last_commit(project):
@@ -75,18 +80,18 @@ def look(doctor, originals, version, folder):
     silenced = [finding for finding, _ in result.silenced]
     findings = doctor.report.worst_first([*result.findings, *silenced])
     commit, date = last_commit(project)
-    own_version = version_of(project)
-    doctors_files = edited(project, originals) if own_version in ("", version) else None
+    doctors, files = compared(project, originals, version)
     first = doctor.report.as_dict(findings[0]) if findings else {}
     return {
         "errors": Counter(finding.step for finding in findings if finding.level == "error"),
         "warnings": Counter(finding.step for finding in findings if finding.level == "warning"),
         "first": first | {"place": doctor.report.place(findings[0]) if findings else ""},
         "silenced": sorted({finding.id for finding in silenced}),
-        "doctor": doctors_files,
+        "doctor": doctors,
+        "files": files,
         "commit": commit,
         "date": date,
-        "version": own_version,
+        "version": version_of(project),
     }
 
 

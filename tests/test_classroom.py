@@ -10,16 +10,17 @@ import signal
 import subprocess
 import sys
 import time
-import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 import jsonschema
 import pytest
-from justhtml import JustHTML
-
 from classroom import WORDS, Refused, autograder, bake, check, roster
 from classroom.__main__ import main
-from lab import CHOICES, GIT, LANGUAGES, ROOT, call
+from justhtml import JustHTML
+
+import browser
+from lab import CHOICES, GIT, LANGUAGES, ROOT, call, memory
 
 EN = WORDS["en"]
 CLASSROOM_50 = "username,first_name,last_name,email,section,github_id,role\n"
@@ -37,7 +38,7 @@ def command(*words, **environ):
 
 
 def commit(project, message="x"):
-    call(*GIT, "add", "--all", "--force", cwd=project)
+    call(*GIT, "add", "--all", cwd=project)
     call(*GIT, "commit", "--quiet", "--message", message, cwd=project)
 
 
@@ -314,18 +315,18 @@ def conflict(project):
     write(project, "config.py", f"<<<<<<< HEAD\n{text}=======\n>>>>>>> other\n")
 
 
-def no_flask(project):
+def no_driver(project):
     text = (project / "requirements.txt").read_text(encoding="utf-8")
-    write(project, "requirements.txt", re.sub(r"(?im)^flask==.*\n", "", text))
+    write(project, "requirements.txt", re.sub(r"(?im)^psycopg.*\n", "", text))
 
 
 def old_python(project):
     write(project, ".python-version", "3.5\n")
 
 
-def powershell(project):
+def old_encoding(project):
     text = (project / "requirements.txt").read_text(encoding="utf-8")
-    write(project, "requirements.txt", text.encode("utf-16"))
+    write(project, "requirements.txt", (text + "# пакеты\n").encode("cp1251"))
 
 
 def broken_app_json(project):
@@ -355,24 +356,24 @@ def no_repository(project):
 
 
 def warned(project):
-    with (project / "requirements.txt").open("a", encoding="utf-8") as file:
-        file.write("torch==2.9.0\n")
+    text = (project / "templates" / "base.html").read_text(encoding="utf-8")
+    write(project, "templates/base.html", text.replace("style.css", "Style.css"))
 
 
 # way: (verdict, first cure, {step: errors}, {step: warnings}, silenced, doctor)
 WAYS = {
     no_procfile: ("wrong", "H401", {10: 1}, {}, "", "own"),
-    development_server: ("wrong", "H406", {10: 1}, {}, "", "own"),
+    development_server: ("wrong", "H407", {10: 1}, {10: 1}, "", "own"),
     conflict: ("wrong", "H116", {1: 1}, {}, "", "own"),
-    no_flask: ("wrong", "H204", {13: 1}, {}, "", "own"),
+    no_driver: ("wrong", "H204", {13: 1}, {}, "", "own"),
     old_python: ("wrong", "H303", {1: 1}, {}, "", "own"),
-    powershell: ("wrong", "H203", {13: 1}, {}, "", "own"),
+    old_encoding: ("wrong", "H203", {13: 1}, {}, "", "own"),
     broken_app_json: ("wrong", "H701", {7: 1}, {}, "", "own"),
-    sub_folder: ("wrong", "H102", {1: 1}, {}, "", "edited"),
+    sub_folder: ("wrong", "H102", {1: 1, 13: 1}, {}, "", "missing"),
     silenced: ("wrong", "H401", {10: 1}, {}, "H401", "own"),
-    edited_doctor: ("wrong", "H406", {10: 1}, {}, "", "edited"),
+    edited_doctor: ("wrong", "H407", {10: 1}, {10: 1}, "", "edited"),
     no_repository: ("could_not_look", "", {}, {}, "", ""),
-    warned: ("fine", "H205", {}, {13: 1}, "", "own"),
+    warned: ("fine", "H104", {}, {1: 1}, "", "own"),
 }
 RIGHT = ("fine", "", {}, {}, "", "own")
 
@@ -406,3 +407,468 @@ def test_what_is_right_is_told(baked_class, doctors):
     )
     assert f"{line['commit'][:7]} {line['date']}" == head.stdout.strip()
     assert line["version"] == json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))["_version"]
+
+
+# --- repositories that mean harm ---
+
+
+def marker(project):
+    return project.parent / f"{project.name}-ran"
+
+
+def program(project):
+    path = project.parent / f"{project.name}-program"
+    path.write_text(f"#!/bin/sh\ntouch '{marker(project)}'\ncat\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+def configured(project):
+    text = '[core]\n\tfsmonitor = {0}\n\thooksPath = {0}\n[filter "x"]\n\tclean = {0}\n\tprocess = {0}\n'
+    with (project / ".git" / "config").open("a", encoding="utf-8") as file:
+        file.write(text.format(program(project)))
+    write(project, ".gitattributes", "* filter=x\n")
+
+
+def shadowing(project):
+    """Modules of Python's and of the doctor's names, which leave a mark where they are imported."""
+    code = f"open({str(marker(project))!r}, 'w').close()\n"
+    for name in ("json.py", "random.py", "sitecustomize.py", "doctor/report.py", "doctor/__init__.py", "look.py"):
+        write(project, name, code)
+    commit(project)
+
+
+def endless(project):
+    """A line that some patterns never come to an end of, and a file that no parser likes."""
+    write(project, "Procfile", "web: " + "python -m " * 50_000 + "\n")
+    write(project, "deep.py", "x = " + "(" * 90 + ")" * 90 + "\n" + "-" * 100_000 + "1\n")
+    commit(project)
+
+
+def many_files(project):
+    for number in range(3000):
+        write(project, f"many/{number}.py", f"import os\n\n\ndef f{number}():\n    return os\n")
+    commit(project)
+
+
+@pytest.mark.parametrize("harm", [configured, shadowing, endless, many_files], ids=lambda harm: harm.__name__)
+def test_nothing_of_a_repository_runs_and_nothing_stops_the_others(students, capsys, harm):
+    harm(students / "ann")
+    no_procfile(students / "bob")
+    commit(students / "bob")
+    started = time.monotonic()
+    assert main(["check", str(students), "--csv", str(students.parent / "t.csv")]) == 0
+    assert time.monotonic() - started < 15
+    assert not marker(students / "ann").exists()
+    lines = {line["Student"]: line["Result"] for line in as_read(students.parent / "t.csv")}
+    assert {lines[name] for name in ("eve", "zoe")} == {"no mistake found"}
+    assert lines["bob"] == "would not deploy"
+
+
+def pointing_elsewhere(project):
+    bake.cookiecutter.utils.rmtree(project / ".git")
+    write(project, ".git", f"gitdir: {project.parent / 'zoe' / '.git'}\n")
+
+
+def linked(project):
+    bake.cookiecutter.utils.rmtree(project / ".git")
+    (project / ".git").symlink_to(project.parent / "zoe" / ".git")
+
+
+def of_another(project):
+    write(project, ".git/commondir", str(project.parent / "zoe" / ".git"))
+
+
+def beheaded(project):
+    """Without it, git would look for a repository in the folders above."""
+    (project / ".git" / "HEAD").unlink()
+    call("git", "init", "--quiet", cwd=project.parent)
+
+
+@pytest.mark.parametrize("trick", [pointing_elsewhere, linked, of_another, beheaded], ids=lambda trick: trick.__name__)
+def test_a_door_to_another_repository_is_none(students, doctors, trick):
+    trick(students / "ann")
+    line = seen(doctors, students / "ann")
+    assert (line["verdict"], line["cure"]) == ("could_not_look", EN["no_repository"])
+
+
+def test_who_takes_too_long_is_told_so(baked_class, doctors, monkeypatch):
+    monkeypatch.setattr(check, "SECONDS", 0.01)
+    line = seen(doctors, baked_class / "ann")
+    assert line["verdict"] == "could_not_look"
+    assert "more than 0.01 seconds" in line["cure"]
+
+
+def test_a_claimed_installation_is_no_evidence(students, doctors):
+    """What lies in env/ says nothing of what the platform will install."""
+    project = students / "ann"
+    text = (project / "views.py").read_text(encoding="utf-8")
+    write(project, "views.py", "import strangeness\n" + text)
+    commit(project)
+    honest = told(seen(doctors, project))
+    metadata = "env/lib/python3.13/site-packages/flask-9.dist-info"
+    write(project, f"{metadata}/top_level.txt", "flask\nstrangeness\n")
+    assert told(seen(doctors, project)) == honest != RIGHT
+
+
+@pytest.mark.parametrize(
+    ("change", "doctor"),
+    [
+        (
+            lambda p: write(p, "doctor/facts.toml", (p / "doctor/facts.toml").read_bytes().replace(b"\n", b"\r\n")),
+            "own",
+        ),
+        (lambda p: write(p, "doctor/more.py", "x = 1\n"), "edited"),
+        (lambda p: (p / "doctor" / "pages.py").unlink(), "edited"),
+        (lambda p: write(p, "doctor/words.toml", "template = 0\n"), "edited"),
+        (lambda p: write(p, "doctor/words.toml", 'template = "0.8.1"\n'), "other"),
+        (lambda p: shutil.rmtree(p / "doctor"), "missing"),
+    ],
+)
+def test_an_edited_doctor_is_flagged(students, doctors, change, doctor):
+    change(students / "ann")
+    write(students / "ann", ".gitattributes", "* -text\n")
+    commit(students / "ann")
+    assert seen(doctors, students / "ann")["doctor"] == doctor
+
+
+# --- the table ---
+
+
+def as_read(file, separator=","):
+    """Return the lines of a CSV file as a spreadsheet shows them: {heading: text}."""
+    return list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig")), delimiter=separator))
+
+
+def hostile_row(**changes):
+    seen = {
+        "errors": {"1": 2, "9": 1},
+        "first": {"id": "H1", "place": "a", "title": "=1+1 \x1b[2J", "fix": "</td><script>"},
+    }
+    return check.row("=cmd|' /C calc'!A0", seen | {"doctor": "own", "date": "", "silenced": []} | changes, EN)
+
+
+def test_cells_are_no_formulas_and_no_markup(tmp_path):
+    rows = [hostile_row(), hostile_row(commit="@SUM(1)", version="+1", files=["doctor/\u202egnp.py", "doctor/<img>"])]
+    check.write(tmp_path / "t.csv", check.as_csv(rows, EN))
+    for line in as_read(tmp_path / "t.csv"):
+        assert not any(value.lstrip().startswith(tuple("=+-@")) for value in line.values())
+        assert not re.search(r"[\x00-\x1f\u202e]", "".join(line.values()))
+        assert (line["Errors"], line["Errors 1"], line["Errors 9"], line["Errors 2"]) == ("3", "2", "1", "0")
+    page = check.as_html(rows, EN)
+    assert "<img>" not in page and "&lt;/td&gt;&lt;script&gt;" in page
+    assert page.count("<script>") == 1
+
+
+def test_csv_is_for_the_spreadsheet_of_the_language(students, tmp_path):
+    assert main(["check", str(students), "--csv", str(tmp_path / "t.csv"), "--language", "ru"]) == 0
+    content = (tmp_path / "t.csv").read_bytes()
+    assert content.startswith(b"\xef\xbb\xbf")  # or Excel takes it for cp1251
+    lines = as_read(tmp_path / "t.csv", ";")
+    assert [line["Студент"] for line in lines] == ["ann", "bob", "eve", "zoe"]
+    assert {line["Результат"] for line in lines} == {"ошибок не найдено"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_page_needs_nothing_but_itself(language):
+    words = WORDS[language]
+    page = check.as_html(
+        [hostile_row(), check.row("ann", {"doctor": "own"}, words), check.row("b", {"cannot": ""}, words)], words
+    )
+    document = JustHTML(page, strict=True)
+    assert document.query("html")[0].attrs["lang"] == language
+    assert not re.search(r"""(src|href|action)=|url\(|@import|https?:""", page)
+    table = document.query("table")[0]
+    assert table.query("caption")
+    assert len(table.query("th[scope=col]")) == 10
+    # All is there without the script, and in words, not in colours.
+    for row in table.query("tbody tr"):
+        assert row.query("th[scope=row]")
+        assert row.query("td")[0].to_text().strip() in {
+            words[verdict] for verdict in ("fine", "wrong", "could_not_look")
+        }
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.chromium() is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_page_sorts_and_is_accessible(tmp_path, language):
+    names = ["s10", "s9", "ann"]
+    rows = [
+        hostile_row() | {"student": name, "errors": {step: number for step in check.STEPS}}
+        for number, name in enumerate(names)
+    ]
+    file = tmp_path / "table.html"
+    check.write(file, check.as_html(rows, WORDS[language]))
+    with browser.browser() as driver:
+        for width in browser.WIDTHS:
+            page = driver.new_page(viewport={"width": width, "height": 800}, bypass_csp=True)
+            page.goto(file.as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            page.evaluate(browser.axe())
+            violations = page.evaluate("axe.run().then(result => result.violations)")
+            assert violations == [], [violation["id"] for violation in violations]
+
+        def order():
+            return page.locator("#table tbody th").all_inner_texts()
+
+        assert order() == names
+        heads = page.locator("#table thead button")
+        heads.nth(0).press("Enter")
+        assert order() == ["ann", "s9", "s10"]  # numbers by their value
+        assert page.locator("#table thead th").nth(0).get_attribute("aria-sort") == "ascending"
+        heads.nth(3).click()
+        heads.nth(3).click()
+        assert order() == ["ann", "s9", "s10"]  # 26, 13 and 0 errors
+        assert page.locator("[aria-sort]").count() == 1
+        page.close()
+        page = driver.new_page(java_script_enabled=False)
+        page.goto(file.as_uri())
+        assert page.locator("#table tbody tr").count() == 3
+        assert page.locator("button").count() == 0
+
+
+def test_no_table_is_half_written(students, tmp_path, capsys):
+    assert main(["check", str(students), "--csv", str(tmp_path / "none" / "t.csv")]) == 2
+    assert "its folder is not there" in capsys.readouterr().err
+    (tmp_path / "t.csv").mkdir()
+    assert main(["check", str(students), "--csv", str(tmp_path / "t.csv")]) == 2
+    assert len(capsys.readouterr().err.splitlines()[-1:]) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["class", "t.csv"]
+
+
+# --- the words ---
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_has_the_same_words(language):
+    assert set(WORDS) == set(LANGUAGES)
+    assert WORDS[language].keys() == EN.keys()
+    for key, text in EN.items():
+        assert sorted(re.findall(r"\{.*?\}", WORDS[language][key])) == sorted(re.findall(r"\{.*?\}", text)), key
+
+
+def test_every_word_is_used():
+    code = "".join(
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "classroom").glob("*")
+        if path.is_file() and path.suffix in (".py", ".html")
+    )
+    unused = {key for key in EN if f'"{key}"' not in code and f"words.{key}" not in code}
+    assert {key for key in unused if not key.startswith("doctor_")} == set()
+
+
+# --- the autograder ---
+
+# As published on 2026-08-16, with the conditions that Classroom 50 checks in code.
+RESULT = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": [
+        *("schema", "classroom", "assignment", "assignment_type", "owner", "submission", "commit", "release", "review"),
+        *("datetime", "score", "max-score", "tests"),
+    ],
+    "properties": {
+        "schema": {"const": "classroom50/result/v1"},
+        **{name: {"type": "string", "minLength": 1} for name in ("classroom", "assignment", "owner")},
+        "assignment_type": {"enum": ["individual", "group", "team"]},
+        "submission": {"type": "string", "pattern": "^submit/"},
+        **{name: {"type": "string", "minLength": 1} for name in ("commit", "release", "review")},
+        "datetime": {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$"},
+        **{name: {"type": "integer", "minimum": 0} for name in ("score", "max-score")},
+        "tests": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["test-name", "passed", "score", "max-score"],
+                "properties": {
+                    "test-name": {"type": "string", "minLength": 1},
+                    "passed": {"type": "boolean"},
+                    **{name: {"type": "integer", "minimum": 0} for name in ("score", "max-score")},
+                },
+            },
+        },
+    },
+}
+RUNNER = {
+    "CLASSROOM": "web",
+    "ASSIGNMENT": "deploy",
+    "ASSIGNMENT_TYPE": "individual",
+    "USERNAME": "ann",
+    "OWNER": "ann",
+    "SUBMISSION_TAG": "submit/2026-11-26T01-02-03Z-a1b2c3d",
+    "COMMIT_URL": "https://github.example/web/commit/a1",
+    "RELEASE_URL": "https://github.example/web/releases/1",
+    "REVIEW_URL": "https://github.example/web/compare/0...a1",
+}
+
+
+@pytest.fixture
+def grade(students, tmp_path):
+    """A function that grades a submission as Classroom 50 does; returns (exit status, result.json, standard error)."""
+    bundle = tmp_path / "bundle"
+    shutil.copytree(students / "zoe" / "doctor", bundle / "doctor")
+    shutil.copy(ROOT / "classroom" / "autograder.py", bundle)
+
+    def grade(project, **environ):
+        environ = {k: v for k, v in (os.environ | RUNNER | environ).items() if v}
+        done = call(sys.executable, bundle / "autograder.py", cwd=project, env=environ, check=False)
+        file = project / "result.json"
+        return (
+            done.returncode,
+            json.loads(file.read_text(encoding="utf-8")) if done.returncode == 0 else None,
+            done.stderr,
+        )
+
+    return grade
+
+
+def test_the_autograder_writes_what_classroom_50_reads(students, grade):
+    # What Classroom 50 itself adds to a student's repository costs nothing.
+    write(students / "ann", ".classroom50.yaml", "classroom: web\n")
+    write(students / "ann", ".github/workflows/autograde.yaml", "on: push\njobs: {}\n")
+    commit(students / "ann")
+    silenced(students / "bob")
+    write(students / "bob", "app.json", "{")
+    shadowing(students / "bob")
+    for name, points in (("ann", 8), ("bob", 5)):
+        status, result, errors = grade(students / name)
+        assert status == 0, errors
+        jsonschema.validate(result, RESULT)
+        assert (result["score"], result["max-score"]) == (points, 8)
+        assert result["score"] == sum(test["score"] for test in result["tests"])
+        assert all(test["score"] <= test["max-score"] for test in result["tests"])
+    failed = {test["test-name"]: test["output"].partition(" ")[0] for test in result["tests"] if not test["passed"]}
+    assert failed == {"Step 1 of DEPLOY.md": "H117", "Step 7 of DEPLOY.md": "H701", "Step 10 of DEPLOY.md": "H401"}
+    assert not marker(students / "bob").exists()
+
+
+def test_the_autograder_writes_into_no_link(students, grade):
+    other = students / "other.json"
+    other.write_text("mine", encoding="utf-8")
+    (students / "ann" / "result.json").symlink_to(other)
+    assert grade(students / "ann")[0] == 0
+    assert other.read_text(encoding="utf-8") == "mine"
+
+
+def test_an_autograder_without_a_report_says_so_and_writes_nothing(students, grade):
+    status, _, errors = grade(students / "ann", SUBMISSION_TAG="")
+    assert status == 1
+    assert errors.startswith("The doctor has no report: ")
+    shutil.rmtree(students / "bob" / ".git")
+    (students / "bob" / ".git").write_text("gitdir:\n", encoding="utf-8")
+    assert grade(students / "bob")[0] == 1
+    assert not (students / "ann" / "result.json").exists()
+
+
+def test_the_graded_steps_are_those_with_checks(doctor):
+    steps = {check.step for check in doctor.CHECKS.values()}
+    assert steps == set(autograder.STEPS)
+
+
+# --- the documents ---
+
+
+def blocks(name, kind=""):
+    """Return the code blocks of a kind in a document."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return re.findall(rf"(?m)^```{kind}\n((?:.*\n)*?)```", text)
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ru.md"])
+def test_the_readme_names_the_commands(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert "docs/classroom.md" in text
+    assert "python -m classroom bake students.csv class" in text
+    assert "python -m classroom check class --csv class.csv --html class.html" in text
+
+
+def test_the_page_can_be_followed_word_for_word(tmp_path):
+    (table,) = blocks("docs/classroom.md", "csv")
+    (tmp_path / "students.csv").write_text(table, encoding="utf-8")
+    commands = [line for block in blocks("docs/classroom.md") for line in block.splitlines()]
+    commands = [line for line in commands if line.startswith("python -m classroom ")]
+    assert len(commands) >= 4
+    for line in commands:
+        words = line.split()[1:]
+        done = call(sys.executable, *words, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)
+        assert done.returncode == 0, done.stderr
+    students = [row["username"] for row in csv.DictReader(io.StringIO(table))]
+    assert sorted(path.name for path in (tmp_path / "class").iterdir()) == sorted(students)
+    assert (tmp_path / "class.csv").exists() and (tmp_path / "class.html").exists()
+
+
+# --- a class of 200 ---
+
+
+def awkward_rows(count):
+    """Yield (repo name, project name, author) of so many students."""
+    for number in range(count):
+        text = AWKWARD[number % len(AWKWARD)]
+        yield f"s{number}" if number % 2 else f"Student-{number}", f"{text} {number}", f"{number} {text}"
+
+
+def check_a_class(tmp_path, count, broken):
+    """Bake a class, break the first projects of it in all known ways by turns; check every line of the table."""
+    rows = list(awkward_rows(count))
+    buffer = io.StringIO()
+    csv.writer(buffer, delimiter=";").writerows([("repo_name", "project_name", "author_name"), *rows])
+    (tmp_path / "students.csv").write_text(buffer.getvalue(), encoding="utf-8")
+    out, seconds, peak = tmp_path / "out", {}, 0
+    started = time.monotonic()
+    words = [sys.executable, "-m", "classroom", "bake", tmp_path / "students.csv", out, "example=none"]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None:
+        with suppress(OSError, IndexError):  # one of its processes ends while it is looked at
+            peak = max(peak, memory(process.pid))
+        time.sleep(0.05)
+    seconds["bake"] = time.monotonic() - started
+    assert process.returncode == 0
+    for name, _, author in rows:
+        assert f" {author}\n" in (out / name / "LICENSE").read_text(encoding="utf-8")
+        assert json.loads((out / name / "app.json").read_text(encoding="utf-8"))["name"] == name
+    ways = list(WAYS)
+    expected = {}
+    for number, (name, _, _) in enumerate(rows):
+        expected[name] = RIGHT
+        if number < broken:
+            way = ways[number % len(ways)]
+            way(out / name)
+            if way is not no_repository:
+                commit(out / name)
+            expected[name] = WAYS[way]
+    started = time.monotonic()
+    result = command("check", out, "--csv", tmp_path / "t.csv", "--html", tmp_path / "t.html")
+    seconds["check"] = time.monotonic() - started
+    assert result.returncode == 0, result.stderr
+    lines = as_read(tmp_path / "t.csv")
+    assert len(lines) == count
+    for line in lines:
+        verdict, cure, errors, warnings, silenced, doctor = expected[line["Student"]]
+        assert line["Result"] == EN[verdict], line
+        assert line["First cure"].startswith(cure) and bool(line["First cure"]) == bool(
+            cure or verdict == "could_not_look"
+        )
+        for step in check.STEPS:
+            assert line[f"Errors {step}"] == str(errors.get(step, 0)), line
+            assert line[f"Warnings {step}"] == str(warnings.get(step, 0)), line
+        assert line["Silenced"] == silenced
+        assert line["Doctor"] == EN.get(f"doctor_{doctor}", "")
+        assert bool(line["Commit"]) == bool(line["Last commit"]) == (verdict != "could_not_look")
+    page = JustHTML((tmp_path / "t.html").read_text(encoding="utf-8"))
+    shown = [[cell.to_text().strip() for cell in row.query("th, td")[:2]] for row in page.query("#table tbody tr")]
+    assert shown == [[line["Student"], line["Result"]] for line in lines]
+    return seconds, peak
+
+
+def test_a_class_from_the_roster_to_the_table(tmp_path):
+    check_a_class(tmp_path, 16, 13)
+
+
+@pytest.mark.slow
+def test_a_class_of_200_with_60_broken_projects(tmp_path):
+    seconds, megabytes = check_a_class(tmp_path, 200, 60)
+    print(seconds, megabytes)
+    assert megabytes < 100
+    assert seconds["bake"] < 60
+    assert seconds["check"] < 60
