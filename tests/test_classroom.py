@@ -18,6 +18,7 @@ import pytest
 from classroom import WORDS, Refused, autograder, bake, check, roster
 from classroom.__main__ import main
 from justhtml import JustHTML
+from markdown_it import MarkdownIt
 
 import browser
 from lab import CHOICES, GIT, LANGUAGES, ROOT, call, memory
@@ -771,8 +772,8 @@ def test_the_graded_steps_are_those_with_checks(doctor):
 
 def blocks(name, kind=""):
     """Return the code blocks of a kind in a document."""
-    text = (ROOT / name).read_text(encoding="utf-8")
-    return re.findall(rf"(?m)^```{kind}\n((?:.*\n)*?)```", text)
+    tokens = MarkdownIt().parse((ROOT / name).read_text(encoding="utf-8"))
+    return [token.content for token in tokens if token.type == "fence" and token.info == kind]
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.ru.md"])
