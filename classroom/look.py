@@ -17,10 +17,15 @@ from pathlib import Path
 SECONDS = 8  # for the whole look
 
 
+def plain(content):
+    """Return what has to be the same in all projects: neither line ends nor where the template was got from."""
+    return re.sub(rb"(?m)^template_address = .*\n", b"", content.replace(b"\r\n", b"\n"))
+
+
 def files_of(folder):
     """Return {path: content} of the doctor in a baked project."""
     files = (path for path in (folder / "doctor").iterdir() if path.is_file())
-    return {f"doctor/{path.name}": path.read_bytes().replace(b"\r\n", b"\n") for path in files}
+    return {f"doctor/{path.name}": plain(path.read_bytes()) for path in files}
 
 
 def version_of(project):
@@ -39,7 +44,7 @@ def compared(project, originals, version):
         return "missing", []
     if version_of(project) not in ("", version):
         return "other", []
-    contents = {path: project.contents.get(path, b"\0").replace(b"\r\n", b"\n") for path in own}
+    contents = {path: plain(project.contents.get(path, b"\0")) for path in own}
     different = [
         sorted(path for path in own | original.keys() if contents.get(path) != original.get(path))
         for original in originals
