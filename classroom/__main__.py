@@ -28,8 +28,8 @@ def main(arguments=None):
     )
     check = commands.add_parser("check", help="tell which of the fetched repositories would deploy")
     check.add_argument("out", type=Path, metavar="OUT", help="the folder that the repositories lie in")
-    check.add_argument("--csv", type=Path, metavar="FILE", help="write the table for a spreadsheet")
-    check.add_argument("--html", type=Path, metavar="FILE", help="write the table as a web page")
+    check.add_argument("--csv", dest="table", type=Path, metavar="FILE", help="write the table for a spreadsheet")
+    check.add_argument("--html", dest="page", type=Path, metavar="FILE", help="write the table as a web page")
     for command in (bake, check):
         command.add_argument("--language", choices=list(WORDS), default="en", help="of what is said (default: en)")
     options = vars(parser.parse_args(arguments))
@@ -43,6 +43,9 @@ def main(arguments=None):
         command.run(words, **options)
     except Refused as error:
         print(*error.lines, sep="\n", file=sys.stderr)
+        return 2
+    except ImportError as error:
+        print(words["no_module"].format(name=error.name), file=sys.stderr)
         return 2
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename else error

@@ -21,13 +21,15 @@ from classroom import HERE, Refused, bake
 SECONDS = 9.5  # for one repository; look.py ends by itself before
 AT_ONCE = min(8, os.cpu_count() or 2)
 STEPS = range(1, 14)  # of the guide
+LONGEST = 600  # characters of a cell; some findings list all that was found
 # What spreadsheets take for a formula, also in wide letters.
 FORMULA = re.compile(r"\s*[=+@＝＋＠－-]")
 
 
 def printable(text):
-    """Return one line that does nothing to a terminal, a page or a spreadsheet: names come from the repositories."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(text))
+    """Return one short line that does nothing to a terminal or a page: names come from the repositories."""
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def make_doctors(folder):
@@ -108,24 +110,22 @@ def count(rows):
 
 def write(file, text):
     """Write a file completely or not at all."""
-    with tempfile.NamedTemporaryFile(dir=file.resolve().parent, delete=False) as unfinished:
-        unfinished.write(text.encode())
+    unfinished = file.with_name(f"{file.name}.unfinished")
     try:
-        os.chmod(unfinished.name, 0o644)  # a temporary file is its owner's only
-        os.replace(unfinished.name, file)
-    except OSError:
-        os.unlink(unfinished.name)
-        raise
+        unfinished.write_text(text, encoding="utf-8", newline="")
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
-def run(words, out, csv=None, html=None):
+def run(words, out, table=None, page=None):
     """Look at every folder in OUT; print and write the table. Raises Refused, OSError."""
     if not out.is_dir():
         raise Refused(words["no_out"].format(out=out))
     folders = sorted(path for path in out.resolve().iterdir() if path.is_dir() and not path.name.startswith("."))
     if not folders:
         raise Refused(words["empty_out"].format(out=out))
-    for file in filter(None, (csv, html)):
+    for file in filter(None, (table, page)):
         if not file.resolve().parent.is_dir():
             raise Refused(words["no_parent"].format(file=file))
     with tempfile.TemporaryDirectory(prefix="doctors-") as doctors, ThreadPoolExecutor(AT_ONCE) as pool:
@@ -142,7 +142,7 @@ def run(words, out, csv=None, html=None):
             notes = [line["cure"], words["doctor_edited"] if line["doctor"] == "edited" else ""]
             print(f"{line['student']}: {words[line['verdict']]}. {' '.join(filter(None, notes))}")
     print(words["checked"].format(total=len(rows), **count(rows)))
-    if csv:
-        write(csv, as_csv(rows, words))
-    if html:
-        write(html, as_html(rows, words))
+    if table:
+        write(table, as_csv(rows, words))
+    if page:
+        write(page, as_html(rows, words))

@@ -64,7 +64,7 @@ def read(file, questions, words):
     delimiter = max(",;\t", key=first.count)
     # Line ends stay as they are: csv knows all of them, also within quotation marks.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    columns, lines, doubts, end = None, [], [], 0
+    columns, lines, pending, doubts, end = None, [], [], [], 0
 
     def add(column, what, cure):
         doubts.append(doubt(words, file, start, column, what, cure))
@@ -90,6 +90,9 @@ def read(file, questions, words):
             add("", words["cells"].format(count=len(row), columns=len(columns)), words["cells_cure"])
             continue
         line = Line(start, {column: cell for column, cell in zip(columns, row, strict=True) if cell})
+        if not line.login and "repo_name" not in line.values and "email" in line.values:
+            pending.append(str(start))
+            continue
         lines.append(line)
         if not line.login and "repo_name" not in line.values:
             column = next((c for c in ("repo_name", *LOGIN) if c in columns), columns[0])
@@ -100,6 +103,8 @@ def read(file, questions, words):
     if not lines and not doubts:
         raise Refused(words["no_lines"].format(file=file))
     remarks = [words["cp1251"].format(file=file)] if old_encoding else []
+    if pending:  # invited by email, and not there yet
+        remarks.append(words["pending"].format(lines=", ".join(pending)))
     known = {*questions, *LOGIN, *NAME}
     if unused := [column for column in columns or () if column not in known]:
         remarks.append(words["unused"].format(columns=", ".join(map(repr, unused))))
