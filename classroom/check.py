@@ -19,7 +19,7 @@ from rich.progress import track
 from classroom import HERE, Refused, bake
 
 SECONDS = 9.5  # for one repository; look.py ends by itself before
-AT_ONCE = min(8, os.cpu_count() or 2)
+AT_ONCE = min(8, max(2, os.cpu_count() or 2))
 STEPS = range(1, 14)  # of the guide
 LONGEST = 600  # characters of a cell; some findings list all that was found
 # What spreadsheets take for a formula, also in wide letters.

@@ -101,14 +101,17 @@ def look(doctor, originals, version, folder):
 
 
 def main(doctors, language, version, folder):
+    """Print what is known of the repository in a folder."""
+    gc.disable()  # as the doctor itself does: all stays until the end
     projects = [path for path in Path(doctors).iterdir() if path.is_dir()]
     sys.path.insert(0, str(Path(doctors) / language))
     from doctor import __main__ as doctor
-    from doctor import installed
+    from doctor import installed, repository
 
     # What a repository says of itself that it has installed is no evidence.
     installed.ENVIRONMENTS = ()
-    gc.disable()  # as the doctor itself does: all stays until the end
+    # What is not pushed does not count here, and to look for it takes git two more calls.
+    repository.Repository.unpushed = lambda *_: []
     try:
         with doctor.deadline(SECONDS):
             seen = look(doctor, [files_of(path) for path in projects], version, Path(folder))
