@@ -34,7 +34,6 @@ def main(arguments=None):
         command.add_argument("--language", choices=list(WORDS), default="en", help="of what is said (default: en)")
     options = vars(parser.parse_args(arguments))
     words = WORDS[options.pop("language")]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is half done is taken away
     try:
         if options.pop("command") == "bake":
             from classroom import bake as command
@@ -58,4 +57,5 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is half done is taken away
     sys.exit(main())

@@ -129,16 +129,29 @@ def render(answers, folder):
     return Path(generate_files(str(ROOT), context, str(folder), accept_hooks=False))
 
 
+@contextlib.contextmanager
+def environment(variables):
+    """Have these variables for a while."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def finish(answers, project, words):
     """Do what the template's hook does after rendering. Raises Refused where there is no first commit."""
     post = hook("post_gen_project", answers)
-    (name, email) = post.author(answers).values()
+    name, email = post.author(answers).values()
     # Whoever runs this is not the author, and their settings are nobody else's.
-    os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    variables = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     for role in ("AUTHOR", "COMMITTER"):
-        os.environ |= {f"GIT_{role}_NAME": name, f"GIT_{role}_EMAIL": email}
+        variables |= {f"GIT_{role}_NAME": name, f"GIT_{role}_EMAIL": email}
     said = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    with contextlib.chdir(project), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    quiet = contextlib.redirect_stdout(said), contextlib.redirect_stderr(said)
+    with quiet[0], quiet[1], environment(variables), contextlib.chdir(project):
         post.main()
     if not (project / ".git" / "refs" / "heads" / "main").is_file():
         said.seek(0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from classroom import Refused
 
-LOGIN = ("username", "github_id")  # columns that hold the name on GitHub, the first one that does
+LOGIN = ("username", "github_id")
 NAME = ("first_name", "last_name")
 NOT_USED = {"email", "section", "role"}  # of Classroom 50, which nothing here needs
 BOTH_ALPHABETS = re.compile(r"[^\W\d_]*([A-Za-z][А-Яа-яЁё]|[А-Яа-яЁё][A-Za-z])")
@@ -24,17 +24,18 @@ class Line:
     def answers(self, questions):
         """Return ({question: text} that its columns say, {question: text} that follows from them)."""
         said = {column: text for column, text in self.values.items() if column in questions}
-        follows = {}
-        if login := self.login:
-            follows |= {"repo_name": self.values[login], "github_owner": self.values[login]}
-            follows["author_name"] = " ".join(filter(None, map(self.values.get, NAME))) or self.values[login]
-        return said, {question: text for question, text in follows.items() if question in questions}
+        login = self.values.get(self.login)
+        author = " ".join(filter(None, map(self.values.get, NAME))) or login
+        follows = {"repo_name": login, "github_owner": login, "author_name": author}
+        return said, {question: text for question, text in follows.items() if text and question in questions}
 
     @property
     def login(self):
-        """Return the column that has the login, None without one. A github_id of digits is an account's number."""
-        names = [column for column in LOGIN if not self.values.get(column, "0").isdigit() or column == "username"]
-        return next((column for column in names if column in self.values), None)
+        """Return the column that has the name on GitHub, None without one."""
+        if "username" in self.values:
+            return "username"
+        # Classroom 50 keeps the account's number there.
+        return None if self.values.get("github_id", "0").isdigit() else "github_id"
 
 
 def decode(content, words, file):

@@ -81,7 +81,9 @@ def baked_class(tmp_path_factory):
     folder = tmp_path_factory.mktemp("class")
     text = CLASSROOM_50 + "".join(f"{name},{name.title()},,,,,\n" for name in ("ann", "bob", "eve", "zoe"))
     (folder / "students.csv").write_text(text, encoding="utf-8")
+    before = dict(os.environ)
     assert main(["bake", str(folder / "students.csv"), str(folder / "out"), "example=none"]) == 0
+    assert dict(os.environ) == before
     return folder / "out"
 
 
@@ -141,6 +143,8 @@ def test_who_a_student_is(file):
     assert (one["repo_name"], one["github_owner"]) == ("weather", "ann")
     (one,) = answers_of(file("repo_name\nweather\n"))
     assert (one["repo_name"], one["github_owner"]) == ("weather", "your-github-name")
+    (one,) = answers_of(file("repo_name,first_name,last_name\nweather,Ann,Lee\n"))
+    assert (one["author_name"], one["github_owner"]) == ("Ann Lee", "your-github-name")
     # For all where the line says nothing itself.
     one, other = answers_of(file("username,license\nann,none\nbob,\n"), "github_owner=school", "license=BSD-3-Clause")
     assert (one["github_owner"], one["license"], other["license"]) == ("school", "none", "BSD-3-Clause")
@@ -652,7 +656,9 @@ def test_the_page_sorts_and_is_accessible(tmp_path, language):
         heads.nth(3).click()
         assert order() == ["ann", "s9", "s10"]  # 26, 13 and 0 errors
         assert page.locator("[aria-sort]").count() == 1
-        page.close()
+        page.emulate_media(media="print")
+        page.set_viewport_size({"width": 1000, "height": 700})  # A4 in landscape
+        assert page.evaluate("document.querySelector('.scroll').scrollWidth") <= 1000
         page = driver.new_page(java_script_enabled=False)
         page.goto(file.as_uri())
         assert page.locator("#table tbody tr").count() == 3
