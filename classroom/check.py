@@ -16,7 +16,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Console
 from rich.progress import track
 
-from classroom import HERE, Refused, bake
+from classroom import HERE, ROOT, Refused, bake
+from classroom.look import blob
 
 SECONDS = 9.5  # for one repository; look.py ends by itself before
 AT_ONCE = min(8, max(2, os.cpu_count() or 2))
@@ -33,9 +34,25 @@ def printable(text):
 
 
 def make_doctors(folder):
-    """Write a project for each language: the doctors that are trusted."""
+    """Write a project for each language, the doctors that are trusted, and what an unedited one looks like."""
+    files = []
     for language in bake.SETTINGS["language"]:
-        bake.render(bake.complete_texts({"language": language, "repo_name": language, "example": "none"}), folder)
+        answers = bake.complete_texts({"language": language, "repo_name": language, "example": "none"})
+        files += (bake.render(answers, folder) / "doctor").iterdir()
+    blobs = {blob(file.read_bytes()) for file in files} | blobs_of_history()
+    originals = {"blobs": sorted(blobs), "names": sorted({f"doctor/{file.name}" for file in files})}
+    (folder / "originals.json").write_text(json.dumps(originals), encoding="utf-8")
+
+
+def blobs_of_history():
+    """Return git's ids of all that the doctor's files have ever been in this checkout: projects may be older than it."""
+    places = [f"{{{{cookiecutter.repo_name}}}}/doctor/{name}" for name in ("*.py", "*.toml")]
+    places += [f"templates/{language}/doctor.toml" for language in bake.SETTINGS["language"]]
+    command = ["git", "-C", ROOT, "log", "--format=", "--raw", "--no-abbrev", "--no-renames", "--no-color"]
+    listing = subprocess.run([*command, "--", *places], capture_output=True, check=False).stdout.decode(
+        "utf-8", "replace"
+    )
+    return {line.split()[3] for line in listing.splitlines() if line.startswith(":")}  # none in a downloaded archive
 
 
 def look(doctors, words, folder):

@@ -1,6 +1,6 @@
 """Look at one repository with a trusted doctor: python -I -S look.py DOCTORS LANGUAGE VERSION FOLDER.
 
-DOCTORS has a baked project for each language. This is a process of its own, which imports nothing but Python and
+DOCTORS has a baked project for each language, and what an unedited doctor looks like in originals.json. This is a process of its own, which imports nothing but Python and
 that doctor: nothing of the repository runs, and whatever becomes of this process, the others go on. One JSON object is
 printed; where the doctor could not look it has "cannot", a sentence, empty for what is no repository.
 """
@@ -12,20 +12,18 @@ import re
 import sys
 import tomllib
 from collections import Counter
+from hashlib import sha1
 from pathlib import Path
 
 SECONDS = 8  # for the whole look
 
 
-def plain(content):
-    """Return what has to be the same in all projects: neither line ends nor where the template was got from."""
-    return re.sub(rb"(?m)^template_address = .*\n", b"", content.replace(b"\r\n", b"\n"))
-
-
-def files_of(folder):
-    """Return {path: content} of the doctor in a baked project."""
-    files = (path for path in (folder / "doctor").iterdir() if path.is_file())
-    return {f"doctor/{path.name}": plain(path.read_bytes()) for path in files}
+def blob(content):
+    """Return git's id of a file of the doctor, as the template has it."""
+    content = content.replace(b"\r\n", b"\n")
+    # What stands above the words in words.toml is the project's own.
+    content = re.sub(rb"\Atemplate = .*\n(template_address = .*\n)?\n", b"", content)
+    return sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def version_of(project):
@@ -42,14 +40,10 @@ def compared(project, originals, version):
     own = {path for path in project.sizes if path.startswith("doctor/")}
     if not own:
         return "missing", []
+    changed = {path for path in own if blob(project.contents.get(path, b"")) not in originals["blobs"]}
     if version_of(project) not in ("", version):
-        return "other", []
-    contents = {path: plain(project.contents.get(path, b"\0")) for path in own}
-    different = [
-        sorted(path for path in own | original.keys() if contents.get(path) != original.get(path))
-        for original in originals
-    ]
-    files = min(different, key=len)
+        return ("other" if changed else "own"), []
+    files = sorted(changed | originals["names"] - own)
     return "edited" if files else "own", files
 
 
@@ -103,7 +97,7 @@ def look(doctor, originals, version, folder):
 def main(doctors, language, version, folder):
     """Print what is known of the repository in a folder."""
     gc.disable()  # as the doctor itself does: all stays until the end
-    projects = [path for path in Path(doctors).iterdir() if path.is_dir()]
+    originals = json.loads((Path(doctors) / "originals.json").read_text(encoding="utf-8"))
     sys.path.insert(0, str(Path(doctors) / language))
     from doctor import __main__ as doctor
     from doctor import installed, repository
@@ -114,7 +108,7 @@ def main(doctors, language, version, folder):
     repository.Repository.unpushed = lambda *_: []
     try:
         with doctor.deadline(SECONDS):
-            seen = look(doctor, [files_of(path) for path in projects], version, Path(folder))
+            seen = look(doctor, {key: set(value) for key, value in originals.items()}, version, Path(folder))
     except (doctor.CannotCheck, OSError, doctor.subprocess.SubprocessError) as error:
         seen = {"cannot": doctor.cannot(error)}
     print(json.dumps(seen))

@@ -546,6 +546,13 @@ def test_a_claimed_installation_is_no_evidence(students, doctors):
     assert told(seen(doctors, project)) == honest != RIGHT
 
 
+def earlier(name):
+    """Return an earlier form of one of the doctor's files; this one where the checkout has no history."""
+    path = f"{{{{cookiecutter.repo_name}}}}/doctor/{name}"
+    commits = call("git", "log", "--format=%h", "--max-count=2", "--", path, cwd=ROOT).stdout.split()
+    return call("git", "show", f"{commits[-1]}:{path}", cwd=ROOT).stdout
+
+
 @pytest.mark.parametrize(
     ("change", "doctor"),
     [
@@ -557,6 +564,30 @@ def test_a_claimed_installation_is_no_evidence(students, doctors):
         (lambda p: (p / "doctor" / "pages.py").unlink(), "edited"),
         (lambda p: write(p, "doctor/words.toml", "template = 0\n"), "edited"),
         (lambda p: write(p, "doctor/words.toml", 'template = "0.8.1"\n'), "other"),
+        (
+            lambda p: write(
+                p, "doctor/words.toml", (p / "doctor/words.toml").read_bytes().replace(b"Rename", b"Delete")
+            ),
+            "edited",
+        ),
+        # The same words with another address above them, or of an earlier version.
+        (
+            lambda p: write(
+                p,
+                "doctor/words.toml",
+                re.sub(rb'address = ""', b'address = "https://x"', (p / "doctor/words.toml").read_bytes()),
+            ),
+            "own",
+        ),
+        (
+            lambda p: write(
+                p,
+                "doctor/words.toml",
+                re.sub(rb'"[0-9.]+"', b'"0.1.0"', (p / "doctor/words.toml").read_bytes(), count=1),
+            ),
+            "own",
+        ),
+        (lambda p: write(p, "doctor/report.py", earlier("report.py")), "own"),
         (lambda p: shutil.rmtree(p / "doctor"), "missing"),
     ],
 )
