@@ -1,5 +1,10 @@
 """One template, thirty projects: `python -m classroom` bakes a class from a roster and checks what comes back."""
 
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 -- cookiecutter itself also runs on older ones
+    sys.exit("Python 3.11 or newer is needed: start this command with one, as in python3.13 -m classroom")
+
 import tomllib
 from pathlib import Path
 

@@ -1,13 +1,9 @@
 """The command: python -m classroom bake ROSTER.csv OUT, python -m classroom check OUT. Its exit status: 0, or 2 with
 the reason on standard error."""
 
-import sys
-
-if sys.version_info < (3, 11):  # noqa: UP036 -- cookiecutter itself also runs on older ones
-    sys.exit("Python 3.11 or newer is needed: start this command with one, as in python3.13 -m classroom")
-
 import argparse
 import signal
+import sys
 from pathlib import Path
 
 from classroom import WORDS, Refused

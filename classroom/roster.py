@@ -106,7 +106,7 @@ def read(file, questions, words):
     remarks = [words["cp1251"].format(file=file)] if old_encoding else []
     if pending:  # invited by email, and not there yet
         remarks.append(words["pending"].format(lines=", ".join(pending)))
-    known = {*questions, *LOGIN, *NAME}
+    known = {*questions, *LOGIN, *NAME, *NOT_USED}
     if unused := [column for column in columns or () if column not in known]:
         remarks.append(words["unused"].format(columns=", ".join(map(repr, unused))))
     return lines, remarks, doubts
