@@ -9,7 +9,8 @@ from lab import bake_into, workplace, write_part
 # Run in a baked project, where the words are: prints [[id, step, title], …].
 LIST = """
 import json
-from doctor.__main__ import explain, report
+from doctor.__main__ import report
+from doctor import explain
 print(json.dumps([[id, step, report.WORDS[id]["title"]] for id, step in sorted(explain.steps().items())]))
 """
 

@@ -117,6 +117,7 @@ def doctor(baked):
     folder = str(baked(language="en").path)
     sys.path.insert(0, folder)
     module = importlib.import_module("doctor.__main__")
+    module.explain = importlib.import_module("doctor.explain")  # which it loads where it is asked
     sys.path.remove(folder)
     return module
 

@@ -124,9 +124,9 @@ def test_logs_hold_no_secrets_and_no_notes(app):
     app.postgres.stop()
     app.postgres.start()
     server = app.start()
-    app.sql("ALTER TABLE notes RENAME COLUMN body TO text")
+    app.sql("ALTER TABLE notes RENAME COLUMN words TO text")
     assert server.get("/?q=searched-word").status == 500
-    app.sql("ALTER TABLE notes RENAME COLUMN text TO body")
+    app.sql("ALTER TABLE notes RENAME COLUMN text TO words")
     server.add("a private note")
     server.get("/%0aERROR%20forged")
     stop_server(server)
