@@ -75,7 +75,11 @@ BREAK = {
         lambda p: (
             p.without("requirements.txt", "psycopg"),
             p.append("requirements.txt", "typing-extensions==4.16.0\n"),
-            p.replace("deploy/transactions.py", "from psycopg.errors import QueryCanceled", "QueryCanceled = OSError"),
+            p.replace(
+                "deploy/transactions.py",
+                "from psycopg import ClientCursor, IsolationLevel\nfrom psycopg.errors import QueryCanceled",
+                "ClientCursor = IsolationLevel = QueryCanceled = OSError",
+            ),
             p.replace(
                 "deploy/errors.py",
                 "from psycopg import DataError, Error, OperationalError, errors",
@@ -530,7 +534,7 @@ def test_an_older_python_gets_one_sentence(baked):
 
 def test_stand_ins_are_named(copy):
     assert "your-github-name (README.md, app.json, DEPLOY.md)" in copy.run(sys.executable, "-m", "doctor").stdout
-    for name in ("app.json", "DEPLOY.md"):
+    for name in ("README.md", "app.json", "DEPLOY.md"):
         copy.write(name, copy.read(name).replace("your-github-name", "ada"))
     copy.commit()
     assert "your-github-name" not in copy.run(sys.executable, "-m", "doctor").stdout
