@@ -1,6 +1,6 @@
 # make demo: bake a project and serve it.   make test: the whole suite.   make quick: what takes less than a minute.
 # All set up what they need.
-.PHONY: demo test quick pythons lint readme situations facts pictures faults bench stale
+.PHONY: demo test quick pythons lint readme situations facts pictures faults bench stale class
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -47,6 +47,10 @@ situations: $(READY)
 facts: $(READY)
 	@echo "Asking the package index for the modules and needs of the packages in tests/packages.txt; about ten minutes ..."
 	@$(BIN)/python tests/package_facts.py
+
+class: $(READY)
+	@echo "Baking a class of 200, breaking 60 of the projects and checking all; about a minute ..."
+	@STUDENTS=200 $(BIN)/python -m pytest -q -s tests/test_classroom.py -k a_third_is_broken
 
 stale: $(READY)
 	@echo "Looking for facts that are older than half a year ..."
