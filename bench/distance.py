@@ -27,7 +27,7 @@ def measure(bench):
     address = bench.site.postgres.address
     host, _, port = address.partition(":")
     without = bench.measure({OWN: {"project": bench.variant((fixed_notes,))}}, connections=1)[OWN]["p50"]
-    before = bench.before()
+    before = bench.before
     peer = peers(bench)["peer on PostgreSQL, gunicorn"]
     for delay in MILLISECONDS:
         with ExitStack() as stack:

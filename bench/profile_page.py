@@ -98,7 +98,7 @@ def measure(bench):
     bench.profile = "\n".join(
         ["| Part of the start page | µs | |", "| --- | ---: | ---: |", *rows, f"| all of it | {whole:.0f} | |"]
     )
-    before = bench.before()
+    before = bench.before
     sizes = f"{size / 1000:.1f} kB"
     if before:
         code = "import main; print(len(main.init_app().test_client().get('/').data))"

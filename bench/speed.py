@@ -49,7 +49,7 @@ def measure(bench):
 def start_page(bench):
     two = {"WEB_CONCURRENCY": "2"}
     variants = {OWN: two} | {name: {"command": command} for name, command in SERVERS.items() if name != OWN}
-    if before := bench.before():
+    if before := bench.before:
         variants[f"before ({BEFORE})"] = two | {"project": before, "command": before.commands()["web"]}
     else:
         bench.row("before", f"not measured: commit {BEFORE} is not in this clone")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -122,6 +123,7 @@ class Bench:
             change(project, *words)
         return project
 
+    @cached_property
     def before(self):
         """Return the project as BEFORE baked it, with the same database; None where that commit is not here."""
         commit = call("git", "rev-parse", "--verify", "--quiet", f"{BEFORE}^{{commit}}", cwd=ROOT, check=False)

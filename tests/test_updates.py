@@ -187,6 +187,14 @@ def test_a_project_of_plain_cookiecutter_finds_its_way_in(versions, person, tmp_
     assert project.read("views.py").endswith("# mine\n")
 
 
+def test_the_doctor_names_no_password_of_the_template_s_address(bake):
+    project = bake()
+    project.write(".cruft.json", json.dumps({"template": "https://ann:secret@git.example/t", "commit": "x"}))
+    project.commit()
+    _, report = doctor(project)
+    assert (report["template_address"], report["template_commit"]) == (None, None)
+
+
 def test_the_version_stands_in_one_place(baked):
     version = CONTEXT["_version"]
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -89,8 +89,13 @@ def begin_nothing_for_a_query(connection, cursor, statement, values, context, ma
 
 
 def as_before(connection, cursor, statement, values, context, many):
-    if getattr(context, "was_alone", False):
-        cursor.connection.autocommit = False
+    end_alone(context)
+
+
+def end_alone(context):
+    """Let transactions begin again, after a query that was alone."""
+    if getattr(context, "was_alone", False) and not context.cursor.connection.closed:
+        context.cursor.connection.autocommit = False
 
 
 def execute_within(cursor, statement, values, context):
@@ -119,10 +124,7 @@ def within(milliseconds):
 
 def say_too_long(failure):
     context = failure.execution_context
-    if getattr(context, "was_alone", False):
-        driver = context.cursor.connection
-        if not driver.closed:
-            driver.autocommit = False
+    end_alone(context)
     limited = context and "time_limit" in context.execution_options
     if limited and isinstance(failure.original_exception, QueryCanceled):
         raise TooLong from failure.original_exception

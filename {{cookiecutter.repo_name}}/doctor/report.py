@@ -187,8 +187,9 @@ def made_from(project):
         address, commit = cruft.get("template"), cruft.get("commit")
     except (ValueError, AttributeError, RecursionError):
         address = commit = None
-    # What a project says of itself: a folder of somebody's computer is nobody's business.
-    public = isinstance(address, str) and address.startswith(("https://", "gh:"))
+    # A folder of somebody's computer, or a password, is nobody's business.
+    named = isinstance(address, str) and address.startswith(("https://", "gh:"))
+    public = named and "@" not in address
     known = isinstance(commit, str) and re.fullmatch("[0-9a-f]{40}", commit)
     return {
         "template_address": (address if public else WORDS["template_address"]) or None,
