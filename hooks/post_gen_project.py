@@ -28,12 +28,10 @@ GIT_VARIABLES = {
 }
 
 COMMANDS_GIT = ["git init -b main", "git add .", 'git commit -m "Start"']  # under cruft
-COMMANDS = ["make run", "make test"]
-COMMANDS_WINDOWS = [
-    "py -m venv .venv",
-    r".venv\Scripts\pip install -r requirements-test.txt",
-    r".venv\Scripts\python main.py",
-]
+RUN, CHECK = ["make run"], ["make test", "python3 -m doctor"]
+RUN_WINDOWS, CHECK_WINDOWS = ["py -m deploy run"], ["py -m deploy test", "py -m doctor"]
+# What stands for an answer that was not given.
+PLACEHOLDERS = ["your-github-name", "Your Name"]
 
 MESSAGES = {
     "en": {
@@ -48,7 +46,12 @@ MESSAGES = {
         "cruft": "git: cruft compares files, so the repository is yours to make, first of all.",
         "failed": "git: no repository was made ({detail}); later: git init, git add ., git commit",
         "next": "Ready. Now:",
-        "page": "The page will be at {url}",
+        "page": "The page will be at {url}; Ctrl-C stops it. Then:",
+        "read": (
+            "The first runs its tests, the second tells whether a push would deploy.\n"
+            "How to go on: README.md (an app of your own), DEPLOY.md (onto the internet)."
+        ),
+        "placeholder": "Still to fill in: {text}, in {files}",
         "unknown": "git does not know you yet. For commits of your own type these two lines, once:",
         "unexpected": "The project is there, but one step of its setup did not work: {error}",
     },
@@ -56,7 +59,7 @@ MESSAGES = {
         "committed": "git: создан репозиторий с первым коммитом (ветка main).",
         "nested": (
             "git: у проекта свой репозиторий с первым коммитом; он лежит внутри другого,"
-            " {detail}, – там эту папку стоит добавить в .gitignore."
+            " {detail}, — там эту папку стоит добавить в .gitignore."
         ),
         "no_git": "git: не установлен, поэтому репозитория пока нет, а для Heroku он нужен.",
         "exists": "git: папка уже была репозиторием, коммит не сделан, смотрите: git status",
@@ -64,7 +67,12 @@ MESSAGES = {
         "cruft": "git: cruft сравнивает файлы, поэтому репозиторий создаёте вы, и прежде всего остального.",
         "failed": "git: репозиторий не создан ({detail}); позже: git init, git add ., git commit",
         "next": "Готово. Теперь:",
-        "page": "Страница будет по адресу {url}",
+        "page": "Страница будет по адресу {url}; остановить её — Ctrl-C. Потом:",
+        "read": (
+            "Первая команда запускает тесты, вторая говорит, опубликуется ли проект.\n"
+            "Дальше: README.md (своё приложение), DEPLOY.md (публикация в интернете)."
+        ),
+        "placeholder": "Осталось заполнить: {text}, в файлах {files}",
         "unknown": "git вас ещё не знает. Чтобы делать свои коммиты, один раз введите эти две строки:",
         "unexpected": "Проект создан, но один шаг его настройки не удался: {error}",
     },
@@ -219,6 +227,17 @@ def quoted(text):
     return '"' + re.sub(r'(\\*)"', r"\1\1\"", text) + '"'
 
 
+def indented(commands):
+    """Return the lines of commands that are to be typed."""
+    return [f"    {command}" for command in commands]
+
+
+def files_with(text, project):
+    """Return the names of the files in the project's root that hold a text."""
+    files = sorted(file for file in project.iterdir() if file.is_file())
+    return [file.name for file in files if text in file.read_text(encoding="utf-8")]
+
+
 def say(stream, *lines):
     """Write lines to stdout or stderr. That nobody can read them changes nothing else."""
     if stream is None:  # closed from the start; a file opened since then may have its number
@@ -251,17 +270,25 @@ def main():
         write_python_version(ANSWERS, project)
     with survived():
         write_env(ANSWERS, project)
-    commands = COMMANDS_WINDOWS if sys.platform == "win32" else COMMANDS
+    windows = sys.platform == "win32"
+    run, check = (RUN_WINDOWS, CHECK_WINDOWS) if windows else (RUN, CHECK)
     if "_commit" in ANSWERS:
-        commands = [*COMMANDS_GIT, *commands]
-    last = [WORDS["next"], "", *(f"    {command}" for command in [f"cd {ANSWERS['repo_name']}", *commands])]
-    last += ["", WORDS["page"].format(url="http://127.0.0.1:5000"), ""]
+        run = [*COMMANDS_GIT, *run]
+    last = [WORDS["next"], "", *indented([f"cd {ANSWERS['repo_name']}", *run]), ""]
+    last += [WORDS["page"].format(url="http://127.0.0.1:5000"), "", *indented(check), "", WORDS["read"]]
+    with survived():
+        last += [
+            WORDS["placeholder"].format(text=text, files=", ".join(files))
+            for text in PLACEHOLDERS
+            if (files := files_with(text, project))
+        ]
+    last.append("")
     with survived():
         message, detail, known = make_repository(ANSWERS, project)
         say(sys.stdout, "", WORDS[message].format(detail=detail), "")
         if not known:
-            lines = (f"    git config --global {name} {quoted(value)}" for name, value in author(ANSWERS).items())
-            last += [WORDS["unknown"], "", *lines, ""]
+            lines = (f"git config --global {name} {quoted(value)}" for name, value in author(ANSWERS).items())
+            last += [WORDS["unknown"], "", *indented(lines), ""]
     say(sys.stdout, *last)
 
 

@@ -11,6 +11,7 @@ import tomllib
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+import jsonschema
 import pytest
 import yaml
 from binaryornot.check import is_binary
@@ -310,8 +311,8 @@ def test_every_sentence_is_said_and_none_is_missing():
     homes = set(re.findall(r'Platform\("(\w+)"', code))
     assert {key[1] for key in keys if key[0] == "where"} == homes | {"laptop"}
     assert {key[1] for key in keys if key[0] == "database"} <= homes | {"other"}
-    for _, word in (key for key in keys if key[0] == "server"):
-        assert re.search(f"[\"']{word}[\"']", code), word
+    for table, word in (key for key in keys if key[0] in ("server", "laptop")):
+        assert re.search(f"[\"']{word}[\"']", code), (table, word)
 
 
 def test_russian_sentences_are_russian():
@@ -465,3 +466,45 @@ def shape(source):
             node.values = [value for value in node.values if isinstance(value, ast.FormattedValue)]
             node.values.sort(key=ast.dump)
     return ast.dump(tree)
+
+
+# What a devcontainer.json may say, as far as this one does: https://containers.dev/implementors/json_reference/
+DEVCONTAINER = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["image"],
+    "properties": {
+        "name": {"type": "string"},
+        "image": {"type": "string", "pattern": r"^mcr\.microsoft\.com/devcontainers/python:3\.1[1-4]$"},
+        "onCreateCommand": {"type": "string"},
+        "postAttachCommand": {"type": "string"},
+        "forwardPorts": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 65535}},
+        "portsAttributes": {
+            "additionalProperties": {
+                "properties": {
+                    "onAutoForward": {
+                        "enum": ["notify", "openBrowser", "openBrowserOnce", "openPreview", "silent", "ignore"]
+                    }
+                },
+                "additionalProperties": False,
+            },
+        },
+        "customizations": {"type": "object"},
+    },
+}
+
+
+@pytest.mark.parametrize("answers", [*SAMPLES, {"project_name": 'Ann\'s "книга" \\ {x}'}], ids=str)
+def test_a_dev_container_has_the_project_s_python_and_commands(baked, answers):
+    """Checked once (November 2026) with the dev containers' own schema as well."""
+    project = baked(**answers)
+    settings = json.loads(project.read(".devcontainer/devcontainer.json"))
+    jsonschema.validate(settings, DEVCONTAINER)
+    assert settings["name"] == answers.get("project_name", settings["name"])
+    if answers.get("python_version", "auto") != "auto":
+        assert settings["image"].endswith(f":{answers['python_version']}")
+    for name, last in (("onCreateCommand", "install"), ("postAttachCommand", "run")):
+        assert settings[name] == f"python -m deploy {last}"
+    names = {path.name for path in project.path.rglob("*")}
+    assert not names & {"Dockerfile", "docker-compose.yml", "compose.yaml"}
+    assert ".vscode/" not in project.read(".gitignore")

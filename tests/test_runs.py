@@ -1,6 +1,7 @@
 """A baked project at work: started in every way, on both databases, and as the platform does it."""
 
 import os
+import pathlib
 import re
 import secrets
 import signal
@@ -429,9 +430,8 @@ def test_without_its_packages_the_sentence_says_what_to_install(bake):
 # --- the two commands ---
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_make_test_and_make_run_set_up_what_they_need(bake, serve, language):
-    project = bake(language=language)
+def test_make_test_and_make_run_set_up_what_they_need(bake, serve):
+    project = bake()
     # Not the tests' own packages: the project makes its own environment.
     project.environ = project.environ | {"PATH": os.environ["PATH"]}
     python = f"PYTHON={sys.executable}"
@@ -444,11 +444,45 @@ def test_make_test_and_make_run_set_up_what_they_need(bake, serve, language):
     taken = project.run("make", "run", python, f"PORT={server.port}", check=False)
     assert taken.returncode != 0
     assert f"Port {server.port} is in use" in taken.stderr
-    assert "make run PORT=8000" in taken.stdout
+    assert "make run PORT=8000" in taken.stderr
     server.stop()
     project.run("make", "stop", python)
     code = "from deploy import postgres; print(bool(postgres.own().process()))"
     assert project.run(".venv/bin/python", "-c", code).stdout == "False\n"
+
+
+def test_what_make_does_is_one_python_command_on_every_system(bake, serve):
+    """Debug reload included; and after the folder was copied with its .venv, whose programs know where they were made."""
+    project = bake(language="ru")
+    project.environ = project.environ | {"PATH": os.environ["PATH"]}
+    python = sys.executable
+    assert "{install,run,test,stop}" in project.run(python, "-m", "deploy", "--help").stdout
+    left = project.path / ".venv" / "left"
+    left.mkdir(parents=True)
+    left.with_name("ready").write_text("/somewhere/else", encoding="utf-8")
+    tested = project.run(python, "-m", "deploy", "test", timeout=300)
+    assert "Папка перемещена" in tested.stdout
+    assert " passed" in tested.stdout
+    assert not left.exists()
+    assert project.run(python, "-m", "deploy", "run", "--bad", check=False).returncode == 2
+    server = serve(project, python, "-m", "deploy", "run", "--port", "{port}")
+    wait_until(lambda: "Debugger is active" in server.log(), seconds=20)
+    project.write("views.py", project.read("views.py") + '\n\n@bp.get("/new")\ndef new():\n    return "new"\n')
+    wait_until(lambda: server.get("/new").status == 200, seconds=20)
+    server.stop()
+    # In its own environment it does not make that anew.
+    assert "PostgreSQL остановлен" in project.run(".venv/bin/python", "-m", "deploy", "stop").stdout
+
+
+def test_one_line_of_uv_starts_it_and_leaves_nothing_behind(bake, serve):
+    """A uv.lock beside requirements.txt would be refused by Heroku."""
+    project = bake()
+    line = next(x for x in project.read("README.md").splitlines() if x.startswith("uv run "))
+    uv = str(pathlib.Path(sys.executable).with_name("uv"))
+    words = [uv if word == "uv" else word for word in line.split()]
+    server = serve(project, *words, "--port", "{port}", environ=project.environ | {"UV_PYTHON": sys.executable})
+    assert server.get("/").status == 200
+    assert project.run("git", "status", "--porcelain", "--ignored").stdout.split() == ["!!", ".env", "!!", "instance/"]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -466,5 +500,5 @@ def test_a_missing_python_or_network_is_said_in_one_sentence(bake, language):
     }
     result = project.run("make", "run", f"PYTHON={sys.executable}", check=False, **unreachable)
     assert result.returncode != 0
-    assert {"en": "check the network", "ru": "проверьте интернет"}[language] in result.stdout
+    assert {"en": "check the network", "ru": "проверьте интернет"}[language] in result.stderr
     assert not (project.path / ".venv" / "ready").exists()

@@ -220,8 +220,15 @@ def connect_args(url, environ, home):
 
 
 def laptop_hosts(environ):
-    """Return the names that a laptop answers to beside its own, from LAPTOP_HOSTS."""
+    """Return the names that a laptop answers to beside its own, from LAPTOP_HOSTS.
+
+    In a codespace also the one of the port that it forwards:
+    https://docs.github.com/en/codespaces/developing-in-a-codespace/default-environment-variables-for-your-codespace
+    """
     names = environ.get("LAPTOP_HOSTS", "").replace(",", " ").split()
+    codespace = environ.get("CODESPACE_NAME", "")
+    if domain := codespace and environ.get("GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN"):
+        names.append(f"{codespace}-{environ.get('PORT', '5000')}.{domain}")
     return [name.removeprefix("*") for name in names]
 
 

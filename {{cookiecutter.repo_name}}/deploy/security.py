@@ -44,8 +44,12 @@ def is_own(origin):
     """Tell whether an Origin is this site, or a name listed in LAPTOP_HOSTS in full."""
     scheme, _, host = origin.partition("://")
     if current_app.config["TRUSTED_HOSTS"]:
-        # A tunnel may name itself in Host or not; all names below one are not one.
-        return host == request.host or host in current_app.config["OWN_HOSTS"]
+        # A tunnel may name itself in Host or not, and in Origin or not; all names below
+        # one are not one.
+        tunnels = current_app.config["OWN_HOSTS"]
+        own_port = f"localhost:{request.environ['SERVER_PORT']}"
+        through_tunnel = request.host in tunnels and host == own_port
+        return host == request.host or host in tunnels or through_tunnel
     return (scheme, host) == (request.scheme, request.host)
 
 

@@ -199,3 +199,11 @@ def test_a_laptop_answers_to_its_own_names_and_to_what_is_listed():
     hosts = environment.load(environ)["TRUSTED_HOSTS"]
     assert {"localhost", "127.0.0.1", "192.168.1.5", ".ngrok.app"} <= set(hosts)
     assert environment.load(DYNO)["TRUSTED_HOSTS"] is None
+
+
+def test_a_codespace_answers_to_the_name_that_its_port_has():
+    domain = {"GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN": "app.github.dev"}
+    environ = {"SECRET_KEY": "k", "CODESPACE_NAME": "fuzzy-pie", "PORT": "8000"}
+    hosts = environment.load(environ | domain)["TRUSTED_HOSTS"]
+    assert hosts[-1] == "fuzzy-pie-8000.app.github.dev"
+    assert environment.load(environ)["TRUSTED_HOSTS"] == list(environment.LOCALHOST)

@@ -182,6 +182,26 @@ def test_a_form_of_another_site_is_refused(visitor, caplog, origin):
     assert origin in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("pie-80.app.github.dev", "https://pie-80.app.github.dev", 200),
+        ("pie-80.app.github.dev", "http://localhost:80", 200),
+        ("localhost", "https://pie-80.app.github.dev", 200),
+        ("localhost", "https://cake-80.app.github.dev", 403),
+        ("pie-80.app.github.dev", "http://localhost:81", 403),
+    ],
+)
+def test_a_tunnel_may_name_itself_in_host_and_in_origin(make, host, origin, status):
+    app = make()
+    own = {"OWN_HOSTS": ["pie-80.app.github.dev"]}
+    app.config |= {"TRUSTED_HOSTS": ["localhost", *own["OWN_HOSTS"]]} | own
+    headers = {"Host": host, "Origin": origin}
+    data = {"typed": "x"}
+    answer = app.test_client().post("/test/form", data=data, headers=headers)
+    assert answer.status_code == status
+
+
 def test_what_is_wrong_with_a_form_is_said(make, caplog):
     app = make()
     visitor, stranger = app.test_client(), app.test_client(use_cookies=False)
