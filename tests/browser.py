@@ -1,6 +1,7 @@
 """A baked project seen through a real browser: the states its pages can be in, one after the other."""
 
 import asyncio
+import itertools
 import shutil
 import ssl
 import sys
@@ -8,7 +9,7 @@ import threading
 from contextlib import contextmanager, suppress
 
 import trustme
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
 
 from lab import LANGUAGES, ROOT, Site, bake_into, call, quoted, workplace
 
@@ -17,7 +18,9 @@ AXE = "axe-core@4.14.1"
 # As on a phone of 2010, on phones and tablets of today, on a laptop and on a desk.
 WIDTHS = (320, 375, 768, 1024, 1440)
 # The pictures in README.md and README.ru.md; the others are not kept in git.
-SHOWN = ("notes-en-light.png", "notes-ru-light.png")
+SHOWN = {f"notes-{lang}-light-desk.png": f"notes-{lang}.png" for lang in LANGUAGES}
+PICTURES = ROOT / "pictures"
+DEVICES = {"desk": {"width": 900, "height": 900}, "phone": {"width": 375, "height": 812}}
 # What the platform's router tells the dyno about a visitor.
 ROUTER = b"\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 203.0.113.7\r\nHost: "
 
@@ -195,27 +198,53 @@ def language(page):
 
 
 def take_pictures():
-    """Write a picture of every state, in both languages and themes, into pictures/; those of README.md into docs/."""
+    """Write a picture of every state into pictures/, in both languages and themes, for a desk and a phone.
+
+    Those of README.md go into docs/. What was there before stays in pictures/before/; index.html shows both.
+    """
     if chromium() is None:
         sys.exit(f"A browser is needed for the pictures, one of: {', '.join(PROGRAMS)} (Debian: apt install chromium).")
+    keep_before()
     with workplace() as (folder, environ), browser() as driver:
         for lang in LANGUAGES:
             site = Shown(bake_into(folder, environ, f"notes-{lang}", language=lang), folder)
             try:
-                for theme in ("light", "dark"):
-                    page = visitor(driver, color_scheme=theme, viewport={"width": 900, "height": 900})
+                for theme, (device, size) in itertools.product(("light", "dark"), DEVICES.items()):
+                    page = visitor(driver, color_scheme=theme, viewport=size)
                     for state in states(page, site):
-                        save_picture(page, f"{state}-{lang}-{theme}.png")
+                        save_picture(page, f"{state}-{lang}-{theme}-{device}.png")
                     page.close()
             finally:
                 site.stop()
+    names = sorted(path.name for path in PICTURES.glob("*.png"))
+    rows = (f'<h2>{name}</h2><img src="before/{name}" alt="not there"> <img src="{name}">' for name in names)
+    (PICTURES / "index.html").write_text("<h1>Before, and now</h1>" + "\n".join(rows), encoding="utf-8")
+    print(f"{PICTURES.name}/index.html")
 
 
-def save_picture(page, name):
-    folder = ROOT / ("docs" if name in SHOWN else "pictures")
-    folder.mkdir(exist_ok=True)
-    page.screenshot(path=folder / name)
-    print(f"{folder.name}/{name}")
+def keep_before():
+    """Move the pictures of the last time out of the way."""
+    before = PICTURES / "before"
+    shutil.rmtree(before, ignore_errors=True)
+    before.mkdir(parents=True)
+    for file in PICTURES.glob("*.png"):
+        file.rename(before / file.name)
+
+
+def save_picture(page, name, tries=10):
+    """Take a picture. A browser on a busy machine has none at once now and then: "Unable to capture screenshot"."""
+    while True:
+        try:
+            page.screenshot(path=PICTURES / name)
+            break
+        except Error as error:
+            tries -= 1
+            if "Unable to capture screenshot" not in str(error) or not tries:
+                raise
+            page.wait_for_timeout(200)  # milliseconds: until it has drawn the page
+    print(f"{PICTURES.name}/{name}")
+    if name in SHOWN:
+        shutil.copy(PICTURES / name, ROOT / "docs" / SHOWN[name])
 
 
 if __name__ == "__main__":

@@ -346,11 +346,38 @@ def test_a_port_in_use_is_said_in_one_sentence(bake, dyno):
         assert port in refusal(bake(), " ".join(SERVER), dyno | {"PORT": port})
 
 
-def test_pages_without_tables_say_what_to_do(bake, serve, dyno):
-    server = serve(bake(), *SERVER, environ=dyno)
-    page = server.get("/")
+def test_without_tables_the_developer_learns_what_to_do_and_visitors_are_asked_to_wait(bake, serve, dyno):
+    project = bake()
+    server = serve(project, *SERVER, environ=dyno | {"HEROKU_RELEASE_VERSION": "v12"})
+    page = server.get("/", headers={"X-Request-Id": "number-7"})
     assert page.status == 503
-    assert "flask db upgrade" in page.text
+    assert "flask" not in page.text
+    assert "number-7" in page.text
+    assert re.search(r"ERROR \[number-7\] .* run: flask db upgrade", server.log())
+    waiting = project.run("flask", "status", check=False, **dyno)
+    assert waiting.returncode == 1
+    assert "run flask db upgrade (waiting: 0001)" in waiting.stdout
+    # After the first seconds, and when it has grown.
+    wait_until(lambda: re.search(r"\nINFO \[-\] memory: \d+ of \d+ MB\n", server.log()), seconds=20)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_flask_status_tells_what_is_alive(bake, dyno, language):
+    words = {
+        "en": ["database: answers", "connections: ", " of ", "as the migrations describe", "release: v12"],
+        "ru": ["база данных: отвечает", "соединения: ", " из ", "такие, как описано в миграциях", "версия: v12"],
+    }[language]
+    project = bake(language=language)
+    project.run("flask", "db", "upgrade", **dyno)
+    fine = project.run("flask", "status", **dyno, HEROKU_RELEASE_VERSION="v12")
+    for word in words:
+        assert word in fine.stdout
+    away = dyno | {"DATABASE_URL": f"postgres://u:secret@127.0.0.1:{free_port()}/data"}
+    silent = project.run("flask", "status", check=False, **away)
+    assert silent.returncode == 1
+    assert {"en": "does not answer (", "ru": "не отвечает ("}[language] in silent.stdout
+    assert "secret" not in silent.stdout + silent.stderr
+    assert len(silent.stdout.splitlines()) == 3
 
 
 # --- the embedded server ---

@@ -35,11 +35,16 @@ def page(reason, plain=False, words=""):
     """
     limit = current_app.config["MAX_CONTENT_LENGTH"]
     details = {"reason": reason, "words": words, "limit": limit and -(-limit // 1024)}
+    details |= {
+        "request_id": g.get("request_id", ""),
+        "project": current_app.config.get("PROJECT_NAME", ""),
+        "again": request.method == "GET",  # a form is sent again by hand
+    }
     if wants_json():
         if reason in ("token", "cookie"):
             details["reason"] = "program"
         words = words or ours("reason", **details).strip()
-        return {"error": words, "request_id": g.get("request_id", "")}
+        return {"error": words, "request_id": details["request_id"]}
     if plain:
         return plain_page(details)
     try:
@@ -125,7 +130,8 @@ def database_error(error):
         current_app.extensions["sqlalchemy"].session.rollback()
     cause = getattr(error, "orig", error)
     if isinstance(cause, errors.UndefinedTable):
-        reason = "tables"
+        # Visitors on the internet can do nothing about it.
+        reason = "unready" if current_app.config["PLATFORM"] else "tables"
         current_app.logger.error("database: a table is missing, run: flask db upgrade")
     elif isinstance(cause, FULL):
         reason = "full"

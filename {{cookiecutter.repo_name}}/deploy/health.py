@@ -1,24 +1,30 @@
-"""Is it alive? The address /healthz, and what pages say about their dyno: only numbers."""
+"""Is it alive? /healthz for monitoring, and `flask status` for the developer."""
 
+import logging
 import os
+import sys
 import time
-from functools import lru_cache
-from pathlib import Path
 
+import click
 from flask import Blueprint, current_app, request
+from flask.cli import with_appcontext
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, TimeoutError
 
+from deploy.environment import WORDS
 from deploy.errors import one_line
 
 # Its templates are found where templates/ has none of that name.
 bp = Blueprint("deploy", __name__, template_folder="templates")
-QUOTA = 512  # MB: eco and basic, https://devcenter.heroku.com/articles/dyno-sizes
-# Where the platform says how much this dyno has, if it does (cgroup 2, then 1).
-QUOTA_FILES = ("memory.max", "memory/memory.limit_in_bytes")
 # What Heroku, Dokku, Railway, Render and Fly call the version that runs.
 RELEASES = """
 HEROKU_RELEASE_VERSION GIT_REV RAILWAY_GIT_COMMIT_SHA RENDER_GIT_COMMIT FLY_MACHINE_VERSION
+"""
+# How many connections are open, and how many this user may open (-1: as all together).
+CONNECTIONS = """
+SELECT (SELECT count(*) FROM pg_stat_activity WHERE usename = current_user),
+       COALESCE(NULLIF(rolconnlimit, -1), current_setting('max_connections')::int)
+FROM pg_roles WHERE rolname = current_user
 """
 
 
@@ -26,7 +32,7 @@ def init_app(app):
     app.register_blueprint(bp)
     # Answered here, monitoring needs no login where the app demands one for every page.
     app.before_request(answer_first)
-    app.context_processor(lambda: {"dyno": dyno if app.config["PLATFORM"] else None})
+    app.cli.add_command(click.Command("status", callback=status, help=say("about")))
 
 
 def answer_first():
@@ -37,48 +43,52 @@ def answer_first():
 def healthz():
     """For monitoring: 200 while the database answers, 503 while it does not."""
     try:
-        current_app.extensions["sqlalchemy"].session.execute(text("SELECT 1"))
+        session().execute(text("SELECT 1"))
     except (DBAPIError, TimeoutError) as error:
         current_app.logger.error("database: %s", one_line(error))
         return {"database": "unreachable"}, 503
     return {"database": "ok"}
 
 
-def dyno(environ=os.environ):
-    """Return {"release": text, "memory": MB, "quota": MB}; None for what is unknown."""
-    releases = (environ[name] for name in RELEASES.split() if environ.get(name))
-    release = next(releases, None)
-    # Counting takes some milliseconds, so a count is good for ten seconds.
-    memory = memory_in_use(time.monotonic() // 10)
-    return {"release": release and release[:8], "memory": memory, "quota": quota()}
+def session():
+    return current_app.extensions["sqlalchemy"].session
 
 
-@lru_cache(maxsize=1)
-def memory_in_use(moment):
-    """Return the MB of all processes of this app, shared memory counted once (PSS).
+@with_appcontext
+def status():
+    """Print what is alive: database, tables, connections, release. Exit with 1 if one is not."""
+    fine = True
+    try:
+        began = time.perf_counter()
+        session().execute(text("SELECT 1"))
+        milliseconds = (time.perf_counter() - began) * 1000
+        click.echo(say("database_answers", milliseconds=milliseconds))
+        opened, limit = session().execute(text(CONNECTIONS)).one()
+        click.echo(say("connections", opened=opened, limit=limit))
+        missing = missing_migrations()
+        click.echo(say("tables_wait" if missing else "tables_ready", names=missing))
+        fine = not missing
+    except (DBAPIError, TimeoutError) as error:
+        cause = one_line(getattr(error, "orig", error))
+        click.echo(say("database_silent", cause=cause))
+        fine = False
+    release = next((os.environ[n] for n in RELEASES.split() if os.environ.get(n)), None)
+    click.echo(say("release", name=release[:8]) if release else say("release_unknown"))
+    click.echo(say("memory_where"))
+    sys.exit(0 if fine else 1)
 
-    moment: a number; for the same one the count is not repeated.
-    """
-    if not Path("/proc/self/smaps_rollup").exists():
-        return None  # not Linux
-    kilobytes = 0
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getpgid(int(process.name)) == os.getpgrp():
-                lines = (process / "smaps_rollup").read_text(encoding="ascii")
-                kilobytes += int(lines.partition("\nPss:")[2].split()[0])
-        except (OSError, IndexError):
-            continue  # it has just ended
-    return kilobytes // 1024
+
+def say(sentence, **details):
+    return WORDS["status"][sentence].format(**details)
 
 
-@lru_cache(maxsize=1)
-def quota():
-    """Return the MB that the dyno may use."""
-    for file in map(Path("/sys/fs/cgroup").joinpath, QUOTA_FILES):
-        if file.exists():
-            limit = file.read_text(encoding="ascii").strip()
-            # "max" and numbers beyond any machine mean that there is no limit.
-            if limit.isdecimal() and int(limit) < 2**40:
-                return int(limit) // 2**20
-    return QUOTA
+def missing_migrations():
+    """Return the names of the migrations that the database still waits for, as a text."""
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    script = ScriptDirectory(current_app.extensions["migrate"].directory)
+    have = MigrationContext.configure(session().connection()).get_current_heads()
+    revisions = script.iterate_revisions("heads", have or "base")
+    return ", ".join(revision.revision for revision in revisions)

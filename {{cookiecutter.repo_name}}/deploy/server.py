@@ -16,7 +16,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
-from deploy import environment
+from deploy import environment, memory
 from deploy.environment import ROOT, ConfigError, bind, whole_number
 
 # The router comes from another machine; a laptop is for its own user, unless names of
@@ -129,6 +129,7 @@ def main():
     # some 70 MB less, but Python warns of copying a process that has threads.
     multiprocessing.set_start_method("spawn")
     failed = multiprocessing.Event()
+    memory.watch()
     server.serve(target_loader=partial(load, time.time(), failed))
     if failed.is_set():
         sys.exit(1)
