@@ -139,7 +139,7 @@ class Machine:
         program = line.split()[0].replace(f"{self.root}/srv/{self.name}/", "")
         if program in ON_THE_MACHINE and "SECRET_KEY" not in line:
             return None
-        line = line.replace("nginx -t", f"{NGINX} -t -q -c {self.nginx_conf()}")
+        line = line.replace("nginx -t", f"{NGINX} -t -q -c {self.nginx_conf()} -e {self.root}/error.log")
         return call("sh", "-c", line, check=check, cwd=self.root, env=self.user(user and user[1]))
 
     def user(self, name):
@@ -235,7 +235,9 @@ def site(machine, tmp_path_factory):
     (command,) = unit["ExecStart"]
     log = tmp_path_factory.mktemp("site") / "log"
     with running(shlex.split(command), environ, folder, log, machine.ports["5000"]) as machine.server:
-        nginx = subprocess.Popen([NGINX, "-c", machine.nginx_conf(), "-g", "daemon off;"])
+        nginx = subprocess.Popen(
+            [NGINX, "-c", machine.nginx_conf(), "-e", machine.root / "error.log", "-g", "daemon off;"]
+        )
         yield machine
         nginx.terminate()
         nginx.wait(timeout=30)

@@ -40,9 +40,7 @@ PLATFORMS = (
     Platform("Koyeb", ("KOYEB_APP_NAME",)),
     Platform("Amvera", ("AMVERA",)),
     # A server of one's own, as ELSEWHERE.md sets it up: its nginx writes both headers.
-    Platform(
-        "nginx", ("BEHIND_NGINX",), "X-Real-IP", "X-Forwarded-Proto", here=True
-    ),
+    Platform("nginx", ("BEHIND_NGINX",), "X-Real-IP", "X-Forwarded-Proto", here=True),
 )
 # A computer on the internet that says nothing of itself.
 SERVER = Platform("server")
