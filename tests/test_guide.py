@@ -26,8 +26,8 @@ DOKKU = {
 }
 # Programs of a server; test_elsewhere.py types what is said of them.
 ON_A_SERVER = {
-    *("adduser", "apt", "bash", "cat", "certbot", "createdb", "createuser", "install", "journalctl", "ln", "ls"),
-    *("nano", "nginx", "pg_restore", "psql", "ssh", "systemctl", "ufw", "wget"),
+    *("adduser", "apt", "bash", "cat", "certbot", "createdb", "createuser", "dropdb", "install", "journalctl", "ln"),
+    *("ls", "nano", "nginx", "pg_restore", "psql", "ssh", "systemctl", "ufw", "wget"),
 }
 # Programs that a guide may name without their being part of the project.
 PROGRAMS = {"cd", "copy", "cp", "git", "pip", "uv", "fly", "procrastinate", "py"} | ON_A_SERVER
