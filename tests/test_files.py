@@ -37,15 +37,8 @@ RUNS = {
     *("requirements.txt", "requirements-test.txt", ".python-version", ".flaskenv"),
 }
 FOR_PEOPLE = {
-    *(
-        ".devcontainer/devcontainer.json",
-        ".slugignore",
-        ".env.example",
-        ".gitignore",
-        ".gitattributes",
-        "requirements.in",
-    ),
-    *("requirements-test.in", "README.md", "DEPLOY.md", "MOVING-ON.md", "Makefile"),
+    *(".devcontainer/devcontainer.json", ".slugignore", ".env.example", ".gitignore", ".gitattributes"),
+    *("requirements.in", "requirements-test.in", "README.md", "DEPLOY.md", "MOVING-ON.md", "ELSEWHERE.md", "Makefile"),
     *(".github/workflows/test.yml", ".github/workflows/audit.yml", ".github/dependabot.yml"),
     *(f"test/test_deploy{name}.py" for name in ("", "_environment", "_internet", "_pages")),
 }
@@ -352,7 +345,7 @@ def test_all_languages_have_the_same_structure(baked, example):
         other = baked(language=language, example=example)
         assert english.names() == other.names()
         for name in english.names():
-            if name in ("README.md", "DEPLOY.md", "MOVING-ON.md"):
+            if name in ("README.md", "DEPLOY.md", "MOVING-ON.md", "ELSEWHERE.md"):
                 assert outline(english.read(name)) == outline(other.read(name)), name
             elif name.endswith(".html"):
                 assert skeleton(english.read(name)) == skeleton(other.read(name)), name
@@ -363,8 +356,9 @@ def test_all_languages_have_the_same_structure(baked, example):
 def test_russian_project_speaks_russian(baked):
     project = baked(language="ru", example="notes")
     for name in (
-        *("README.md", "DEPLOY.md", "MOVING-ON.md", "Makefile", ".env.example", "app.json", "templates/notes.html"),
-        *("forms.py", "views.py", "deploy/words.toml", "doctor/words.toml", "deploy/templates/deploy/error.html"),
+        *("README.md", "DEPLOY.md", "MOVING-ON.md", "ELSEWHERE.md", "Makefile", ".env.example", "app.json"),
+        *("templates/notes.html", "forms.py", "views.py", "deploy/words.toml", "doctor/words.toml"),
+        "deploy/templates/deploy/error.html",
     ):
         assert re.search("[а-я]{3}", project.read(name)), name
 

@@ -22,6 +22,7 @@ PLATFORMS = {
     "Render": ({"RENDER": "true", "CI": "true"}, "127.0.0.1"),
     "Koyeb": ({"KOYEB_APP_NAME": "app"}, "127.0.0.1"),
     "Amvera": ({"AMVERA": "1"}, "127.0.0.1"),
+    "nginx": ({"BEHIND_NGINX": "1"}, "198.51.100.1"),
     "a server of one's own": ({}, "127.0.0.1"),
 }
 # The first addresses are the visitor's invention; the last is what a router adds.

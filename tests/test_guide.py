@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 
 from lab import CONTEXT, EXAMPLES, LANGUAGES, ROOT, call
 
-GUIDES = ("README.md", "DEPLOY.md", "MOVING-ON.md")
+GUIDES = ("README.md", "DEPLOY.md", "MOVING-ON.md", "ELSEWHERE.md")
 
 # The commands of Heroku's CLI that the guides use; all of them are in version 11.10 (seen with --help).
 HEROKU = {
@@ -18,8 +18,19 @@ HEROKU = {
     *("labs:enable", "ps:scale", "ps:type", "pg:info", "pg:connection-pooling:attach", "pg:backups:capture"),
     "pg:backups:download",
 }
+# Those of Dokku, in its documentation of August 2026.
+DOKKU = {
+    *("apps:create", "config:set", "domains:set-global", "letsencrypt:cron-job", "letsencrypt:enable"),
+    *("letsencrypt:set", "logs", "plugin:install", "postgres:create", "postgres:export", "postgres:link"),
+    "ssh-keys:add",
+}
+# Programs of a server; test_elsewhere.py types what is said of them.
+ON_A_SERVER = {
+    *("adduser", "apt", "bash", "cat", "certbot", "createdb", "createuser", "dropdb", "install", "journalctl", "ln"),
+    *("ls", "nano", "nginx", "pg_restore", "psql", "ssh", "systemctl", "ufw", "wget"),
+}
 # Programs that a guide may name without their being part of the project.
-PROGRAMS = {"cd", "copy", "cp", "git", "pip", "uv", "fly", "dokku", "procrastinate", "py"}
+PROGRAMS = {"cd", "copy", "cp", "git", "pip", "uv", "fly", "procrastinate", "py"} | ON_A_SERVER
 # What README.md has one write: the files of an app of one's own.
 WRITTEN = {"templates/books.html", "test/test_books.py"}
 # What the recipes in the project's README make, and words of the web; test_recipes.py follows these.
@@ -38,6 +49,13 @@ IN_RECIPES = {
     "crossorigin",
     "@csrf.exempt",
     "Accept: application/json",
+}
+# What ELSEWHERE.md has one write, and words of servers and platforms; test_elsewhere.py follows it.
+IN_ELSEWHERE = {
+    *("?sslmode=require", "PGSSLMODE", "BEHIND_NGINX", "could not change directory", "active (running)", "sudo"),
+    *("-f", "-n 50", "502 Bad Gateway", "502", "DATE", "example.org", "amvera.yaml", "render.yaml", "ADDRESS", "-rw"),
+    *("master", "default_db", "postgresql://USER:PASSWORD@HOST/NAME", "postgresql://USER:PASSWORD@HOST/default_db"),
+    *("starter", "basic-256mb", "buildCommand", "PORT"),
 }
 # What the platforms, PostgreSQL and packages call things; nothing that a project could check.
 TERMS = {
@@ -95,7 +113,7 @@ def commands(markdown):
 
 def check_command(line, project):
     """Fail if a command names something that does not exist."""
-    words = shlex.split(line, posix=False)
+    words = shlex.split(re.sub(r"^sudo (-u \S+ )?(\w+=\S+ )?", "", line), posix=False)
     program = words[0].replace("\\", "/").rpartition("/")[2]
     if program in ("python", "python3", "py") and len(words) == 1:
         return
@@ -105,6 +123,8 @@ def check_command(line, project):
         assert words == [r".venv\Scripts\Activate.ps1"], line
     elif program == "heroku":
         assert words[1] in HEROKU, line
+    elif program == "dokku":
+        assert words[1] in DOKKU, line
     elif program == "cruft":
         assert words[1] in ("create", "link", "update"), line
     elif program == "make":
@@ -132,7 +152,7 @@ def check_command(line, project):
 def test_every_name_in_a_guide_exists(project, doctor, guide):
     code = "".join(project.read(name) for name in project.names() if name.endswith(".py"))
     settings = "".join(project.read(name) for name in ("config.py", "deploy/environment.py", ".env.example"))
-    known = TERMS | WRITTEN | set(re.findall(r"\b[A-Z][A-Z_]+\b", settings))
+    known = TERMS | WRITTEN | IN_ELSEWHERE | set(re.findall(r"\b[A-Z][A-Z_]+\b", settings))
     known |= IN_RECIPES | {"FLASK_APP", "DATABASE_URL", project.path.name, f"{project.path.name}-"}
     known |= {f"{name}()" for name in re.findall(r"(?m)^def (\w+)", code)} | set(re.findall(r"(?m)^(\w+) = ", code))
     known |= set(re.findall(r'"(/\w+)"', code))  # addresses
@@ -148,6 +168,8 @@ def test_every_name_in_a_guide_exists(project, doctor, guide):
         if token.type != "code_inline" or token.content in known:
             continue
         word = token.content
+        if guide == "ELSEWHERE.md" and re.fullmatch(r"/etc/\S+|(https://)?\S+\.example\.org", word):
+            continue
         if re.fullmatch(r"[HR]\d+|[a-z].* [a-z]\w+ could be .*|No default language .*|too many .*|server .*", word):
             assert doctor.main([word] if re.fullmatch(r"H\d{3}", word) else ["explain", word]) == 0, word
         elif re.fullmatch(r"[\w.-]+(/[\w.-]*)*", word) and not re.search(r"(^|/)(python3?|py)$", word):

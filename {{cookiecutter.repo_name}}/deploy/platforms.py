@@ -12,7 +12,8 @@ class Platform:
     """name: its name. marks: the variables that are set there, all of them.
 
     client: the header with the visitor's address. proto: the header with http or https.
-    tls: whether its PostgreSQL can be reached with TLS only.
+    tls: whether its PostgreSQL can be reached with TLS only. here: whether its router
+    runs on this same computer, and nobody else may come in.
     """
 
     name: str
@@ -20,6 +21,7 @@ class Platform:
     client: str = ""
     proto: str = ""
     tls: bool = False
+    here: bool = False
 
 
 PLATFORMS = (
@@ -37,6 +39,8 @@ PLATFORMS = (
     Platform("Render", ("RENDER",)),
     Platform("Koyeb", ("KOYEB_APP_NAME",)),
     Platform("Amvera", ("AMVERA",)),
+    # A server of one's own, as ELSEWHERE.md sets it up: its nginx writes both headers.
+    Platform("nginx", ("BEHIND_NGINX",), "X-Real-IP", "X-Forwarded-Proto", here=True),
 )
 # A computer on the internet that says nothing of itself.
 SERVER = Platform("server")

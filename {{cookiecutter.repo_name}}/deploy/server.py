@@ -20,7 +20,7 @@ from deploy import environment, memory
 from deploy.environment import ROOT, ConfigError, bind, whole_number
 
 # The router comes from another machine; a laptop is for its own user, unless names of
-# others are listed in LAPTOP_HOSTS.
+# others are listed in LAPTOP_HOSTS, and an nginx on this one needs no more.
 INTERNET, LAPTOP = "0.0.0.0", "127.0.0.1"
 # Requests that one web process works on at the same time. A visitor with a slow phone
 # holds a thread without using it: 64 of them would block 8 threads for everybody, and
@@ -92,7 +92,8 @@ def main():
     workers = settings["WORKERS"]
     port = port_number(os.environ)
     own_names = settings["TRUSTED_HOSTS"] == [*environment.LOCALHOST]
-    address = LAPTOP if own_names else INTERNET
+    home = settings["PLATFORM"]
+    address = LAPTOP if own_names or (home and home.here) else INTERNET
     try:
         bind(address, port)  # Granian's own answer to a port in use is a traceback
     except OSError as error:

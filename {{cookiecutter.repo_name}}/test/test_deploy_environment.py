@@ -117,6 +117,7 @@ MARKS = {
     "Fly": {"FLY_APP_NAME": "app"},
     "Koyeb": {"KOYEB_APP_NAME": "app"},
     "Amvera": {"AMVERA": "1"},
+    "nginx": {"BEHIND_NGINX": "1"},
     "server": {"SERVE_TO": "internet"},
 }
 SECRETS = without(DYNO, "DYNO")

@@ -15,19 +15,25 @@ ROUTER = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
 def visitor_seen(database_url):
     """A function: start the app with these variables; whom does it see, and how come?"""
 
-    def visitor_seen(**environ):
+    def visitor_seen(headers=(), **environ):
         app = init_app({"DATABASE_URL": database_url, "SECRET_KEY": KEY} | environ)
         app.add_url_rule(
             "/seen", view_func=lambda: [request.remote_addr, request.scheme]
         )
         visitor = without_login(app).test_client()
-        return visitor.get("/seen", headers=ROUTER).json
+        return visitor.get("/seen", headers=ROUTER | dict(headers)).json
 
     return visitor_seen
 
 
 def test_the_router_is_believed_on_a_dyno(visitor_seen):
     assert visitor_seen(DYNO="web.1") == ["203.0.113.7", "https"]
+
+
+def test_an_nginx_of_one_s_own_is_believed_in_what_it_writes_anew(visitor_seen):
+    """Not in X-Forwarded-For, which it passes on as the visitor has sent it."""
+    seen = visitor_seen(BEHIND_NGINX="1", headers={"X-Real-IP": "198.51.100.9"})
+    assert seen == ["198.51.100.9", "https"]
 
 
 def test_nobody_is_believed_elsewhere(visitor_seen):
