@@ -326,7 +326,6 @@ def dyno_environ(project, database_url, **changes):
         "DYNO": "web.1",
         "PYTHONUNBUFFERED": "1",
         "WEB_CONCURRENCY": "2",
-        "FLASK_APP": "main.py:init_app()",
         "SECRET_KEY": KEY,
         "DATABASE_URL": database_url,
     }

@@ -14,7 +14,19 @@ GUIDES = ("README.md", "DEPLOY.md", "MOVING-ON.md", "ELSEWHERE.md")
 
 # The commands of Heroku's CLI that the guides use; all of them are in version 11.10 (seen with --help).
 HEROKU = {
-    *("login", "create", "open", "config", "config:set", "logs", "run", "apps:info", "apps:destroy", "addons:create"),
+    *(
+        "login",
+        "create",
+        "git:remote",
+        "open",
+        "config",
+        "config:set",
+        "logs",
+        "run",
+        "apps:info",
+        "apps:destroy",
+        "addons:create",
+    ),
     *("labs:enable", "ps:scale", "ps:type", "pg:info", "pg:connection-pooling:attach", "pg:backups:capture"),
     "pg:backups:download",
 }
@@ -71,7 +83,8 @@ TERMS = {
         "request_id",
         "(none)",
         ".herokuapp.com",
-        *("CONFLICT", "copy", "cp"),
+        *("CONFLICT", "copy", "cp", "nothing to commit", "Author identity unknown", "without workflow scope"),
+        *("Missing required flag app", "PRINTED", "memory", ".flaskenv"),
         *("<<<<<<<", "=======", ">>>>>>>"),
     ),
     *("us", "eu", "pg_dump"),
@@ -89,6 +102,10 @@ TERMS = {
     ),
     'send_report.defer(name="Ada")',
 }
+
+
+# Who git's commits are by.
+KNOWN = "[user]\n\tname = T\n\temail = t@example.com\n"
 
 
 @pytest.fixture(params=[(language, example) for language in LANGUAGES for example in EXAMPLES], ids="-".join)
@@ -138,11 +155,17 @@ def check_command(line, project):
         exists = (project.path / target).exists() or module.exists() or target in ("-c", "venv", "pytest", "deploy")
         assert exists, line
     elif program == "flask":
-        assert words[1] == "run" or words[1:3] in (
-            ["db", "upgrade"],
-            ["db", "migrate"],
-            ["db", "downgrade"],
-            ["db", "merge"],
+        assert (
+            words[1] == "run"
+            or words[1:3]
+            in (
+                ["db", "upgrade"],
+                ["db", "migrate"],
+                ["db", "downgrade"],
+                ["db", "merge"],
+                ["db", "current"],
+            )
+            or words[1:] == ["status"]
         ), line
     else:
         assert program in PROGRAMS, line
@@ -214,28 +237,31 @@ def test_the_local_steps_work_as_written(bake, language, tmp_path):
     repository = re.search(r"https://github.com/(\S+)\.git", project.read("DEPLOY.md")).group(1)
     call("git", "init", "--quiet", "--bare", github / f"{repository}.git")
     settings = tmp_path / "gitconfig"
-    settings.write_text(f'[url "{github.as_posix()}/"]\n\tinsteadOf = https://github.com/\n', encoding="utf-8")
+    settings.write_text(f'[url "{github.as_posix()}/"]\n\tinsteadOf = https://github.com/\n{KNOWN}', encoding="utf-8")
     ran = []
     for line in commands(project.read("DEPLOY.md")):
         if line.startswith("heroku ") or line == "git push heroku main":
             # What the shell hands over to the CLI, which itself would need an account.
             words = project.run("sh", "-c", f"printf '%s\\n' {line}").stdout.splitlines()
             assert words[0] in ("heroku", "git")
-            if words[1:2] == ["config:set"]:
-                name, _, value = words[2].partition("=")
-                assert value == "main.py:init_app()" if name == "FLASK_APP" else len(value) == 64, line
             continue
-        result = project.run("sh", "-c", line, GIT_CONFIG_GLOBAL=str(settings))
+        # The first commit holds all, so there is nothing to commit; later something has changed.
+        if line.startswith("git add") and ran[-1][0] != "python -m doctor":
+            project.append("README.md", "\nMine.\n")
+        result = project.run("sh", "-c", line, check=False, GIT_CONFIG_GLOBAL=str(settings))
+        assert result.returncode == 0 or "nothing to commit" in result.stdout, line
         ran.append((line, result.stdout))
     pushed = call("git", "ls-tree", "--name-only", "main", cwd=github / f"{repository}.git")
     assert {"main.py", "Procfile", "requirements.txt"} <= set(pushed.stdout.splitlines())
-    assert [line.split()[:3] for line, _ in ran] == [
-        ["python", "-m", "doctor"],
-        ["git", "remote", "add"],
-        ["git", "push", "-u"],
-        ["python", "-m", "doctor"],
+    assert [" ".join(line.split()[:3]) for line, _ in ran] == [
+        "python -m doctor",
+        *("git add --all", "git commit -m", "git remote add", "git push -u"),
+        'python -c "import',
+        "python -m doctor",
+        *("python -m pytest", "python -m doctor", "git add --all", "git commit -m", "git push"),
     ]
-    assert len(ran[3][1].splitlines()) >= 2  # H10 is explained
+    assert re.fullmatch(r"[0-9a-f]{64}\n", ran[5][1])
+    assert len(ran[6][1].splitlines()) >= 2  # H10 is explained
 
 
 def test_the_guide_names_the_limits_that_hold(project):
@@ -262,3 +288,22 @@ def test_both_readmes_of_the_template_stay_in_step():
         outlines.append(found)
     assert outlines[0] == outlines[1]
     assert set(CONTEXT) >= set(outlines[0]["questions"])
+
+
+# What a shell gives a meaning to; PowerShell also gives one to brackets, and in "…" to $ and `.
+OUTSIDE_QUOTES, INSIDE_QUOTES = re.compile(r"[$`'(){};&|<>@#]"), re.compile(r"[$`]")
+
+
+@pytest.mark.parametrize("guide", ["README.md", "DEPLOY.md"])
+def test_every_command_means_the_same_in_every_shell(project, guide):
+    """sh, zsh, PowerShell and cmd: a sign with a meaning of its own stands in double quotes, or not at all."""
+    text = project.read(guide)
+    spans = [t.content for t in tokens(text) if t.type == "code_inline" and " " in t.content]
+    programs = ("python", "py ", "heroku", "git", "flask", "make", "pip", "uv", "cruft")
+    lines = commands(text) + [span for span in spans if span.startswith(programs)]
+    assert len(lines) > 10
+    for line in lines:
+        parts = line.split('"')
+        assert len(parts) % 2 == 1, line
+        assert not any(OUTSIDE_QUOTES.search(part) for part in parts[::2]), line
+        assert not any(INSIDE_QUOTES.search(part) for part in parts[1::2]), line
