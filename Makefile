@@ -37,8 +37,8 @@ lint: $(READY)
 	@$(BIN)/ruff format --check .
 
 readme: $(READY)
-	@echo "Writing the table of checks into README.md ..."
-	@$(BIN)/python tests/checks_table.py
+	@echo "Writing the table of checks into docs/doctor.md, and what the doctor says into the READMEs ..."
+	@$(BIN)/python tests/readme.py
 
 situations: $(READY)
 	@echo "Showing the doctor what people do to their projects, and writing the table into docs/doctor.md; about two minutes ..."
@@ -61,12 +61,13 @@ bench: $(READY)
 	@$(BIN)/python bench/bench.py $(OPTIONS)
 
 faults: $(READY)
-	@echo "Breaking the app in every way, under load, and writing the table into README.md; about three minutes ..."
+	@echo "Breaking the app in every way, under load, and writing the table into docs/faults.md; about three minutes ..."
 	@$(BIN)/python tests/faults.py
 
 pictures: $(READY)
-	@echo "Taking pictures of all pages, in both languages and themes; about a minute ..."
+	@echo "Taking pictures of all pages, in both languages and themes, and of the first minutes in a terminal; about two minutes ..."
 	@$(BIN)/python tests/browser.py
+	@$(BIN)/python tests/terminal.py
 
 $(READY): requirements-dev.txt
 	@$(PYTHON) -c "$(CHECK)" || { echo "Python 3.11 or newer with its venv module is needed (Debian: apt install python3-venv). To name one: make test PYTHON=python3.12"; exit 1; }

@@ -81,7 +81,7 @@ def machine():
 
 
 def write(bench):
-    """Write docs/bench.md, its plot, and the line in README.md."""
+    """Write docs/bench.md, its plot, and the line in both READMEs."""
     picture = ROOT / "docs" / "bench.png"
     # Only this environment has what draws.
     call(make_programs() / "python", __file__, "--draw", picture, input=json.dumps(bench.figures))
@@ -91,22 +91,39 @@ def write(bench):
     write_part("bench", f"{measured}\n\n{bench.figures['machine']}\n", "docs/bench.md")
     write_part("choices", f"{chosen}\n", "docs/bench.md")
     write_part("profile", f"{bench.profile}\n", "docs/bench.md")
-    write_part("bench", f"{summary(bench.figures)}\n")
+    for language, readme in READMES.items():
+        write_part("bench", summary(bench.figures, language), readme)
 
 
-def summary(figures):
-    """Return the README's line."""
-    found = figures["start_page"]
-    rate = found[OWN]["rate"]
-    far = figures["distance_1_1"]
+READMES = {"en": "README.md", "ru": "README.ru.md"}
+SUMMARY = {
+    "en": (
+        "The start page on two cores with 16 visitors: {rate:.0f} requests/s, {run:.1f} × `flask run`, {waitress:.1f} × a plain"
+        " Flask-SQLAlchemy page under waitress and {gunicorn:.1f} × under gunicorn; with the database 1 ms away one visitor"
+        " waits {far:.1f} ms, not {before:.1f}.\n"
+    ),
+    "ru": (
+        "Главная страница на двух ядрах с 16 посетителями: {rate:.0f} запросов в секунду, в {run:.1f} раза больше, чем у"
+        " `flask run`, в {waitress:.1f} раза от обычной страницы с Flask-SQLAlchemy под waitress и в {gunicorn:.1f} раза от неё"
+        " же под gunicorn; когда до базы 1 мс, один посетитель ждёт {far:.1f} мс, а не {before:.1f}.\n"
+    ),
+}
+
+
+def summary(figures, language):
+    """Return a README's line."""
+    found, far = figures["start_page"], figures["distance_1_1"]
     beside = far.get(f"before ({BEFORE})", far["peer"])["p50"]
-    return (
-        f"The start page on two cores with 16 visitors: {rate:.0f} requests/s,"
-        f" {rate / found['flask run']['rate']:.1f} × `flask run`,"
-        f" {rate / found['peer on PostgreSQL, waitress']['rate']:.1f} × a plain Flask-SQLAlchemy page under waitress and"
-        f" {rate / found['peer on PostgreSQL, gunicorn']['rate']:.1f} × under gunicorn; with the database 1 ms away one"
-        f" visitor waits {far[OWN]['p50']:.1f} ms, not {beside:.1f}.\n"
+    rate = found[OWN]["rate"]
+    text = SUMMARY[language].format(
+        rate=rate,
+        run=rate / found["flask run"]["rate"],
+        waitress=rate / found["peer on PostgreSQL, waitress"]["rate"],
+        gunicorn=rate / found["peer on PostgreSQL, gunicorn"]["rate"],
+        far=far[OWN]["p50"],
+        before=beside,
     )
+    return re.sub(r"(\d)\.(\d)", r"\1,\2", text) if language == "ru" else text
 
 
 def main():

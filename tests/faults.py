@@ -1,6 +1,6 @@
 """Faults of every kind under load: what was promised to visitors, and what they got.
 
-`make faults` runs all of them and writes the table in README.md; test_faults.py asserts what the table says.
+`make faults` runs all of them and writes the table in docs/faults.md; test_faults.py asserts what the table says.
 """
 
 import itertools
@@ -481,7 +481,7 @@ def bake_app(folder, environ, site=App, **options):
 
 
 def report():
-    """Run all faults; write the table into README.md."""
+    """Run all faults; write the table into docs/faults.md."""
     lines = [
         "| Fault | Promised | Requests: sent, 200, 503, cut, refused | Slowest | Back after | Notes: taken, lost, doubled |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -499,7 +499,7 @@ def report():
         finally:
             for app in apps.values():
                 app.stop()
-    write_part("faults", "\n".join(lines) + "\n")
+    write_part("faults", "\n".join(lines) + "\n", "docs/faults.md")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ import tomllib
 import jsonschema
 import pytest
 
-from checks_table import table
-from lab import CONTEXT, LANGUAGES, NEWEST_PYTHON, ROOT, SAMPLES, Project, with_part
+from lab import CONTEXT, LANGUAGES, NEWEST_PYTHON, ROOT, SAMPLES, Project
 
 WEB = "web: python -m deploy.server\n"
 # Isolated from all installed packages, as on a machine with nothing but Python.
@@ -791,8 +790,3 @@ def test_it_is_quiet_on_what_deploys(baked, diagnose, tmp_path, arrangement):
     allowed = {"H406"} if "development server" in arrangement else set()  # that is a warning of its own
     assert (status, ids(report) - allowed) == (0, set()), report["findings"]
     assert (status, report) == run(baked(), "--root", str(project.path))
-
-
-def test_the_readme_s_table_is_up_to_date(baked):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert with_part(text, "checks", table(baked(language="en"))) == text, "run: make readme"

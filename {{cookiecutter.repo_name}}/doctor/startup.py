@@ -254,7 +254,8 @@ def nothing_listens(project):
         return
     below = running.below(path)
     calls = [ast.unparse(n.func) for p, n in project.nodes(ast.Call) if p in below]
-    if "PORT" in project.constants or running.flexible or any(map(opens_port, calls)):
+    texts = {n.value for p, n in project.nodes(ast.Constant) if p in below}
+    if "PORT" in texts or running.flexible or any(map(opens_port, calls)):
         return
     bots = sorted(project.imported & set(PROGRAMS["bots"]))
     yield "Procfile", line, {"what": ", ".join(bots) or file}
