@@ -213,6 +213,11 @@ class Place:
         """Run a command as on a dyno; return its CompletedProcess."""
         return Project(self.project.path, self.environ | environ).run(*command)
 
+    def running(self, type, log, **environ):
+        """Run a process of the Procfile as on a dyno, beside the test."""
+        command = self.project.commands()[type].split()
+        return running(command, log, cwd=self.project.path, env=self.environ | environ)
+
 
 def webhook(project, language):
     """Follow the recipe of README.md that the page begins from."""
@@ -234,19 +239,13 @@ def places(cookies_session, environ):
             found[language] = Place(project, language, postgres[0])
         return found[language]
 
-    yield place
-    for server in postgres[:1]:
-        server.delete()
+    return place
 
 
 @contextmanager
-def running(command, place, log, **environ):
-    """Run a command of a place's Procfile as a dyno does; yield its process."""
-    words, environ = command.split(), place.environ | environ
-    with (
-        log.open("w", encoding="utf-8") as output,
-        subprocess.Popen(words, cwd=place.project.path, env=environ, stdout=output, stderr=output) as process,
-    ):
+def running(command, log, **options):
+    """Run a program beside the test; yield its process."""
+    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output, **options) as process:
         try:
             yield process
         finally:
@@ -256,7 +255,6 @@ def running(command, place, log, **environ):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_page_is_followed_from_its_top_to_its_end(places, language):
     project = places(language).project
-    assert "No new upgrade" in project.run("flask", "db", "check").stdout
     test = project.run("python", "-W", "error", "-m", "pytest", "-q", "test/test_jobs.py")
     assert "1 passed" in test.stdout
     report = json.loads(project.run("python", "-m", "doctor", "--json").stdout)
@@ -332,12 +330,8 @@ def run_pgbouncer(database, folder, size):
         for parent in (folder, *folder.parents):
             parent.chmod(parent.stat().st_mode | 0o111)
     settings.write_text("\n".join(lines), encoding="utf-8")
-    with (folder / "pgbouncer.log").open("wb") as log:
-        with subprocess.Popen([program, settings], stdout=log, stderr=log) as process:
-            try:
-                yield f"postgres://{database.name}:pw@127.0.0.1:{own}/{database.name}?sslmode=disable"
-            finally:
-                process.terminate()
+    with running([program, settings], folder / "pgbouncer.log"):
+        yield f"postgres://{database.name}:pw@127.0.0.1:{own}/{database.name}?sslmode=disable"
 
 
 def test_behind_a_pooler_few_connections_serve_many_and_queries_keep_their_limit(places, start, tmp_path, capsys):
@@ -384,13 +378,9 @@ def run_redis(folder):
     options["tls-auth-clients"] = "no"
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     log = folder / "redis.log"
-    with log.open("wb") as output:
-        with subprocess.Popen([program, *words], stdout=output, stderr=output, cwd=folder) as process:
-            try:
-                wait_until(lambda: b"Ready to accept" in log.read_bytes(), seconds=10)
-                yield f"rediss://:pw@127.0.0.1:{port}"
-            finally:
-                process.terminate()
+    with running([program, *words], log, cwd=folder):
+        wait_until(lambda: b"Ready to accept" in log.read_bytes(), seconds=10)
+        yield f"rediss://:pw@127.0.0.1:{port}"
 
 
 class Telegram:
@@ -511,7 +501,7 @@ def test_a_worker_does_the_jobs_while_pages_are_asked_for(together, tmp_path, ca
             statuses.append(visitor.get("/reports" if data else "/", data).status)
 
     log, waiting = tmp_path / "worker.log", "SELECT count(*) FROM procrastinate_jobs"
-    with place.database.counted() as most, running(place.project.commands()["worker"], place, log) as worker:
+    with place.database.counted() as most, place.running("worker", log) as worker:
         at_once(visit, 14)
         fill(place, server, visitors=20)
         assert sorted(statuses) == [200] * 140 + [202] * 140
@@ -568,19 +558,21 @@ def test_a_result_is_kept_for_all_processes_and_for_the_browser_and_no_form_is(t
 
 def test_a_deleted_model_s_table_is_dropped_and_the_queue_s_tables_stay(places):
     project = places("en").project
-    project.python(
+    checked = project.python(
         "import flask_migrate, main\n"
         "from database import db\n"
         "from deploy.database import add_migrations\n"
         "app = main.init_app()\n"
         "add_migrations(app)\n"
         "with app.app_context():\n"
+        "    flask_migrate.check()\n"
         "    db.metadata.remove(db.metadata.tables['notes'])  # as if models.py had it no more\n"
         "    flask_migrate.migrate(message='without notes')\n"
     )
     (newest,) = project.path.glob("migrations/versions/*without_notes.py")
     steps = newest.read_text(encoding="utf-8").partition("def downgrade")[0]
     newest.unlink()
+    assert "No new upgrade operations" in checked
     assert "op.drop_table('notes')" in steps
     assert "procrastinate" not in steps
 
@@ -593,14 +585,13 @@ def test_a_bot_that_asks_answers_everything_once_and_ends_at_sigterm(places, tmp
     place.project.commit()
     report = json.loads(place.project.run("python", "-m", "doctor", "--json").stdout)
     assert report["findings"] == []
-    commands = place.project.commands()
-    assert set(commands) == {"worker", "release"}
+    assert set(place.project.commands()) == {"worker", "release"}
 
-    with Telegram() as telegram, running(commands["worker"], place, tmp_path / "old.log", **telegram.environ) as old:
+    with Telegram() as telegram, place.running("worker", tmp_path / "old.log", **telegram.environ) as old:
         telegram.write(text="раз")
         wait_until(lambda: telegram.said, seconds=20)
         # A deploy: the new one begins while the old one still asks.
-        with running(commands["worker"], place, tmp_path / "new.log", **telegram.environ) as new:
+        with place.running("worker", tmp_path / "new.log", **telegram.environ) as new:
             began = telegram.asked
             wait_until(lambda: telegram.asked > began + 2, seconds=20)
             old.terminate()
