@@ -27,7 +27,7 @@ WRITTEN |= {"cache.py", "jobs.py", "test/test_jobs.py", "bot_api.py", "bot.py", 
 IN_MOVING_ON = {
     *("DATABASE_CONNECTION_POOL_URL", "flask-caching", "redis", "procrastinate", "from cache import cache"),
     *("@cache.memoize", "import jobs", "return app", "upgrade()", "flask worker", "wait=", "listen_notify=False,"),
-    *("return {}", "web=0"),
+    *("return {}", "web=0", "CERTIFICATE_VERIFY_FAILED"),
 }
 # What the recipes in the project's README make, and words of the web; test_recipes.py follows these.
 IN_RECIPES = {
