@@ -274,7 +274,7 @@ def start(serve):
     return start
 
 
-def fill(place, *servers, visitors, seconds=1):
+def fill(place, *servers, visitors, seconds=2):
     """Have all servers use as many connections as they may: more visitors of each wait for a table."""
     ports, answers = iter([server.port for server in servers] * visitors), []
     with place.database.locked("notes", seconds):
@@ -294,7 +294,7 @@ def test_two_dynos_a_release_and_a_deploy_stay_within_the_plan(places, start, ca
         assert pages == 2 * limit
         release = threading.Thread(target=place.as_dyno, args=("flask", "db", "upgrade"))
         release.start()
-        fill(place, *old, visitors=2 * limit, seconds=2)
+        fill(place, *old, visitors=2 * limit)
         release.join()
         assert most() == 2 * limit + 1
         for server in old:
@@ -346,11 +346,11 @@ def test_behind_a_pooler_few_connections_serve_many_and_queries_keep_their_limit
         server = start(place, **pooled)
         fill(place, server, visitors=30)
         assert 2 <= most() <= 5
-        with place.database.locked("notes", 5):
+        with place.database.locked("notes", 8):
             began = time.monotonic()
             assert server.get().status == 503
             waited = time.monotonic() - began
-        assert 3.5 < waited < 5
+        assert 3.5 < waited < 8
         assert "statement timeout" in server.log()
         # The worker as well, as the end of its section says.
         place.project.replace("jobs.py", "wait=not once,\n", "wait=not once,\n                listen_notify=False,\n")
@@ -577,7 +577,7 @@ def test_a_deleted_model_s_table_is_dropped_and_the_queue_s_tables_stay(places):
     assert "procrastinate" not in steps
 
 
-def test_a_bot_that_asks_answers_everything_once_and_ends_at_sigterm(places, tmp_path, capsys):
+def test_a_bot_that_asks_gets_over_a_deploy_and_ends_at_sigterm_with_nothing_left(places, tmp_path, capsys):
     place = copy(places("ru"))
     place.project = Project(tmp_path / "asks", place.project.environ)
     shutil.copytree(places("ru").project.path, place.project.path)
@@ -595,15 +595,16 @@ def test_a_bot_that_asks_answers_everything_once_and_ends_at_sigterm(places, tmp
             began = telegram.asked
             wait_until(lambda: telegram.asked > began + 2, seconds=20)
             old.terminate()
+            assert old.wait(timeout=20) == 0
+            telegram.write(sticker={})
             for word in ("два", "три"):
                 telegram.write(text=word)
-            telegram.write(sticker={})
-            wait_until(lambda: not telegram.waiting, seconds=30)
-            assert old.wait(timeout=20) == 0
+            wait_until(lambda: len(telegram.said) == 3, seconds=30)
             began = time.monotonic()
             new.terminate()
             assert new.wait(timeout=20) == 0
             seconds = time.monotonic() - began
     assert telegram.said == [(7, f"{SAID[place.language]}{word}") for word in ("раз", "два", "три")]
+    assert telegram.waiting == []  # the next start does not get them again
     with capsys.disabled():
         print(f"\nbot: ended {seconds:.1f} s after SIGTERM; each of its questions is held for 2 s here, for 20 there")
