@@ -29,7 +29,7 @@ from lab import (  # noqa: F401
 # The files that take longest. They start first, so that no core is idle at the end.
 LONGEST = [
     *("test_runs.py", "test_dyno.py", "test_faults.py", "test_own_app.py", "test_browser.py", "test_fuzz.py"),
-    *("test_classroom.py", "test_answers.py", "test_doctor.py", "test_git.py"),
+    *("test_moving_on.py", "test_classroom.py", "test_answers.py", "test_doctor.py", "test_git.py"),
 ]
 
 

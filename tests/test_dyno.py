@@ -149,6 +149,15 @@ def test_what_ends_it_leaves_nothing_running_and_nothing_behind(project, tempora
     assert project.run("git", "status", "--porcelain", "--ignored").stdout.split() == ["!!", ".env"]
 
 
+def test_a_worker_alone_cannot_be_visited_and_is_no_mistake(project):
+    """A bot that asks, as MOVING-ON.md has one: its build and its release are all that can be tried here."""
+    project.write("Procfile", "worker: python bot.py\nrelease: flask db upgrade\n")
+    project.commit()
+    code = "from doctor import dyno; from doctor.project import Project; run = dyno.Dyno(Project('.'), print)"
+    shown = project.python(f"{code}\nwith run: print(run.boot(), run.findings, run.remarks)")
+    assert shown.startswith("False [] ['Procfile has no web process: ")
+
+
 def test_what_cannot_be_built_here_is_said(project, temporary):
     project.write("uv.lock", "")
     project.remove("requirements.txt")

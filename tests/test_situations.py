@@ -29,7 +29,8 @@ def test_situations_name_checks_that_there_are(doctor):
 
 def test_the_table_is_of_these_cases():
     text = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8")
-    rows = [line.split("|")[2:4] for line in text.splitlines() if " of " in line and line.startswith("| ")]
+    scores = text.partition("<!-- scores: ")[2].partition("<!-- end of scores")[0]
+    rows = [line.split("|")[2:4] for line in scores.splitlines() if " of " in line and line.startswith("| ")]
     deploys = [cell.strip() for cell in rows[-1]]
     for cell, kind in zip(deploys, ("edits", "projects"), strict=True):
         quiet = [case for case in CASES if case["kind"] == kind and not case.get("finds")]

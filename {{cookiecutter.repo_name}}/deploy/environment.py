@@ -33,6 +33,8 @@ TCP = {
 SERVER_TCP = {"idle": 5, "interval": 2, "count": 3}  # the first two in seconds
 # What the deployment guide has you copy from the database's credentials.
 GUIDE_VARIABLES = ("DB_HOST", "DB_USERNAME", "DB_PASSWORD", "DATA_BASE")
+# The address of a pooler in front of the database, as Heroku calls it.
+POOLER = "DATABASE_CONNECTION_POOL_URL"
 # Shorter keys can be guessed, and so can one that repeats a few characters.
 # secrets.token_hex() makes one of 64 characters, of 16 kinds.
 MIN_KEY_LENGTH = 32  # characters
@@ -98,7 +100,8 @@ def load(environ=None):
         environ = os.environ
     home = platform(environ)
     workers = worker_count(environ)
-    url = database_url(environ)
+    pooler = environ.get(POOLER, "").strip()
+    url = database_url({**environ, "DATABASE_URL": pooler} if pooler else environ)
     debug = environ.get("FLASK_DEBUG", "").lower()
     if home and debug not in ("", "0", "false", "no"):
         # The debugger runs whatever a visitor types.
@@ -121,7 +124,7 @@ def load(environ=None):
             "hide_parameters": True,
             # A request that gets no connection within this time is told to come back.
             "pool_timeout": 4,  # seconds
-            "connect_args": connect_args(url, environ, home),
+            "connect_args": connect_args(url, environ, home, pooler),
         },
         # The internet comes over https only; a laptop over plain http.
         "SESSION_COOKIE_SECURE": bool(home),
@@ -200,7 +203,7 @@ def split(url):
     return urlsplit(f"{scheme}://{quote(login, safe='%:')}{at}{place}{mark}{query}")
 
 
-def connect_args(url, environ, home):
+def connect_args(url, environ, home, pooler=""):
     """Return what each connection is made with; what the address itself says comes first."""
     query = parse_qs(split(url).query) if url else {}
     given = {name: values[-1] for name, values in query.items()}
@@ -208,7 +211,10 @@ def connect_args(url, environ, home):
     options += [f"-c tcp_keepalives_{name}={n}" for name, n in SERVER_TCP.items()]
     # Of two settings the last counts.
     args = {"options": " ".join([*options, given.get("options", "")]).strip()}
-    # A prepared query would fail when a release changes the columns that it reads.
+    if pooler:  # it refuses them: MOVING-ON.md says how the time limit stays
+        del args["options"]
+    # A prepared query would fail when a release changes the columns that it reads, and
+    # behind a pooler, which may change the connection with each transaction.
     args["prepare_threshold"] = None
     for name, value in TCP.items():
         if name not in given:

@@ -98,7 +98,7 @@ def add_dyno(result):
     findings, silenced = silence.apart(measured, result.project)
     result.findings += findings
     result.silenced += silenced
-    result.is_dyno = True
+    result.is_dyno = "web" in result.project.procfile
 
 
 @contextmanager

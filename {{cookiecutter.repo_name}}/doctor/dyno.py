@@ -281,7 +281,9 @@ class Dyno:
     def boot(self):
         """Start web and wait until it listens on $PORT."""
         if "web" not in self.project.procfile:
-            return self.found("H973", reason=say("no_web"))
+            # H404 tells where it is wanted; a worker alone takes no visitors.
+            self.remarks.append(say("no_web"))
+            return False
         self.progress(say("booting"))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

@@ -150,7 +150,7 @@ def looked_at(report):
     parts.append(say(how, count=count))
     if report.silenced:
         parts.append(say("silenced", count=len(report.silenced)))
-    if not report.is_dyno:
+    if not report.is_dyno and not report.figures:
         parts.append(say("only_dyno"))
     return " ".join(parts)
 

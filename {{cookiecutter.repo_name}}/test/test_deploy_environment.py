@@ -180,6 +180,15 @@ def test_what_the_address_says_of_a_connection_counts():
     assert args["options"].endswith(" -c work_mem=1MB")
 
 
+def test_a_pooler_comes_first_and_is_asked_for_no_options():
+    pooler = {"DATABASE_CONNECTION_POOL_URL": "postgres://u:p@pooler/d"}
+    settings = environment.load(DYNO | pooler)
+    args = settings["SQLALCHEMY_ENGINE_OPTIONS"]["connect_args"]
+    assert settings["SQLALCHEMY_DATABASE_URI"] == "postgresql+psycopg://u:p@pooler/d"
+    assert "options" not in args
+    assert args["sslmode"] == "require"
+
+
 def test_an_empty_setting_is_none():
     environ = {"SERVE_TO": "", "WEB_CONCURRENCY": "", "SECRET_KEY": "k"}
     assert environment.load(environ)["PLATFORM"] is None
