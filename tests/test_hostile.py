@@ -424,17 +424,25 @@ def test_a_sparse_checkout_is_not_called_unpushed(doctor, hostile):
     assert json.loads(answer.output)["unpushed"] == []
 
 
-def test_what_takes_too_long_is_ended_in_one_sentence(doctor, hostile):
+@pytest.mark.parametrize(("first", "status"), [("", 2), ("H403", 1)])
+def test_what_takes_too_long_is_ended_in_one_sentence_and_mistakes_found_so_far_are_told(
+    doctor, hostile, first, status
+):
     project = doctor.project.path
     code = (
-        "import sys, doctor.__main__ as m\n"
-        "def endless(project):\n    while True: pass\n"
-        "m.find, m.DEADLINE = endless, 0.5\nsys.argv = ['doctor', '--root', sys.argv[1]]\nsys.exit(m.run())\n"
+        "import sys, doctor, doctor.__main__ as m\n"
+        "def endless(project):\n    while True: pass\n    yield\n"
+        "checks = {id: doctor.CHECKS[id] for id in sys.argv[2:] if id} | {'X': endless}\n"
+        "doctor.CHECKS.clear()\ndoctor.CHECKS.update(checks)\n"
+        "m.DEADLINE = 1.5\nsys.argv = ['doctor', '--root', sys.argv[1]]\nsys.exit(m.run())\n"
     )
-    command = [sys.executable, "-c", code, str(hostile.path)]
+    hostile.write("Procfile", "web:python main.py\n")
+    hostile.commit()
+    command = [sys.executable, "-c", code, str(hostile.path), first]
     result = subprocess.run(command, cwd=project, capture_output=True, encoding="utf-8", check=False, timeout=30)
-    assert result.returncode == 2
-    assert result.stderr.strip().endswith("it took more than 0.5 seconds")
+    assert result.returncode == status
+    assert ("✗ H403" in result.stdout) == bool(first)
+    assert result.stderr.strip().endswith("it took more than 1.5 seconds")
     assert len(result.stderr.splitlines()) == 1
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,9 +35,12 @@ MAX_LOG = 50_000_000  # characters of a log
 MAX_UNPUSHED = 1_000  # changed files; with more of them only the commit is looked at
 
 
-def find(project):
-    """Return what all checks have found."""
-    return [finding for run in CHECKS.values() for finding in run(project)]
+def find(project, found=None):
+    """Return what all checks have found. found: a list that has it from check to check."""
+    found = [] if found is None else found
+    for run in CHECKS.values():
+        found += run(project)
+    return found
 
 
 def main(arguments=None):
@@ -55,15 +59,19 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if options.what:
         return answer(options.what)
+    so_far = []
     try:
         gc.disable()  # syntax trees are many small things, and all of them stay
         with deadline(DEADLINE):
-            result = look(options.root)
+            result = look(options.root, so_far)
         if options.dyno:
             add_dyno(result)
     except (CannotCheck, OSError, subprocess.SubprocessError) as error:
+        certain = [] if options.json else report.errors(so_far)
+        for finding in certain:
+            print(*report.paragraph(finding, sys.stdout), "", sep="\n")
         print(cannot(error), file=sys.stderr)
-        return 2
+        return 1 if certain else 2
     if options.json:
         print(report.as_json(result))
     else:
@@ -75,11 +83,14 @@ def main(arguments=None):
     return 1 if report.errors(result.findings) else 0
 
 
-def look(root):
-    """Return the Report of a folder. Raises CannotCheck."""
+def look(root, so_far=None):
+    """Return the Report of a folder. Raises CannotCheck. so_far: gets what is found."""
+    began = time.monotonic()
     project = Project(root)
-    findings, silenced = silence.apart(find(project), project)
+    findings, silenced = silence.apart(find(project, so_far), project)
     result = report.Report(project, findings, silenced)
+    if time.monotonic() - began > DEADLINE / 3:
+        project.unpushed = None  # there is no time for a second look
     if project.in_git and 0 < len(project.unpushed or ()) <= MAX_UNPUSHED:
         later = project.with_folder()
         after, _ = silence.apart(find(later), later)
