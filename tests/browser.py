@@ -20,6 +20,7 @@ WIDTHS = (320, 375, 768, 1024, 1440)
 # The pictures in README.md and README.ru.md; the others are not kept in git.
 SHOWN = {f"notes-{lang}-light-desk.png": f"notes-{lang}.png" for lang in LANGUAGES}
 PICTURES = ROOT / "pictures"
+SMALL = {"width": 480, "height": 540}  # beside the doctor's words
 DEVICES = {"desk": {"width": 900, "height": 900}, "phone": {"width": 375, "height": 812}}
 # What the platform's router tells the dyno about a visitor.
 ROUTER = b"\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 203.0.113.7\r\nHost: "
@@ -233,18 +234,22 @@ def keep_before():
 
 def save_picture(page, name, tries=10):
     """Take a picture. A browser on a busy machine has none at once now and then: "Unable to capture screenshot"."""
+    folder = ROOT / "docs" if name in SHOWN.values() else PICTURES
     while True:
         try:
-            page.screenshot(path=PICTURES / name)
+            page.screenshot(path=folder / name)
             break
         except Error as error:
             tries -= 1
             if "Unable to capture screenshot" not in str(error) or not tries:
                 raise
             page.wait_for_timeout(200)  # milliseconds: until it has drawn the page
-    print(f"{PICTURES.name}/{name}")
+    print(f"{folder.name}/{name}")
     if name in SHOWN:
-        shutil.copy(PICTURES / name, ROOT / "docs" / SHOWN[name])
+        size = page.viewport_size
+        page.set_viewport_size(SMALL)
+        save_picture(page, SHOWN[name])
+        page.set_viewport_size(size)
 
 
 if __name__ == "__main__":
