@@ -67,19 +67,19 @@ MESSAGES = {
         "repo_long": "в {value!r} {length} символов, Heroku допускает 30",
         "repo_start": "{value!r} начинается не с буквы",
         "repo_end": "{value!r} заканчивается дефисом",
-        "repo_device": "{value!r} в Windows – имя устройства",
-        "repo_module": "{value!r} – имя модуля Python, и проект перестал бы его находить",
+        "repo_device": "{value!r} в Windows — имя устройства",
+        "repo_module": "{value!r} — имя модуля Python, и проект перестал бы его находить",
         "line_break": "в ответе есть перенос строки или другой невидимый управляющий символ",
-        "owner": "{value!r} – не имя пользователя GitHub (буквы, цифры и одиночные дефисы, не больше 39)",
-        "choice": "{value!r} – не один из вариантов {choices}",
-        "not_text": "{json} – не текст",
+        "owner": "{value!r} — не имя пользователя GitHub (буквы, цифры и одиночные дефисы, не больше 39)",
+        "choice": "{value!r} — не один из вариантов {choices}",
+        "not_text": "{json} — не текст",
         "two_names": "в файле для повтора два разных имени, {value!r} и {other!r}",
         "altered": (
             "Ничего не записано: в файле для повтора не те значения, что в шаблоне, у {names}."
             " Запустите cookiecutter без этого файла."
         ),
         "too_old": (
-            "Ничего не записано: эта версия cookiecutter слишком старая, шаблону нужна {needed} или новее –"
+            "Ничего не записано: эта версия cookiecutter слишком старая, шаблону нужна {needed} или новее —"
             " `pipx install cookiecutter` или `python3 -m pip install --upgrade cookiecutter`."
         ),
         "disk": "На диске осталось {free} МБ, а проекту нужно {needed}. Ничего не записано.",
