@@ -63,7 +63,7 @@ def examine(project, temporary, **limits):
 
 def test_a_baked_project_passes_and_its_figures_are_shown(bake, temporary):
     result = bake(language="ru").run("python", "-m", "doctor", "--dyno", TMPDIR=str(temporary))
-    assert "Этот push развернётся: он собран, запущен и открыт здесь." in result.stdout
+    assert "Этот push опубликуется: приложение здесь собрано, запущено и открыто." in result.stdout
     assert result.stdout.count(" / ") == 5  # bars against their limits
     assert "sqlalchemy" in result.stdout
     assert len(result.stderr.splitlines()) >= 5  # progress
