@@ -13,7 +13,7 @@ from test_guide import commands, tokens
 from test_hooks import POST
 
 PAGES = [*READMES.values(), "CONTRIBUTING.md", "SECURITY.md", *(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]
-COMMIT = re.compile(r"(commit|коммит) [0-9a-f]{7}")
+COMMIT = re.compile(r"(commit|[Кк]оммит:?) [0-9a-f]{7}")
 
 
 def read(name):
