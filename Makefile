@@ -73,5 +73,5 @@ $(READY): requirements-dev.txt
 	@$(PYTHON) -c "$(CHECK)" || { echo "Python 3.11 or newer with its venv module is needed (Debian: apt install python3-venv). To name one: make test PYTHON=python3.12"; exit 1; }
 	@echo "Installing the tools into .venv (the first time takes about a minute) ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt || { echo "The packages could not be installed: check the network and run the same command again."; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement requirements-dev.txt || { echo "The packages could not be installed: check the network and run the same command again."; exit 1; }
 	@touch $(READY)

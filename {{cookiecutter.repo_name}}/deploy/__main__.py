@@ -72,7 +72,8 @@ def set_up():
         if not ran([sys.executable, "-m", "venv", VENV]):
             sys.exit(SAY["no_venv"])
     pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    if not ran([*pip, "--requirement", LISTS[1]]):
+    # Compiled is what is used, when it is used: a third of the time less.
+    if not ran([*pip, "--no-compile", "--requirement", LISTS[1]]):
         sys.exit(SAY["not_installed"].format(pythons=" ".join(offered())))
     READY.write_text(str(ROOT), encoding="utf-8")
 
