@@ -103,7 +103,7 @@ class Machine:
         data.mkdir()
         as_postgres = []
         if os.getuid() == 0:
-            as_postgres = ["runuser", "-u", "postgres", "--"]
+            as_postgres = [shutil.which("runuser") or "/usr/sbin/runuser", "-u", "postgres", "--"]
             for folder in (data, sockets):
                 shutil.chown(folder, "postgres")
         call(*as_postgres, SERVERS[-1] / "initdb", "-D", data, "-U", "postgres", "--no-sync", cwd="/")

@@ -70,6 +70,8 @@ def release(project, environ):
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
 
 
+# The code is the same in both languages (test_files.py compares it), so each is followed once for each part.
+@pytest.mark.parametrize(("language", "project"), [("en", "notes"), ("ru", "none")], indirect=True)
 def test_the_readme_leads_to_an_app_of_one_s_own(project, serve, language, capsys):
     guide = Guide(project.read("README.md"))
     steps = guide.numbered()
@@ -134,7 +136,7 @@ def test_the_readme_leads_to_an_app_of_one_s_own(project, serve, language, capsy
     assert web.get("/").status == 200
 
 
-@pytest.mark.parametrize("project", ["notes"], indirect=True)
+@pytest.mark.parametrize(("language", "project"), [("ru", "notes")], indirect=True)
 def test_another_package_and_another_table(project, serve, language):
     names = {
         "en": ("Another package:", "Another table:", "A migration to take back:"),

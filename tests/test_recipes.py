@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import TimeoutError as NotFound
 
 from browser import browser, chromium
-from lab import LANGUAGES, Postgres
+from lab import Postgres
 from test_own_app import Guide
 
 pytestmark = pytest.mark.slow
@@ -49,8 +49,9 @@ class Recipes:
         self.project.commit()
 
 
-@pytest.fixture(params=LANGUAGES)
+@pytest.fixture
 def recipes(bake, request):
+    """The recipes of a language; their code is the same in both (test_files.py compares it), so each is followed once."""
     project = bake(language=request.param, repo_name="recipes")
     yield Recipes(project, request.param)
     project.run("python", "-m", "deploy.postgres", "delete")
@@ -70,6 +71,7 @@ def fine(project):
     assert '"findings": []' in project.run("python", "-m", "doctor", "--json").stdout
 
 
+@pytest.mark.parametrize("recipes", ["en"], indirect=True)
 def test_a_script_of_one_s_own_runs_and_asks_one_s_own_pages(recipes, serve, driver):
     recipes.follow("script")
     recipes.project.replace(
@@ -84,6 +86,7 @@ def test_a_script_of_one_s_own_runs_and_asks_one_s_own_pages(recipes, serve, dri
     page.close()
 
 
+@pytest.mark.parametrize("recipes", ["ru"], indirect=True)
 def test_a_library_from_another_server_is_one_line_away(recipes, serve, driver, tmp_path):
     (tmp_path / "library.js").write_text("document.documentElement.id = 'library'", encoding="utf-8")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
@@ -108,6 +111,7 @@ def test_a_library_from_another_server_is_one_line_away(recipes, serve, driver, 
     cdn.shutdown()
 
 
+@pytest.mark.parametrize("recipes", ["en"], indirect=True)
 def test_an_api_takes_json_and_answers_in_json(recipes, serve):
     recipes.follow("api")
     fine(recipes.project)
@@ -130,6 +134,7 @@ def test_an_api_takes_json_and_answers_in_json(recipes, serve):
         assert answer[1]["request_id"] == "mine"
 
 
+@pytest.mark.parametrize("recipes", ["ru"], indirect=True)
 def test_a_webhook_is_called_as_telegram_calls_it(recipes, serve):
     """https://core.telegram.org/bots/api#setwebhook: a secret in a header, an Update as JSON."""
     recipes.follow("webhook")
@@ -151,6 +156,7 @@ def test_a_webhook_is_called_as_telegram_calls_it(recipes, serve):
         server.stop()
 
 
+@pytest.mark.parametrize("recipes", ["en"], indirect=True)
 def test_an_upload_is_kept_in_the_database(recipes, serve, driver, tmp_path):
     recipes.follow("upload")
     fine(recipes.project)

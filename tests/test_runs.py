@@ -179,7 +179,7 @@ def test_its_tests_pass_on_the_embedded_server(bake, language, example):
     assert "skipped" not in result.stdout
 
 
-@pytest.mark.parametrize(("language", "example"), ANSWERS)
+@pytest.mark.parametrize(("language", "example"), [("en", "notes"), ("ru", "none")])
 def test_its_tests_pass_over_tcp_as_in_heroku_ci(bake, database, language, example):
     project = bake(language=language, example=example)
     project.environ = {"PATH": project.environ["PATH"], "DYNO": "run.1", "DATABASE_URL": database.url}
@@ -513,11 +513,14 @@ def test_one_line_of_uv_starts_it_and_leaves_nothing_behind(bake, serve):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_missing_python_or_network_is_said_in_one_sentence(bake, language):
-    project = bake(language=language)
-    result = project.run("make", "run", "PYTHON=no-such-python", check=False)
+def test_a_missing_python_is_said_in_one_sentence(bake, language):
+    result = bake(language=language).run("make", "run", "PYTHON=no-such-python", check=False)
     assert result.returncode != 0
     assert "3.11" in result.stdout
+
+
+def test_a_missing_network_is_said_in_one_sentence(bake):
+    project = bake(language="ru")
     unreachable = {
         "PIP_INDEX_URL": f"http://127.0.0.1:{free_port()}/",
         "PIP_CONFIG_FILE": os.devnull,
@@ -527,5 +530,5 @@ def test_a_missing_python_or_network_is_said_in_one_sentence(bake, language):
     }
     result = project.run("make", "run", f"PYTHON={sys.executable}", check=False, **unreachable)
     assert result.returncode != 0
-    assert {"en": "check the network", "ru": "проверьте интернет"}[language] in result.stderr
+    assert "проверьте интернет" in result.stderr
     assert not (project.path / ".venv" / "ready").exists()
