@@ -222,6 +222,9 @@ class Project:
         (self.path / new).parent.mkdir(parents=True, exist_ok=True)
         (self.path / old).rename(self.path / new)
 
+    def link(self, name, target):
+        (self.path / name).symlink_to(target)
+
     def remove(self, name):
         (self.path / name).unlink()
 

@@ -212,6 +212,10 @@ BREAK = {
             p.append("config.py", '\nWORDS = open("data\\\\words.txt").read()\n'),
         ),
     ],
+    "H120": [
+        lambda p: (p.remove("views.py"), p.link("views.py", "elsewhere.py")),
+        lambda p: p.link("notes.txt", "../outside.txt"),
+    ],
     "H121": [lambda p: p.replace("templates/notes.html", "{% endfor %}", "{% end for %}")],
     "H122": [lambda p: p.replace("templates/notes.html", "url_for('notes.download'", "url_for('notes.downloads'")],
     "H218": [
@@ -287,6 +291,7 @@ BREAK = {
         lambda p: p.append("views.py", "<<<<<<< HEAD\na\n=======\nb\n>>>>>>> other\n"),
         lambda p: p.append("requirements.txt", "<<<<<<< HEAD\nrequests==2.32.5\n=======\n>>>>>>> other\n"),
         lambda p: p.write("views.py.rej", "@@ -1 +1 @@\n"),
+        lambda p: p.append(".flaskenv", "<<<<<<< HEAD\nA=1\n=======\nA=2\n>>>>>>> other\n"),
     ],
     "H117": [lambda p: p.write("email.py", "NAME = 1\n"), lambda p: p.write("logging/__init__.py", "")],
     "H118": [lambda p: p.append("main.py", '\n\ndef more(app):\n    app.config.from_pyfile("secret.cfg")\n')],
@@ -371,6 +376,7 @@ BREAK = {
         lambda p: p.append("forms.py", "if True:\nprint(1)\n"),
         lambda p: p.append("models.py", "NAME = “notes”\n"),
     ],
+    "H955": [lambda p: p.append("forms.py", f"# {'x' * 1_000_000}\n")],
 }
 
 
@@ -623,6 +629,65 @@ def test_ten_mistakes_at_once_are_all_named(copy, diagnose):
     assert (status, report) == diagnose(copy.path)  # what the other tests look at
     output = copy.run(sys.executable, "-m", "doctor", check=False).stdout
     assert all(f"✗ {id} " in output for id in names)
+
+
+def large_photos(project):
+    for number in range(160):
+        project.write(f"data/{number}.jpg", f"{number}" + "x" * 350_000)
+
+
+def many_files(project):
+    for number in range(10_050):
+        project.write(f"data/{number}.json", "{}")
+
+
+def large_tables(project):
+    for number in range(4):
+        project.write(f"a{number}.py", f"x = [{'1,' * 95_000}]\n")
+
+
+@pytest.mark.parametrize("much", [large_photos, many_files, large_tables])
+def test_much_beside_the_app_hides_nothing_of_it(copy, much):
+    """Also not the folders whose names come later."""
+    copy.replace("deploy/errors.py", "from contextlib", "import requests\nfrom contextlib")
+    much(copy)
+    copy.commit()
+    status, report = run(copy)
+    assert (status, ids(report) - {"H205", "H603"}) == (1, {"H204"})
+    assert len(report["running"]) > 20
+
+
+def test_a_link_to_a_file_is_that_file(copy):
+    (copy.path / "real").mkdir()
+    copy.run("git", "mv", "views.py", "real/views.py")
+    copy.replace("real/views.py", "\nfrom flask", "\nimport requests\nfrom flask")
+    copy.link("views.py", "real/views.py")
+    copy.commit()
+    assert ids(run(copy)[1]) == {"H204"}
+
+
+def test_a_name_of_python_s_own_is_no_file_that_a_push_lacks(copy):
+    copy.write("random.py", "x = 1\n")
+    result = copy.run(sys.executable, "-m", "doctor", "--json")
+    assert json.loads(result.stdout)["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("deploy/dates.py", "<<<<<<< a\nx = 1\n=======\nx = 2\n>>>>>>> b\n"), ("views.py.rej", "@@\n")]
+)
+def test_an_update_that_waits_for_a_choice_is_an_error_before_it_is_committed(copy, name, text):
+    copy.write(name, text)
+    result = copy.run(sys.executable, "-m", "doctor", check=False)
+    assert result.returncode == 1
+    assert "not finished: choose" in result.stdout
+    assert "No mistake found" not in result.stdout
+
+
+def test_marks_in_the_doctor_itself_are_told_in_one_line(copy):
+    copy.append("doctor/pages.py", "<<<<<<< a\n")
+    result = copy.run(sys.executable, "-m", "doctor", check=False)
+    assert result.returncode == 1
+    assert re.fullmatch(r".*pages\.py:\d+: .*; git checkout -- doctor\n", result.stderr)
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda answers: "-".join(answers.values()))

@@ -611,7 +611,7 @@ def test_a_mistake_of_its_own_is_a_two(doctor, hostile, tmp_path):
     project = doctor.project.path
     code = (
         "import sys, doctor.__main__ as m\n"
-        "def broken(project): raise ZeroDivisionError\n"
+        "def broken(project, found): raise ZeroDivisionError\n"
         "m.find = broken\nsys.argv = ['doctor']\nsys.exit(m.run())\n"
     )
     result = subprocess.run(

@@ -6,7 +6,7 @@ from flask import current_app, g, render_template, request
 from flask_wtf.csrf import CSRFError
 from psycopg import DataError, Error, OperationalError, errors
 from sqlalchemy.exc import DBAPIError, TimeoutError
-from werkzeug.exceptions import HTTPException, SecurityError
+from werkzeug.exceptions import BadRequestKeyError, HTTPException, SecurityError
 
 from deploy.security import ForeignSite
 
@@ -90,7 +90,9 @@ def http_error(error):
     """404 and its like: the same page, other words."""
     headers = dict(error.get_headers(request.environ))
     headers.pop("Content-Type", None)
-    own = "" if error.description == type(error).description else error.description
+    known = error.description == type(error).description
+    # In debug mode the latter names a field that a view has asked for, in English.
+    own = "" if known or isinstance(error, BadRequestKeyError) else error.description
     return page(error.code, words=own), error.code, headers
 
 

@@ -45,6 +45,11 @@ CTYPES = ("C.UTF-8", "en_US.UTF-8", "en-US", "C")
 # initdb and pg_ctl start programs through a shell, which takes these for its own.
 SHELL_SIGNS = set('"$`\\\n') if os.name == "posix" else set()
 # pg_dump's last comment: without it a file is the beginning of one.
+# Nothing in it, as initdb has made it.
+EMPTY = """
+DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner;
+GRANT USAGE ON SCHEMA public TO PUBLIC
+"""
 DUMP_END = b"-- PostgreSQL database dump complete"
 
 
@@ -272,9 +277,14 @@ def stop():
 
 
 def delete():
-    """Stop this project's server and delete its data; return a sentence about it."""
+    """Stop this project's server and delete its data; return a sentence about it.
+
+    At a terminal the person is asked first.
+    """
     with lock():
         server = own()
+        if sys.stdin.isatty() and not agreed(server):
+            return None
         server.delete()
     return WORDS["server"]["deleted"].format(folder=server.folder)
 
@@ -293,7 +303,10 @@ def dump():
 
 
 def restore(file):
-    """Put the data of a file that dump() has written in the place of today's; all or none."""
+    """Put the data of a file that dump() has written in the place of today's; all or none.
+
+    Return a sentence about it.
+    """
     if not Path(file).is_file():
         raise ConfigError("postgres_no_file", file=file)
     with Path(file).open("rb") as content:
@@ -301,7 +314,10 @@ def restore(file):
         if DUMP_END not in content.read():
             raise ConfigError("postgres_half_a_file", file=file)
     options = ("--no-psqlrc", "--quiet", "--single-transaction", "--output", os.devnull)
-    client("psql", *options, "--set", "ON_ERROR_STOP=1", "--file", file)
+    # Tables that the file does not know would stand in the way of migrations.
+    options += ("--set", "ON_ERROR_STOP=1", "--command", EMPTY)
+    client("psql", *options, "--file", file)
+    return WORDS["server"]["restored"].format(file=file)
 
 
 def client(program, *arguments):
@@ -354,11 +370,16 @@ def remove(name):
         found = [server for server in servers() if server.folder.name == name]
         if not found:
             raise ConfigError("postgres_unknown", name=name)
-        print(describe(found[0]))
-        print(WORDS["server"]["ask"], end=" ", flush=True)
-        answer = sys.stdin.readline().strip().lower()  # nobody there: no answer
-        if answer in WORDS["server"]["yes"].split():
+        if agreed(found[0]):
             found[0].delete()
+
+
+def agreed(server):
+    """Tell whether the person at the keyboard agrees to the end of a server and its data."""
+    print(describe(server))
+    print(WORDS["server"]["ask"], end=" ", flush=True)
+    answer = sys.stdin.readline().strip().lower()  # nobody there: no answer
+    return answer in WORDS["server"]["yes"].split()
 
 
 def nobody():

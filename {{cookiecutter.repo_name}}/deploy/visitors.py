@@ -24,7 +24,7 @@ from werkzeug.exceptions import (
 from werkzeug.wsgi import ClosingIterator
 from wtforms import FileField
 
-from deploy.environment import ConfigError
+from deploy.environment import WORDS, ConfigError
 
 # A body that does not come to its end holds a thread. So many are read at the same time
 # in one process, of its 128 threads, and so many of them from one address: a class may
@@ -217,6 +217,9 @@ def init_app(app):
     app.before_request(refuse_unread)
     # For every form: a visitor may send what no browser would.
     FlaskForm.Meta.wrap_formdata = texts_for_text_fields
+    # WTForms has its own words in this language: "This field is required."
+    FlaskForm.Meta.locales = [WORDS["form_language"]]
+    app.config.setdefault("WTF_I18N_ENABLED", False)  # True asks Flask-Babel
 
 
 def refuse_unread():

@@ -13,21 +13,24 @@ import traceback
 from contextlib import contextmanager
 from pathlib import Path
 
-from doctor import (  # noqa: F401
-    CHECKS,
-    data,
-    imports,
-    layout,
-    packages,
-    pages,
-    report,
-    settings,
-    silence,
-    startup,
-)
-from doctor.project import Project
-from doctor.report import printable, say
-from doctor.repository import CannotCheck
+try:
+    from doctor import (  # noqa: F401
+        CHECKS,
+        data,
+        imports,
+        layout,
+        packages,
+        pages,
+        report,
+        settings,
+        silence,
+        startup,
+    )
+    from doctor.project import Project
+    from doctor.report import printable, say
+    from doctor.repository import CannotCheck
+except SyntaxError as error:  # an update that stopped half-way
+    sys.exit(f"{error.filename}:{error.lineno}: {error.msg}; git checkout -- doctor")
 
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE = 10  # seconds; a course project takes less than one
@@ -80,7 +83,7 @@ def main(arguments=None):
 
             print(dyno.text(result.figures), end="\n\n")
         print(report.text(result, sys.stdout, options.silenced))
-    return 1 if report.errors(result.findings) else 0
+    return 1 if report.errors(result.findings) or result.is_unfinished else 0
 
 
 def look(root, so_far=None):

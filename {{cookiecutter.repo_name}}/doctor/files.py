@@ -3,6 +3,8 @@
 import contextlib
 import copy
 import os
+import posixpath
+from collections import Counter
 from functools import cached_property, wraps
 from inspect import isgenerator
 from pathlib import Path
@@ -13,7 +15,8 @@ from doctor.repository import CannotCheck
 MAX_BYTES = 1_000_000  # larger files are listed, but not read
 MAX_TOTAL = 50_000_000  # bytes of all files that are read
 MAX_LINE = 2_000  # characters of a line that are looked at
-MAX_FILES = 10_000  # that are read, those of the root first
+MAX_FILES = 10_000  # that are read, what may run first
+MAX_OF_FOLDER = 200  # files of one folder that come before the other folders' rest
 LAYOUT = FACTS["layout"]
 NOT_PUSHED = LAYOUT["not_pushed"]
 ENVIRONMENT_MARKS = {"pyvenv.cfg", "conda-meta"}
@@ -32,6 +35,7 @@ class Files:
         self.contents = {}  # the same: what is in it
         self.modes = {}  # the same: git's mode, such as "100755"
         self.hashes = {}
+        self.dangling = set()  # links that lead nowhere
         self.above = ""  # how deep the project lies in its repository
         self.unpushed = []  # what differs from the last commit, None if nobody can tell
         self.repository, self._listed, self.memory = None, {}, {}
@@ -57,7 +61,7 @@ class Files:
             self.modes = {path: mode for path, (mode, _, _) in files.items()}
             self.hashes = {path: hash for path, (_, hash, _) in files.items()}
             small, total = [], 0
-            for path in sorted(self.sizes, key=lambda path: path.count("/")):
+            for path in in_order(self.sizes):
                 size = self.sizes[path]
                 if size > MAX_BYTES or not self.is_file(path):
                     continue
@@ -67,7 +71,29 @@ class Files:
             contents = git.contents([self.hashes[path] for path in small])
             read = dict(zip(small, contents, strict=True))
             self.contents = {path: read[path] for path in self.sizes if path in read}
+            self._follow_links(git)
             self.unpushed = git.unpushed(self.above)
+
+    def _follow_links(self, git):
+        """A link to a file is that file; one that leads nowhere is not there."""
+        links = [path for path, mode in self.modes.items() if mode == "120000"]
+        targets = git.contents([self.hashes[path] for path in links])
+        for path, text in zip(links, targets, strict=True):
+            text = text.decode("utf-8", "replace")
+            target = posixpath.normpath(posixpath.join(posixpath.dirname(path), text))
+            if target in self.contents:
+                self.contents[path] = self.contents[target]
+            elif not self.may_lead_to(target):
+                self.dangling.add(path)
+                for known in (self.sizes, self.modes, self.hashes):
+                    del known[path]
+
+    def may_lead_to(self, target):
+        """Tell whether a link's target is in the project, or outside, which is not known here."""
+        outside = target.startswith("/app/") or self.above and target.startswith("../")
+        return outside or any(
+            f"{path}/".startswith(f"{target}/") for path in self.sizes
+        )
 
     def pushed(self):
         """Return the same as the last push has left it, None where there was none or nothing is new."""
@@ -89,7 +115,8 @@ class Files:
             for name in sorted(files):
                 path = Path(folder, name)
                 relative = path.relative_to(self.root).as_posix()
-                if path.is_symlink() or not path.is_file() or relative == ".env":
+                inside = Path(os.path.realpath(path)).is_relative_to(self.root)
+                if not inside or not path.is_file() or relative == ".env":
                     continue
                 self.sizes[relative] = path.stat().st_size
                 total += self.sizes[relative]
@@ -171,6 +198,23 @@ class Files:
                 for known in (after.sizes, after.contents, after.modes):
                     known.pop(path, None)
         return after
+
+
+BINARY = (
+    *(".png", ".jpg", ".jpeg", ".gif", ".webp", ".ico", ".pdf", ".zip", ".gz", ".mp4"),
+    *(".mp3", ".woff", ".woff2", ".ttf", ".pkl", ".pt", ".h5", ".npy", ".db", ".bin"),
+)
+
+
+def in_order(paths):
+    """Return the paths so that what may run, and each folder's first files, come first."""
+    seen, ranks = Counter(), {}
+    for path in paths:
+        folder = posixpath.dirname(path)
+        seen[folder] += 1
+        late = seen[folder] // MAX_OF_FOLDER
+        ranks[path] = (path.lower().endswith(BINARY), late, path.count("/"))
+    return sorted(paths, key=ranks.get)
 
 
 def once(function):

@@ -39,6 +39,14 @@ def code_that_cannot_be_looked_at(project):
         yield *found[0], {"name": names, "mine": MINE, "python": newest_python(project)}
 
 
+@check("H955", step=1, level="warning")
+def code_that_is_too_much(project):
+    """Code that runs, but is too large to be read here."""
+    found = [path for path in project.unread if path in project.running.reached]
+    if found:
+        yield found[0], 0, {"name": several(found)}
+
+
 def broken(project):
     """Yield (path, line, error, whether it is one in the project's Python too)."""
     newer = numbers(newest_python(project)) > sys.version_info[:2]

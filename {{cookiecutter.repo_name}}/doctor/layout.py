@@ -20,7 +20,7 @@ READ_BY_PROGRAMS = re.compile(
 GITHUB_LIMIT = 100_000_000  # bytes; GitHub counts 100 MiB
 
 
-@check("H101", step=6)
+@check("H101", step=1)
 def no_commit(project):
     # Heroku's own CI runs the project's tests, this one too, on files without git.
     if not project.in_git and not {"CI", "DYNO"} & set(os.environ):
@@ -131,13 +131,24 @@ def file_not_pushed(project):
     """What lies in the folder and is needed, but is not in the commit."""
     if not project.in_git or project.above:
         return
-    wanted = [(name, "", 0) for name in LAYOUT["needed"]]
-    wanted += named_files(project)
-    told = set()
-    for path, file, line in wanted:
+    told = set(project.dangling)
+    for path, _, _ in wanted(project):
         if path not in project and path not in told and project.in_folder(path):
             told.add(path)
             yield path, 0, {"name": path}
+
+
+def wanted(project):
+    """Return (path, file, line) of what has to be there, and what names it."""
+    return [(name, "", 0) for name in LAYOUT["needed"]] + named_files(project)
+
+
+@check("H120", step=1)
+def link_that_leads_nowhere(project):
+    needed = {path for path, _, _ in wanted(project)}
+    for path in project.dangling:
+        level = "error" if path in needed else "warning"
+        yield path, 0, {"name": path}, level
 
 
 @once
@@ -149,6 +160,8 @@ def named_files(project):
             yield path, found.path, found.line
     for found in running.foreign:
         name = found.first
+        if name in sys.stdlib_module_names:  # Python's own is meant
+            continue
         for folder in running.reached[found.path][1]:
             for path in (f"{name}.py", f"{name}/__init__.py"):
                 yield posixpath.join(folder, path), found.path, found.line
@@ -294,6 +307,7 @@ def marks_of_a_conflict(project):
         if start and is_conflict(project, path, content):
             line = content[: start.start()].count(b"\n") + 1
             unused = path.endswith(".py") and not project.is_sure(path)
+            unused = unused or not READ_BY_PROGRAMS.fullmatch(path)
             yield (
                 path,
                 line,
@@ -308,7 +322,7 @@ def is_conflict(project, path, content):
         return path in project.broken
     both = re.search(rb"(?m)^<{7} ", content) and re.search(rb"(?m)^>{7} ", content)
     read = {"Procfile", *(line.file for line in project.list.lines)}
-    return path in read or both and READ_BY_PROGRAMS.fullmatch(path)
+    return path in read or both and not path.endswith((".md", ".rst"))
 
 
 @check("H117", step=1)

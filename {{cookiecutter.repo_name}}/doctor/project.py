@@ -15,7 +15,7 @@ from doctor.installed import Installed
 from doctor.lists import PackageList, normal
 from doctor.running import Running
 
-MAX_SOURCE = 200_000  # bytes of a Python file that is parsed
+LARGE = 50_000  # bytes: such files are parsed last
 MAX_DEPTH = 150  # of what is nested: deeper trees end in a RecursionError
 MAX_NODES = 300_000  # of all syntax trees together: they take about 300 bytes each
 OWNERS = defaultdict(set)  # module: packages
@@ -32,13 +32,18 @@ class Project(Files):
     def _parsed(self):
         """Return ({path: syntax tree}, {path: SyntaxError}, {path: nodes}) of the Python files."""
         trees, broken, nodes, total = {}, {}, {}, 0
-        # What may be the app comes first: of very large projects not everything is read.
-        order = sorted(self.contents, key=lambda path: not self.may_be_the_app(path))
-        for path in order:
+        # What may be the app comes first, and what is short: not all of a very large project
+        # is parsed.
+        files = self.contents
+        large = {p for p in files if len(files[p]) > LARGE}
+        rank = {
+            p: (p in large, not self.may_be_the_app(p), len(files[p])) for p in files
+        }
+        for path in sorted(files, key=rank.get):
             content = self.contents[path]
             if not path.endswith(".py") or path.startswith("doctor/"):
                 continue
-            if len(content) > MAX_SOURCE or total > MAX_NODES:
+            if total > MAX_NODES:
                 continue
             try:
                 with warnings.catch_warnings(action="ignore"):  # "\\d" and the like
@@ -53,7 +58,16 @@ class Project(Files):
                     trees[path] = tree
                     nodes[path] = [node for layer in layers for node in layer]
                     total += len(nodes[path])
-        return trees, broken, nodes
+        return {p: trees[p] for p in files if p in trees}, broken, nodes
+
+    @cached_property
+    def unread(self):
+        """Return the Python files that may be the app and were not parsed: too many, too large."""
+        known = self.trees.keys() | self.broken.keys()
+        own = (
+            p for p in self.sizes if p.endswith(".py") and not p.startswith("doctor/")
+        )
+        return [p for p in own if p not in known and self.may_be_the_app(p)]
 
     @property
     def trees(self):

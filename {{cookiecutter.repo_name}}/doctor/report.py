@@ -65,6 +65,11 @@ class Report:
     is_dyno: bool = False
 
     @property
+    def is_unfinished(self):
+        """Tell whether a merge or an update waits for somebody to choose."""
+        return any(finding.id == "H116" for finding in self.uncommitted)
+
+    @property
     def deploys(self):
         """Return whether a push would deploy, None where only --dyno could say so."""
         if errors(self.findings):
@@ -133,6 +138,10 @@ def verdict(report, stream):
     unsure = len(report.findings) - wrong
     if wrong:
         return paint(say("no", errors=wrong, warnings=unsure), "error", stream)
+    if report.is_unfinished:
+        return paint(say("unfinished"), "error", stream)
+    if later := len(errors(report.uncommitted)):
+        return paint(say("yes_but", count=later), "warning", stream)
     sentence = "deploys" if report.is_dyno else "yes"
     if unsure:
         sentence = "deploys_maybe" if report.is_dyno else "maybe"

@@ -8,7 +8,7 @@ from flask import current_app
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from deploy.environment import ConfigError, where
+from deploy.environment import WORDS, ConfigError, where
 
 migrate = current_app.extensions["migrate"]
 tables = migrate.db.metadata.tables
@@ -27,6 +27,14 @@ def is_ours(name, kind, parents):
     return kind != "table" or name in tables or name in made
 
 
+def not_empty(context, revision, directives):
+    """`flask db migrate` without a change writes no file."""
+    if getattr(context.config.cmd_opts, "autogenerate", False):
+        if directives[0].upgrade_ops.is_empty():
+            directives.clear()
+            print(WORDS["no_changes"])
+
+
 try:
     connection = migrate.db.engine.connect()
 except OperationalError as error:
@@ -39,6 +47,7 @@ with connection:
         connection=connection,
         target_metadata=migrate.db.metadata,
         include_name=is_ours,
+        process_revision_directives=not_empty,
         **migrate.configure_args,
     )
     with context.begin_transaction():
