@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from markdown_it import MarkdownIt
@@ -91,7 +91,16 @@ TERMS = {
         "(none)",
         ".herokuapp.com",
         *("CONFLICT", "copy", "cp", "nothing to commit", "Author identity unknown", "without workflow scope"),
-        *("Missing required flag app", "PRINTED", "memory", ".flaskenv"),
+        *(
+            "Missing required flag app",
+            "PRINTED",
+            "python3-venv",
+            "formation",
+            "ssl_certificate",
+            "ssl_certificate_key",
+            "memory",
+            ".flaskenv",
+        ),
         *("<<<<<<<", "=======", ">>>>>>>"),
     ),
     *("us", "eu", "pg_dump"),
@@ -198,6 +207,8 @@ def test_links_are_well_formed(project, guide):
             assert parts.scheme in ("http", "https"), link
             assert "." in parts.hostname, link
             assert not re.search(r"[\s<>{}]", link), link
+        elif parts.fragment:
+            assert f"\n## {unquote(parts.fragment).replace('-', ' ')}" in project.read(guide).lower(), link
         else:
             assert (project.path / link).exists(), link
     if guide == "DEPLOY.md":
