@@ -41,7 +41,7 @@ def opinion(project, language):
     )
 
 
-COLUMNS = 76  # of the terminal
+COLUMNS = 80  # of the terminal
 ALT = {"en": "The page of a baked project: notes", "ru": "Страница готового проекта: заметки"}
 
 

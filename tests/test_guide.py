@@ -93,6 +93,7 @@ TERMS = {
         *("CONFLICT", "copy", "cp", "nothing to commit", "Author identity unknown", "without workflow scope"),
         *(
             "Missing required flag app",
+            "--port 8000",
             "PRINTED",
             "python3-venv",
             "formation",

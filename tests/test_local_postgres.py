@@ -1,9 +1,11 @@
 """The embedded PostgreSQL of a baked project: it follows its project, and keeps its data whatever happens around it."""
 
 import os
+import pty
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -182,10 +184,32 @@ def test_a_project_that_never_ran_has_a_dump_too(project):
     assert DUMP_END in file.read_text(encoding="utf-8")
 
 
+def test_a_restore_leaves_nothing_of_today_s_tables(project):
+    """What the file does not know would stand in the way of the migrations that make it."""
+    note(project, "then")
+    file = postgres(project, "dump").stdout.strip()
+    Postgres(project).sql("CREATE TABLE later (id int)")
+    assert file in postgres(project, "restore", file).stdout
+    assert kept(project) == ["then"]
+    assert Postgres(project).sql("SELECT to_regclass('later')::text") == [[None]]
+    again = postgres(project, "dump").stdout.strip()
+    postgres(project, "restore", again)
+    assert kept(project) == ["then"]
+
+
+def test_data_are_deleted_at_a_terminal_after_a_question_only(project):
+    note(project, "safe")
+    ours, its = pty.openpty()
+    os.write(ours, b"no\n")
+    command = [sys.executable, "-m", "deploy.postgres", "delete"]
+    subprocess.run(command, cwd=project.path, env=project.environ, stdin=its, stdout=its, check=True)
+    assert kept(project) == ["safe"]
+
+
 def test_a_restore_that_fails_changes_nothing(project, tmp_path):
     note(project, "safe")
     damaged = tmp_path / "damaged.sql"
-    damaged.write_text(f"DELETE FROM kept;\nSELECT 1 / 0;\n{DUMP_END}\n", encoding="utf-8")
+    damaged.write_text(f"CREATE TABLE public.kept (id int);\nSELECT 1 / 0;\n{DUMP_END}\n", encoding="utf-8")
     assert "division by zero" in only_sentence(postgres(project, "restore", str(damaged), check=False))
     assert kept(project) == ["safe"]
     assert "no-such-file" in only_sentence(postgres(project, "restore", "no-such-file", check=False))

@@ -164,6 +164,10 @@ def test_another_package_and_another_table(project, serve, language):
     assert " passed" in project.run("python", "-m", "pytest", "-q").stdout
     assert '"findings": []' in project.run("python", "-m", "doctor", "--json").stdout
 
+    before = set(project.path.glob("migrations/versions/*.py"))
+    assert "models.py" in project.run("flask", "db", "migrate", "-m", "nothing").stdout
+    assert set(project.path.glob("migrations/versions/*.py")) == before
+
     (newest,) = project.path.glob("migrations/versions/*tags*.py")
     guide.follow(project, names[2])
     newest.unlink()

@@ -47,6 +47,7 @@ SHELL_SIGNS = set('"$`\\\n') if os.name == "posix" else set()
 # pg_dump's last comment: without it a file is the beginning of one.
 # Nothing in it, as initdb has made it.
 EMPTY = """
+SET client_min_messages = warning;
 DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner;
 GRANT USAGE ON SCHEMA public TO PUBLIC
 """

@@ -29,10 +29,10 @@ def is_ours(name, kind, parents):
 
 def not_empty(context, revision, directives):
     """`flask db migrate` without a change writes no file."""
-    if getattr(context.config.cmd_opts, "autogenerate", False):
-        if directives[0].upgrade_ops.is_empty():
-            directives.clear()
-            print(WORDS["no_changes"])
+    compared = getattr(context.config.cmd_opts, "autogenerate", False)
+    if compared and directives[0].upgrade_ops.is_empty():
+        directives.clear()
+        print(WORDS["no_changes"])
 
 
 try:

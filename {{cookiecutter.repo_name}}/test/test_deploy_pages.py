@@ -11,13 +11,17 @@ from pathlib import Path
 import pytest
 from flask import abort, render_template_string, request
 from flask_migrate import check
+from flask_wtf import FlaskForm
 from jinja2 import ChoiceLoader, DictLoader
 from sqlalchemy import DateTime, Integer, text
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
+from wtforms import StringField
+from wtforms.validators import DataRequired
 
 import config
 from database import db
+from deploy.environment import WORDS
 from deploy.streaming import SEPARATOR, csv_pieces
 from deploy.visitors import IN_MEMORY
 from main import init_app
@@ -200,6 +204,17 @@ def test_a_tunnel_may_name_itself_in_host_and_in_origin(make, host, origin, stat
     data = {"typed": "x"}
     answer = app.test_client().post("/test/form", data=data, headers=headers)
     assert answer.status_code == status
+
+
+def test_a_form_speaks_the_language_of_the_project(app):
+    class Form(FlaskForm):
+        name = StringField(validators=[DataRequired()])
+
+    with app.test_request_context("/", method="POST"):
+        form = Form(meta={"csrf": False})
+        assert not form.validate()
+    said = {"en": "This field is required.", "ru": "Обязательное поле."}
+    assert form.name.errors == [said[WORDS["form_language"]]]
 
 
 def test_what_is_wrong_with_a_form_is_said(make, caplog):
