@@ -357,3 +357,13 @@ def test_a_text_is_quoted_for_windows_on_windows(monkeypatch, text, word):
 
 def placeholders(text):
     return sorted(re.findall(r"\{[^}]*\}", text))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "first"), [("/home/a/.cache/uv/x", "uvx cookiecutter "), ("/p", "pipx run cookiecutter ")]
+)
+def test_the_line_that_asks_again_works_for_those_who_have_no_cookiecutter(monkeypatch, prefix, first):
+    """pipx and uvx run it out of a place of their own."""
+    monkeypatch.setattr(PRE.shutil, "which", lambda program: None)
+    monkeypatch.setattr(PRE.sys, "prefix", prefix)
+    assert PRE.command_again(ANSWERS | {"_template": "gh:a/b"}, [], {}).startswith(first)

@@ -5,7 +5,6 @@ import pty
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -201,7 +200,7 @@ def test_data_are_deleted_at_a_terminal_after_a_question_only(project):
     note(project, "safe")
     ours, its = pty.openpty()
     os.write(ours, b"no\n")
-    command = [sys.executable, "-m", "deploy.postgres", "delete"]
+    command = ["python", "-m", "deploy.postgres", "delete"]
     subprocess.run(command, cwd=project.path, env=project.environ, stdin=its, stdout=its, check=True)
     assert kept(project) == ["safe"]
 
