@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import unicodedata
@@ -204,8 +203,9 @@ def command_again(answers, refused, choices):
     checkout = answers.get("_commit") or answers.get("_checkout")
     folder = answers.get("_output_dir") or str(Path.cwd().parent)
     words = ["cruft", "create"] if "_commit" in answers else ["cookiecutter"]
-    if not shutil.which(words[0]):  # run by one of these two, which keeps it to itself
-        words = [*(["uvx"] if "uv" in Path(sys.prefix).parts else ["pipx", "run"]), *words]
+    # Run by one of these two, the program is in a place of theirs only.
+    place = set(Path(sys.prefix).parts)
+    words = ["uvx"] * ("uv" in place) + ["pipx", "run"] * ("pipx" in place) + words
     words += [answers["_template"]]
     words += ["--checkout", checkout] if checkout else []
     words += ["--output-dir", folder] if folder != os.environ.get("PWD") else []

@@ -360,10 +360,10 @@ def placeholders(text):
 
 
 @pytest.mark.parametrize(
-    ("prefix", "first"), [("/home/a/.cache/uv/x", "uvx cookiecutter "), ("/p", "pipx run cookiecutter ")]
+    ("prefix", "first"),
+    [("/a/.cache/uv/x", "uvx cookiecutter "), ("/a/.cache/pipx/x", "pipx run cookiecutter "), ("/a", "cookiecutter ")],
 )
 def test_the_line_that_asks_again_works_for_those_who_have_no_cookiecutter(monkeypatch, prefix, first):
     """pipx and uvx run it out of a place of their own."""
-    monkeypatch.setattr(PRE.shutil, "which", lambda program: None)
     monkeypatch.setattr(PRE.sys, "prefix", prefix)
     assert PRE.command_again(ANSWERS | {"_template": "gh:a/b"}, [], {}).startswith(first)
