@@ -819,6 +819,24 @@ def test_the_autograder_writes_into_no_link(students, grade):
     assert other.read_text(encoding="utf-8") == "mine"
 
 
+def test_the_autograder_takes_the_place_of_a_folder(students, grade):
+    write(students / "ann", "result.json/kept.txt", "x")
+    assert grade(students / "ann")[0] == 0
+
+
+def test_the_autograder_believes_no_installation_that_was_committed(students, grade):
+    text = (students / "ann" / "views.py").read_text(encoding="utf-8")
+    write(students / "ann", "views.py", "import requests\n" + text)
+    commit(students / "ann")
+    _, honest, _ = grade(students / "ann")
+    metadata = ".venv/lib/python3.13/site-packages/flask-9.dist-info"
+    write(students / "ann", f"{metadata}/RECORD", "requests/__init__.py,,\n")
+    call(*GIT, "add", "--force", ".venv", cwd=students / "ann")
+    commit(students / "ann")
+    _, forged, _ = grade(students / "ann")
+    assert forged["score"] <= honest["score"] < 8
+
+
 def test_an_autograder_without_a_report_says_so_and_writes_nothing(students, grade):
     status, _, errors = grade(students / "ann", SUBMISSION_TAG="")
     assert status == 1
