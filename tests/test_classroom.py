@@ -589,13 +589,32 @@ def earlier(name):
         ),
         (lambda p: write(p, "doctor/report.py", earlier("report.py")), "own"),
         (lambda p: shutil.rmtree(p / "doctor"), "missing"),
+        # One of its own files in the place of another.
+        (lambda p: write(p, "doctor/report.py", (p / "doctor/__init__.py").read_bytes()), "edited"),
+        (lambda p: write(p, "doctor/words.toml", f"template = {'9' * 5000}\n"), "edited"),
+        # So much beside it that not everything is read.
+        (lambda p: [write(p, f"a{n}.bin", b"\0" * 999_999) for n in range(51)], "own"),
     ],
 )
 def test_an_edited_doctor_is_flagged(students, doctors, change, doctor):
     change(students / "ann")
     write(students / "ann", ".gitattributes", "* -text\n")
     commit(students / "ann")
-    assert seen(doctors, students / "ann")["doctor"] == doctor
+    line = seen(doctors, students / "ann")
+    assert line["doctor"] == doctor
+    # An edit that hides behind an invented version is named all the same.
+    assert doctor != "other" or line["files"] == "doctor/words.toml"
+
+
+def test_what_became_of_the_doctors_is_said(students, capsys):
+    write(students / "ann", "doctor/words.toml", 'template = "9.9.9"\n')
+    commit(students / "ann")
+    shutil.rmtree(students / "bob" / "doctor")
+    commit(students / "bob")
+    assert main(["check", str(students)]) == 0
+    ann, bob, last = capsys.readouterr().out.splitlines()
+    assert ann.endswith(EN["doctor_other"]) and "was edited, or" in ann
+    assert bob.endswith(EN["doctor_missing"])
 
 
 # --- the table ---
@@ -647,6 +666,9 @@ def test_the_page_needs_nothing_but_itself(language):
     table = document.query("table")[0]
     assert table.query("caption")
     assert len(table.query("th[scope=col]")) == 10
+    # Of what nobody could look at no number is known.
+    numbers = [[cell.to_text().strip() for cell in row.query("td.number")] for row in table.query("tbody tr")]
+    assert numbers[1:] == [["0", "0"], ["", ""]]
     # All is there without the script, and in words, not in colours.
     for row in table.query("tbody tr"):
         assert row.query("th[scope=row]")
@@ -936,8 +958,9 @@ def check_a_class(tmp_path, count, broken):
             cure or verdict == "could_not_look"
         )
         for step in check.STEPS:
-            assert line[f"Errors {step}"] == str(errors.get(step, 0)), line
-            assert line[f"Warnings {step}"] == str(warnings.get(step, 0)), line
+            none = "" if verdict == "could_not_look" else "0"
+            assert line[f"Errors {step}"] == str(errors.get(step, none)), line
+            assert line[f"Warnings {step}"] == str(warnings.get(step, none)), line
         assert line["Silenced"] == silenced
         assert line["Doctor"] == EN.get(f"doctor_{doctor}", "")
         assert bool(line["Commit"]) == bool(line["Last commit"]) == (verdict != "could_not_look")
