@@ -8,6 +8,7 @@ printed; where the doctor could not look it has "cannot", a sentence, empty for 
 import datetime
 import gc
 import json
+import os
 import re
 import sys
 import tomllib
@@ -75,9 +76,18 @@ def last_commit(project):
 def is_plain(folder):
     """Tell whether a folder is a repository in itself, and not a door to another one."""
     git = folder / ".git"
-    doors = (folder, git, git / "HEAD", git / "objects", git / "refs", git / "packed-refs", git / "objects" / "info")
-    own = not any(door.is_symlink() for door in doors) and not (git / "commondir").exists()
-    return own and git.is_dir() and (git / "HEAD").is_file()
+    # Each of these names another place, whose objects git would take for this one's.
+    names = ("commondir", "objects/info/alternates", "objects/info/http-alternates")
+    if folder.is_symlink() or git.is_symlink() or any(os.path.lexists(git / name) for name in names):
+        return False
+    read = (git / name for name in ("HEAD", "packed-refs", "config", "objects", "refs", "info"))
+    return (git / "HEAD").is_file() and not any(holds_link(path) for path in read)
+
+
+def holds_link(path):
+    """Tell whether a file or folder is a link, or has one somewhere in it."""
+    inner = (Path(folder, name) for folder, folders, files in os.walk(path) for name in (*folders, *files))
+    return path.is_symlink() or any(map(os.path.islink, inner))
 
 
 def look(doctor, originals, version, folder):

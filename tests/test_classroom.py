@@ -514,13 +514,33 @@ def of_another(project):
     write(project, ".git/commondir", str(project.parent / "zoe" / ".git"))
 
 
+def borrowing(project):
+    """Its commit is in the other one only."""
+    write(project, ".git/objects/info/alternates", str(project.parent / "zoe" / ".git" / "objects"))
+    head = (project.parent / "zoe" / ".git" / "refs" / "heads" / "main").read_bytes()
+    write(project, ".git/refs/heads/main", head)
+
+
+def linked_deep(project):
+    """Each folder of objects, and the branches, lead to the other one's."""
+    for name in ("objects", "refs"):
+        other = project.parent / "zoe" / ".git" / name
+        shutil.rmtree(project / ".git" / name)
+        (project / ".git" / name).mkdir()
+        for path in other.glob("[!i]*"):
+            (project / ".git" / name / path.name).symlink_to(path)
+
+
 def beheaded(project):
     """Without it, git would look for a repository in the folders above."""
     (project / ".git" / "HEAD").unlink()
     call("git", "init", "--quiet", cwd=project.parent)
 
 
-@pytest.mark.parametrize("trick", [pointing_elsewhere, linked, of_another, beheaded], ids=lambda trick: trick.__name__)
+TRICKS = [pointing_elsewhere, linked, of_another, borrowing, linked_deep, beheaded]
+
+
+@pytest.mark.parametrize("trick", TRICKS, ids=lambda trick: trick.__name__)
 def test_a_door_to_another_repository_is_none(students, doctors, trick):
     trick(students / "ann")
     line = seen(doctors, students / "ann")
