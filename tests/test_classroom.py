@@ -632,7 +632,7 @@ def test_what_became_of_the_doctors_is_said(students, capsys):
     shutil.rmtree(students / "bob" / "doctor")
     commit(students / "bob")
     assert main(["check", str(students)]) == 0
-    ann, bob, last = capsys.readouterr().out.splitlines()
+    ann, bob, _ = capsys.readouterr().out.splitlines()
     assert ann.endswith(EN["doctor_other"]) and "was edited, or" in ann
     assert bob.endswith(EN["doctor_missing"])
 
