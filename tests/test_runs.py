@@ -381,6 +381,25 @@ def test_flask_status_tells_what_is_alive(bake, dyno, language):
     assert len(silent.stdout.splitlines()) == 3
 
 
+def test_flask_status_of_a_laptop_tells_what_stops_the_start(bake):
+    project = bake(language="ru")
+    assert project.run("flask", "db", "upgrade").returncode == 0
+    first = project.read("migrations/versions/0001_notes.py")
+    for name in ("0002a", "0002b"):
+        text = first.replace('"0001"', f'"{name}"').replace("down_revision = None", 'down_revision = "0001"')
+        project.write(f"migrations/versions/{name}.py", text)
+    two_heads = project.run("flask", "status", check=False)
+    assert two_heads.returncode == 1
+    assert "0002" in two_heads.stdout
+    assert "Traceback" not in two_heads.stderr
+    for file in (project.path / "migrations" / "versions").glob("*.py"):
+        file.write_text(file.read_text(encoding="utf-8").replace("0001", "1111"), encoding="utf-8")
+    unknown = project.run("flask", "status", check=False)
+    assert unknown.returncode == 1
+    assert "которой нет в папке migrations/ (0001)" in unknown.stdout
+    assert "Traceback" not in unknown.stderr
+
+
 # --- the embedded server ---
 
 
