@@ -109,7 +109,7 @@ def seen(doctors, project):
 # --- the roster ---
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1251"])
 def test_a_roster_is_read_however_a_spreadsheet_wrote_it(file, encoding, separator, end):
@@ -156,6 +156,20 @@ def test_who_was_invited_by_email_only_is_left_out_and_named(file):
     assert ([line.number for line in lines], doubts) == ([3], [])
     assert EN["pending"].format(lines="2") in remarks
     assert not any("ann@" in remark for remark in remarks)
+
+
+def test_where_nobody_has_come_yet_nothing_is_baked_and_nothing_is_wrong(file, tmp_path, capsys):
+    path = file(CLASSROOM_50 + ",Ann,Lee,ann@school.example,,,\n")
+    assert main(["bake", str(path), str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert EN["pending"].format(lines="2") in printed
+    assert "Baked 0 projects" in printed
+
+
+def test_the_first_line_that_is_for_excel_names_the_separator(file):
+    path = file('sep=;\r\n"username";"a,b,c,d"\r\nann;1\r\n')
+    (line,), _, doubts = roster.read(path, bake.QUESTIONS, EN)
+    assert (line.values["username"], line.number, doubts) == ("ann", 3, [])
 
 
 def test_any_question_can_be_a_column(file):
@@ -217,12 +231,35 @@ def test_all_doubtful_lines_are_named_before_anything_is_written(file, tmp_path)
         ("username,license,license\nann,MIT,MIT\n", "line 1, column license: two columns have this name"),
         ('username,author_name\nann,"a"b\n', "line 2: the quotation marks do not fit"),
         ("username,github_id\n,583231\n", "line 2, column username: nobody is named here"),
+        (f"username,author_name\nann,{'x' * 131_073}\n", "line 2: a value has more than 131072 characters"),
+        (
+            "username,first_name,last_name\nann,A\0n,Lee\n",
+            "column first_name: it has a line break or another invisible control character. Correct the column first_name",
+        ),
+        ("username\nanо-lеe\n", "'anо-lеe' has Cyrillic letters; these, counted from its beginning: 3 о, 6 е"),
     ],
 )
 def test_what_is_no_roster_gets_its_sentence(file, text, said):
     with pytest.raises(Refused) as refused:
         answers_of(file(text))
     assert said in "\n".join(refused.value.lines)
+
+
+def test_no_other_name_is_suggested_for_one_with_cyrillic_letters(file):
+    with pytest.raises(Refused) as refused:
+        answers_of(file("username\nanо-lеe\n"))
+    doubt, _ = refused.value.lines
+    assert doubt.endswith("Correct the column username.")
+
+
+def test_the_disk_needs_room_for_what_all_projects_take(file, tmp_path, baked_class, capsys, monkeypatch):
+    taken = sum(-(-path.lstat().st_size // 4096) * 4096 for path in (baked_class / "ann").rglob("*"))
+    assert taken < 1.05 * bake.MEGABYTES_EACH * 10**6
+    usage = bake.shutil.disk_usage(tmp_path)._replace(free=200 * 10**6)
+    monkeypatch.setattr(bake.shutil, "disk_usage", lambda _: usage)
+    path = file("username\n" + "".join(f"s{number}\n" for number in range(150)))
+    assert main(["bake", str(path), str(tmp_path / "out")]) == 2
+    assert "room for 200 MB only, the project needs 305" in capsys.readouterr().err
 
 
 def test_what_is_no_text_gets_its_sentence(tmp_path):
