@@ -66,9 +66,10 @@ def status():
         opened, limit = session().execute(text(CONNECTIONS)).one()
         click.echo(say("connections", opened=opened, limit=limit))
         waiting, unknown = migrations()
-        tables = "unknown" if unknown else "wait" if waiting else "ready"
-        click.echo(say(f"tables_{tables}", names=", ".join(unknown or waiting)))
-        fine = tables == "ready"
+        sentence = "tables_wait" if waiting else "tables_ready"
+        sentence = "tables_unknown" if unknown else sentence
+        click.echo(say(sentence, names=", ".join(unknown or waiting)))
+        fine = sentence == "tables_ready"
     except (DBAPIError, TimeoutError) as error:
         cause = one_line(getattr(error, "orig", error))
         click.echo(say("database_silent", cause=cause))
