@@ -7,6 +7,7 @@ baked project. It needs Python only. The doctor beside it looks at the submissio
 import datetime
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,15 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 STEPS = (1, 4, 6, 7, 9, 10, 12, 13)  # of the guide, those that the doctor has checks for
 SECONDS = 30
-# The submission is the working folder, and may have a doctor of its own.
-START = "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module('doctor', None, '__main__', True)"
+# The submission is the working folder, and may have a doctor of its own. What it says of itself that it has installed,
+# in an environment that was committed, is no evidence.
+START = """
+import runpy, sys
+sys.path.insert(0, sys.argv.pop(1))
+from doctor import installed
+installed.ENVIRONMENTS = ()
+runpy.run_module("doctor", None, "__main__", True)
+"""
 
 
 def ask_doctor(submission):
@@ -69,7 +77,10 @@ def main():
         print(f"The doctor has no report: {error}", file=sys.stderr)
         return 1
     file = Path("result.json")
-    file.unlink(missing_ok=True)  # the submission may have a link of this name
+    # The submission may have a link or a folder of this name.
+    if file.is_dir() and not file.is_symlink():
+        shutil.rmtree(file)
+    file.unlink(missing_ok=True)
     file.write_text(text, encoding="utf-8")
     return 0
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
+import unicodedata
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +30,7 @@ from classroom import ROOT, Refused, roster
 
 SETTINGS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 QUESTIONS = [name for name in SETTINGS if not name.startswith("_")]
+MEGABYTES_EACH = 2  # of a project and its repository, in whole blocks of a disk
 UNFINISHED = ".unfinished-"  # what the folders are called that projects are made in
 
 
@@ -108,9 +110,17 @@ def all_answers(file, given, words):
             facts["choices"] = ", ".join(choices.get(question, []))
             reason = rules().MESSAGES[words["language"]][wrong[question]].format(**facts)
             near = rules().suggestion(question, value, choices)
-            cure = words["write" if near else "correct"].format(value=near, question=question)
-            column = line.login if question in follows and question not in {**said, **given} else question
-            doubts.append(roster.doubt(words, file, line.number, column, reason, cure))
+            column = question
+            if question in follows and question not in {**said, **given}:
+                column = source(line, question)
+                near = None if column in roster.NAME else near
+            letters = cyrillic(value) if question in ("repo_name", "github_owner") else ""
+            if letters:  # without them it would be somebody else's name
+                reason, near = words["cyrillic"].format(value=value, letters=letters), None
+            cure = words["write"].format(value=near, question=question) if near else ""
+            cure = cure or words["correct"].format(question=column)
+            doubt = roster.doubt(words, file, line.number, column, reason, cure)
+            doubts += [doubt] if doubt not in doubts else []
         name = texts["repo_name"].casefold()  # Windows and macOS have one folder for both
         if name in seen:
             what = words["duplicate"].format(name=texts["repo_name"], line=seen[name])
@@ -121,6 +131,19 @@ def all_answers(file, given, words):
     if doubts:
         raise Refused(*doubts, words["nothing_written"])
     return found, remarks
+
+
+def source(line, question):
+    """Return the column that a faulty answer follows from."""
+    names = roster.NAME if question == "author_name" else ()
+    faulty = (name for name in names if rules().has_control_character(line.values.get(name, "")))
+    return next(faulty, line.login)
+
+
+def cyrillic(text):
+    """Return the Cyrillic letters of a text with their places: many look like Latin ones."""
+    letters = enumerate(text, start=1)
+    return ", ".join(f"{n} {c}" for n, c in letters if "CYRILLIC" in unicodedata.name(c, ""))
 
 
 def render(answers, folder):
@@ -172,7 +195,7 @@ def run(words, roster, out, answers):
         cookiecutter.utils.rmtree(leftover)
     missing = [project for project in projects if not (out / project["repo_name"]).exists()]
     free = shutil.disk_usage(out).free // 10**6
-    if free < (size := rules().MEGABYTES + len(missing)):
+    if free < (size := rules().MEGABYTES + MEGABYTES_EACH * len(missing)):
         raise Refused(rules().MESSAGES[words["language"]]["disk"].format(free=free, needed=size))
     unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=out))
     try:

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,24 +35,34 @@ def printable(text):
 
 def make_doctors(folder):
     """Write a project for each language, the doctors that are trusted, and what an unedited one looks like."""
-    files = []
+    blobs, names = blobs_of_history(), set()
     for language in bake.SETTINGS["language"]:
         answers = bake.complete_texts({"language": language, "repo_name": language, "example": "none"})
-        files += (bake.render(answers, folder) / "doctor").iterdir()
-    blobs = {blob(file.read_bytes()) for file in files} | blobs_of_history()
-    originals = {"blobs": sorted(blobs), "names": sorted({f"doctor/{file.name}" for file in files})}
+        for file in (bake.render(answers, folder) / "doctor").iterdir():
+            names.add(f"doctor/{file.name}")
+            blobs[f"doctor/{file.name}"].add(blob(file.read_bytes()))
+    originals = {"blobs": {path: sorted(ids) for path, ids in blobs.items()}, "names": sorted(names)}
     (folder / "originals.json").write_text(json.dumps(originals), encoding="utf-8")
 
 
 def blobs_of_history():
-    """Return git's ids of all that the doctor's files have ever been in this checkout: projects may be older than it."""
+    """Return {path: git's ids of all that this file of the doctor has ever been in this checkout}.
+
+    Projects may be older than it. In a downloaded archive there are none.
+    """
     places = [f"{{{{cookiecutter.repo_name}}}}/doctor/{name}" for name in ("*.py", "*.toml")]
     places += [f"templates/{language}/doctor.toml" for language in bake.SETTINGS["language"]]
     command = ["git", "-C", ROOT, "log", "--format=", "--raw", "--no-abbrev", "--no-renames", "--no-color"]
     listing = subprocess.run([*command, "--", *places], capture_output=True, check=False).stdout.decode(
         "utf-8", "replace"
     )
-    return {line.split()[3] for line in listing.splitlines() if line.startswith(":")}  # none in a downloaded archive
+    found = defaultdict(set)
+    for line in listing.splitlines():
+        facts, _, path = line.partition("\t")
+        if path:
+            name = path.rpartition("/")[2]
+            found["doctor/words.toml" if name == "doctor.toml" else f"doctor/{name}"].add(facts.split()[3])
+    return found
 
 
 def look(doctors, words, folder):
@@ -104,9 +114,10 @@ def as_csv(rows, words):
     by_step = [f"{words[level]} {step}" for level in ("errors", "warnings") for step in STEPS]
     writer.writerow([*(words[name] for name in (*head, "version")), *by_step])
     for line in rows:
-        texts = line | {level: sum(line[level].values()) for level in ("errors", "warnings")}
+        looked = line["verdict"] != "could_not_look"  # or nothing is known, and that is not 0
+        texts = line | {level: sum(line[level].values()) if looked else "" for level in ("errors", "warnings")}
         texts |= {"verdict": words[line["verdict"]], "doctor": words.get(f"doctor_{line['doctor']}", "")}
-        numbers = [*line["errors"].values(), *line["warnings"].values()]
+        numbers = [number if looked else "" for level in ("errors", "warnings") for number in line[level].values()]
         writer.writerow([*(cell(texts[name]) for name in (*head, "version")), *numbers])
     return "\ufeff" + text.getvalue()
 
@@ -155,8 +166,8 @@ def run(words, out, table=None, page=None):
             pool.shutdown(cancel_futures=True)
             raise
     for line in rows:
-        if line["verdict"] != "fine" or line["doctor"] == "edited":
-            notes = [line["cure"], words["doctor_edited"] if line["doctor"] == "edited" else ""]
+        if line["verdict"] != "fine" or line["doctor"] != "own":
+            notes = [line["cure"], words[f"doctor_{line['doctor']}"] if line["doctor"] not in ("", "own") else ""]
             print(f"{line['student']}: {words[line['verdict']]}. {' '.join(filter(None, notes))}")
     print(words["checked"].format(total=len(rows), **count(rows)))
     if table:

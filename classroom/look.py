@@ -8,6 +8,7 @@ printed; where the doctor could not look it has "cannot", a sentence, empty for 
 import datetime
 import gc
 import json
+import os
 import re
 import sys
 import tomllib
@@ -16,6 +17,7 @@ from hashlib import sha1
 from pathlib import Path
 
 SECONDS = 8  # for the whole look
+LARGEST = 1_000_000  # bytes; no file of a doctor is as large
 
 
 def blob(content):
@@ -30,9 +32,18 @@ def version_of(project):
     """Return the version of the template that a project says it has come from, "" where it says none."""
     try:
         version = tomllib.loads(project.text("doctor/words.toml")).get("template")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # also of a number with 5,000 digits
         return ""
     return version if isinstance(version, str) and re.fullmatch(r"[0-9][0-9.]{0,15}", version) else ""
+
+
+def read_doctor(project, paths):
+    """Read also what the limits for all files together have left out."""
+    left = [path for path in paths - project.contents.keys() if project.is_file(path)]
+    left = [path for path in left if project.sizes[path] <= LARGEST]
+    if left and project.in_git:
+        with project.repository as git:
+            project.contents |= zip(left, git.contents([project.hashes[path] for path in left]), strict=True)
 
 
 def compared(project, originals, version):
@@ -40,10 +51,11 @@ def compared(project, originals, version):
     own = {path for path in project.sizes if path.startswith("doctor/")}
     if not own:
         return "missing", []
-    changed = {path for path in own if blob(project.contents.get(path, b"")) not in originals["blobs"]}
-    if version_of(project) not in ("", version):
-        return ("other" if changed else "own"), []
-    files = sorted(changed | originals["names"] - own)
+    read_doctor(project, own & originals["blobs"].keys())
+    changed = {path for path in own if blob(project.contents.get(path, b"")) not in originals["blobs"].get(path, ())}
+    if version_of(project) not in ("", version):  # whether that is true, nobody can tell
+        return ("other" if changed else "own"), sorted(changed)
+    files = sorted(changed | set(originals["names"]) - own)
     return "edited" if files else "own", files
 
 
@@ -64,9 +76,18 @@ def last_commit(project):
 def is_plain(folder):
     """Tell whether a folder is a repository in itself, and not a door to another one."""
     git = folder / ".git"
-    doors = (folder, git, git / "HEAD", git / "objects", git / "refs", git / "packed-refs", git / "objects" / "info")
-    own = not any(door.is_symlink() for door in doors) and not (git / "commondir").exists()
-    return own and git.is_dir() and (git / "HEAD").is_file()
+    # Each of these names another place, whose objects git would take for this one's.
+    names = ("commondir", "objects/info/alternates", "objects/info/http-alternates")
+    if folder.is_symlink() or git.is_symlink() or any(os.path.lexists(git / name) for name in names):
+        return False
+    read = (git / name for name in ("HEAD", "packed-refs", "config", "objects", "refs", "info"))
+    return (git / "HEAD").is_file() and not any(holds_link(path) for path in read)
+
+
+def holds_link(path):
+    """Tell whether a file or folder is a link, or has one somewhere in it."""
+    inner = (Path(folder, name) for folder, folders, files in os.walk(path) for name in (*folders, *files))
+    return path.is_symlink() or any(map(os.path.islink, inner))
 
 
 def look(doctor, originals, version, folder):
@@ -108,7 +129,7 @@ def main(doctors, language, version, folder):
     repository.Repository.unpushed = lambda *_: []
     try:
         with doctor.deadline(SECONDS):
-            seen = look(doctor, {key: set(value) for key, value in originals.items()}, version, Path(folder))
+            seen = look(doctor, originals, version, Path(folder))
     except (doctor.CannotCheck, OSError, doctor.subprocess.SubprocessError) as error:
         seen = {"cannot": doctor.cannot(error)}
     print(json.dumps(seen))

@@ -61,11 +61,15 @@ def doubt(words, file, line, column, what, cure):
 def read(file, questions, words):
     """Return ([Line], remarks, doubts): doubts are sentences, each about one place. Raises Refused, OSError."""
     text, old_encoding = decode(file.read_bytes(), words, file)
-    first = text.lstrip().partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
+    first = re.split("[\r\n]", text.lstrip(), maxsplit=1)[0]
+    named = re.match("(?i)sep=([,;\t])[\r\n]", text)  # as Excel reads it
+    delimiter = named[1] if named else max(",;\t", key=first.count)
     # Line ends stay as they are: csv knows all of them, also within quotation marks.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     columns, lines, pending, doubts, end = None, [], [], [], 0
+    if named:
+        next(reader)
+        end = reader.line_num
 
     def add(column, what, cure):
         doubts.append(doubt(words, file, start, column, what, cure))
@@ -74,8 +78,11 @@ def read(file, questions, words):
         start = end + 1
         try:
             row = next(reader, None)
-        except csv.Error:
-            add("", words["quotes"], words["quotes_cure"])
+        except csv.Error as error:
+            if most := re.search(r"field limit \((\d+)\)", str(error)):
+                add("", words["long"].format(most=most[1]), words["long_cure"])
+            else:
+                add("", words["quotes"], words["quotes_cure"])
             break
         end = reader.line_num
         if row is None:
@@ -101,7 +108,7 @@ def read(file, questions, words):
         for column, cell in line.values.items() if old_encoding else ():
             if BOTH_ALPHABETS.match(cell):
                 add(column, words["alphabets"].format(value=cell), words["alphabets_cure"])
-    if not lines and not doubts:
+    if not lines and not pending and not doubts:
         raise Refused(words["no_lines"].format(file=file))
     remarks = [words["cp1251"].format(file=file)] if old_encoding else []
     if pending:  # invited by email, and not there yet

@@ -113,11 +113,13 @@ def author(answers):
 def is_update(answers, project):
     """Tell whether cruft only compares: then the project is made in a folder that nobody will see.
 
-    Cruft's folder for that is below the system's one for such files, and not below where the command was typed.
+    Cruft's folder for that lies in the system's one for such files, has a name of Python's making, and is not where
+    the command was typed.
     """
-    typed = os.environ.get("PWD")
-    hidden = project.is_relative_to(Path(tempfile.gettempdir()).resolve())
-    return "_commit" in answers and hidden and not (typed and project.is_relative_to(typed))
+    folder = project.parent
+    typed = os.environ.get("PWD") or os.devnull
+    named = re.fullmatch("tmp[a-z0-9_]{8}", folder.name) and Path(typed).resolve() != folder
+    return bool("_commit" in answers and named and folder.parent == Path(tempfile.gettempdir()).resolve())
 
 
 def origin(answers):

@@ -109,7 +109,7 @@ def seen(doctors, project):
 # --- the roster ---
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1251"])
 def test_a_roster_is_read_however_a_spreadsheet_wrote_it(file, encoding, separator, end):
@@ -156,6 +156,20 @@ def test_who_was_invited_by_email_only_is_left_out_and_named(file):
     assert ([line.number for line in lines], doubts) == ([3], [])
     assert EN["pending"].format(lines="2") in remarks
     assert not any("ann@" in remark for remark in remarks)
+
+
+def test_where_nobody_has_come_yet_nothing_is_baked_and_nothing_is_wrong(file, tmp_path, capsys):
+    path = file(CLASSROOM_50 + ",Ann,Lee,ann@school.example,,,\n")
+    assert main(["bake", str(path), str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert EN["pending"].format(lines="2") in printed
+    assert "Baked 0 projects" in printed
+
+
+def test_the_first_line_that_is_for_excel_names_the_separator(file):
+    path = file('sep=;\r\n"username";"a,b,c,d"\r\nann;1\r\n')
+    (line,), _, doubts = roster.read(path, bake.QUESTIONS, EN)
+    assert (line.values["username"], line.number, doubts) == ("ann", 3, [])
 
 
 def test_any_question_can_be_a_column(file):
@@ -217,12 +231,35 @@ def test_all_doubtful_lines_are_named_before_anything_is_written(file, tmp_path)
         ("username,license,license\nann,MIT,MIT\n", "line 1, column license: two columns have this name"),
         ('username,author_name\nann,"a"b\n', "line 2: the quotation marks do not fit"),
         ("username,github_id\n,583231\n", "line 2, column username: nobody is named here"),
+        (f"username,author_name\nann,{'x' * 131_073}\n", "line 2: a value has more than 131072 characters"),
+        (
+            "username,first_name,last_name\nann,A\0n,Lee\n",
+            "column first_name: it has a line break or another invisible control character. Correct the column first_name",
+        ),
+        ("username\nanо-lеe\n", "'anо-lеe' has Cyrillic letters; these, counted from its beginning: 3 о, 6 е"),
     ],
 )
 def test_what_is_no_roster_gets_its_sentence(file, text, said):
     with pytest.raises(Refused) as refused:
         answers_of(file(text))
     assert said in "\n".join(refused.value.lines)
+
+
+def test_no_other_name_is_suggested_for_one_with_cyrillic_letters(file):
+    with pytest.raises(Refused) as refused:
+        answers_of(file("username\nanо-lеe\n"))
+    doubt, _ = refused.value.lines
+    assert doubt.endswith("Correct the column username.")
+
+
+def test_the_disk_needs_room_for_what_all_projects_take(file, tmp_path, baked_class, capsys, monkeypatch):
+    taken = sum(-(-path.lstat().st_size // 4096) * 4096 for path in (baked_class / "ann").rglob("*"))
+    assert taken < 1.05 * bake.MEGABYTES_EACH * 10**6
+    usage = bake.shutil.disk_usage(tmp_path)._replace(free=200 * 10**6)
+    monkeypatch.setattr(bake.shutil, "disk_usage", lambda _: usage)
+    path = file("username\n" + "".join(f"s{number}\n" for number in range(150)))
+    assert main(["bake", str(path), str(tmp_path / "out")]) == 2
+    assert "room for 200 MB only, the project needs 305" in capsys.readouterr().err
 
 
 def test_what_is_no_text_gets_its_sentence(tmp_path):
@@ -514,13 +551,33 @@ def of_another(project):
     write(project, ".git/commondir", str(project.parent / "zoe" / ".git"))
 
 
+def borrowing(project):
+    """Its commit is in the other one only."""
+    write(project, ".git/objects/info/alternates", str(project.parent / "zoe" / ".git" / "objects"))
+    head = (project.parent / "zoe" / ".git" / "refs" / "heads" / "main").read_bytes()
+    write(project, ".git/refs/heads/main", head)
+
+
+def linked_deep(project):
+    """Each folder of objects, and the branches, lead to the other one's."""
+    for name in ("objects", "refs"):
+        other = project.parent / "zoe" / ".git" / name
+        shutil.rmtree(project / ".git" / name)
+        (project / ".git" / name).mkdir()
+        for path in other.glob("[!i]*"):
+            (project / ".git" / name / path.name).symlink_to(path)
+
+
 def beheaded(project):
     """Without it, git would look for a repository in the folders above."""
     (project / ".git" / "HEAD").unlink()
     call("git", "init", "--quiet", cwd=project.parent)
 
 
-@pytest.mark.parametrize("trick", [pointing_elsewhere, linked, of_another, beheaded], ids=lambda trick: trick.__name__)
+TRICKS = [pointing_elsewhere, linked, of_another, borrowing, linked_deep, beheaded]
+
+
+@pytest.mark.parametrize("trick", TRICKS, ids=lambda trick: trick.__name__)
 def test_a_door_to_another_repository_is_none(students, doctors, trick):
     trick(students / "ann")
     line = seen(doctors, students / "ann")
@@ -589,13 +646,32 @@ def earlier(name):
         ),
         (lambda p: write(p, "doctor/report.py", earlier("report.py")), "own"),
         (lambda p: shutil.rmtree(p / "doctor"), "missing"),
+        # One of its own files in the place of another.
+        (lambda p: write(p, "doctor/report.py", (p / "doctor/__init__.py").read_bytes()), "edited"),
+        (lambda p: write(p, "doctor/words.toml", f"template = {'9' * 5000}\n"), "edited"),
+        # So much beside it that not everything is read.
+        (lambda p: [write(p, f"a{n}.bin", b"\0" * 999_999) for n in range(51)], "own"),
     ],
 )
 def test_an_edited_doctor_is_flagged(students, doctors, change, doctor):
     change(students / "ann")
     write(students / "ann", ".gitattributes", "* -text\n")
     commit(students / "ann")
-    assert seen(doctors, students / "ann")["doctor"] == doctor
+    line = seen(doctors, students / "ann")
+    assert line["doctor"] == doctor
+    # An edit that hides behind an invented version is named all the same.
+    assert doctor != "other" or line["files"] == "doctor/words.toml"
+
+
+def test_what_became_of_the_doctors_is_said(students, capsys):
+    write(students / "ann", "doctor/words.toml", 'template = "9.9.9"\n')
+    commit(students / "ann")
+    shutil.rmtree(students / "bob" / "doctor")
+    commit(students / "bob")
+    assert main(["check", str(students)]) == 0
+    ann, bob, _ = capsys.readouterr().out.splitlines()
+    assert ann.endswith(EN["doctor_other"]) and "was edited, or" in ann
+    assert bob.endswith(EN["doctor_missing"])
 
 
 # --- the table ---
@@ -647,6 +723,9 @@ def test_the_page_needs_nothing_but_itself(language):
     table = document.query("table")[0]
     assert table.query("caption")
     assert len(table.query("th[scope=col]")) == 10
+    # Of what nobody could look at no number is known.
+    numbers = [[cell.to_text().strip() for cell in row.query("td.number")] for row in table.query("tbody tr")]
+    assert numbers[1:] == [["0", "0"], ["", ""]]
     # All is there without the script, and in words, not in colours.
     for row in table.query("tbody tr"):
         assert row.query("th[scope=row]")
@@ -819,6 +898,24 @@ def test_the_autograder_writes_into_no_link(students, grade):
     assert other.read_text(encoding="utf-8") == "mine"
 
 
+def test_the_autograder_takes_the_place_of_a_folder(students, grade):
+    write(students / "ann", "result.json/kept.txt", "x")
+    assert grade(students / "ann")[0] == 0
+
+
+def test_the_autograder_believes_no_installation_that_was_committed(students, grade):
+    text = (students / "ann" / "views.py").read_text(encoding="utf-8")
+    write(students / "ann", "views.py", "import requests\n" + text)
+    commit(students / "ann")
+    _, honest, _ = grade(students / "ann")
+    metadata = ".venv/lib/python3.13/site-packages/flask-9.dist-info"
+    write(students / "ann", f"{metadata}/RECORD", "requests/__init__.py,,\n")
+    call(*GIT, "add", "--force", ".venv", cwd=students / "ann")
+    commit(students / "ann")
+    _, forged, _ = grade(students / "ann")
+    assert forged["score"] <= honest["score"] < 8
+
+
 def test_an_autograder_without_a_report_says_so_and_writes_nothing(students, grade):
     status, _, errors = grade(students / "ann", SUBMISSION_TAG="")
     assert status == 1
@@ -918,8 +1015,9 @@ def check_a_class(tmp_path, count, broken):
             cure or verdict == "could_not_look"
         )
         for step in check.STEPS:
-            assert line[f"Errors {step}"] == str(errors.get(step, 0)), line
-            assert line[f"Warnings {step}"] == str(warnings.get(step, 0)), line
+            none = "" if verdict == "could_not_look" else "0"
+            assert line[f"Errors {step}"] == str(errors.get(step, none)), line
+            assert line[f"Warnings {step}"] == str(warnings.get(step, none)), line
         assert line["Silenced"] == silenced
         assert line["Doctor"] == EN.get(f"doctor_{doctor}", "")
         assert bool(line["Commit"]) == bool(line["Last commit"]) == (verdict != "could_not_look")

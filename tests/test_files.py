@@ -29,7 +29,17 @@ RUNS = {
     *(f"deploy/{name}.py" for name in ("__init__", "database", "environment", "errors", "health", "logs", "postgres")),
     *(
         f"deploy/{name}.py"
-        for name in ("__main__", "dates", "memory", "platforms", "security", "server", "streaming", "visitors")
+        for name in (
+            "__main__",
+            "dates",
+            "memory",
+            "packages",
+            "platforms",
+            "security",
+            "server",
+            "streaming",
+            "visitors",
+        )
     ),
     *(f"deploy/templates/{name}.html" for name in ("deploy/error", "deploy/plain", "deploy/reason")),
     *("deploy/words.toml", "templates/base.html", "static/style.css", "static/icon.svg"),

@@ -324,6 +324,37 @@ def test_under_cruft_the_python_version_is_the_same_on_every_computer():
     assert POST.heroku_pythons(under_cruft(ANSWERS)) == []
 
 
+@pytest.mark.parametrize(
+    ("typed", "folder", "update"),
+    [
+        ("home/app", "tmp/tmpabcd_123/app", True),
+        ("", "tmp/tmpabcd_123/app", True),  # above the folder for what is temporary
+        ("tmp", "tmp/tmpabcd_123/app", True),
+        (None, "tmp/tmpabcd_123/app", True),  # on Windows
+        ("tmp", "tmp/app", False),
+        ("home", "tmp/app", False),
+        ("tmp/mine", "tmp/mine/app", False),
+        ("tmp/tmpabcd_123", "tmp/tmpabcd_123/app", False),
+        ("home", "home/app", False),
+        ("home", "home/tmpabcd_123/app", False),
+    ],
+)
+def test_where_cruft_only_compares_is_told_from_where_somebody_begins(monkeypatch, tmp_path, typed, folder, update):
+    monkeypatch.setattr(POST.tempfile, "tempdir", str(tmp_path / "tmp"))
+    if typed is None:
+        monkeypatch.delenv("PWD", raising=False)
+    else:
+        monkeypatch.setenv("PWD", str(tmp_path / typed))
+    assert POST.is_update(under_cruft(ANSWERS), tmp_path / folder) is update
+    assert POST.is_update(ANSWERS, tmp_path / folder) is False
+
+
+def test_a_folder_for_what_is_temporary_may_lie_in_the_project(monkeypatch, tmp_path):
+    monkeypatch.setattr(POST.tempfile, "tempdir", str(tmp_path / "app" / "tmp"))
+    monkeypatch.setenv("PWD", str(tmp_path / "app"))
+    assert POST.is_update(under_cruft(ANSWERS), tmp_path / "app/tmp/tmpabcd_123/app")
+
+
 @pytest.mark.parametrize("step", ["write_python_version", "write_env", "make_repository"])
 def test_a_step_that_fails_is_said_in_one_line_and_stops_no_other(monkeypatch, tmp_path, capsys, step):
     def fail(*_):

@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -380,6 +381,25 @@ def test_flask_status_tells_what_is_alive(bake, dyno, language):
     assert len(silent.stdout.splitlines()) == 3
 
 
+def test_flask_status_of_a_laptop_tells_what_stops_the_start(bake):
+    project = bake(language="ru")
+    assert project.run("flask", "db", "upgrade").returncode == 0
+    first = project.read("migrations/versions/0001_notes.py")
+    for name in ("0002a", "0002b"):
+        text = first.replace('"0001"', f'"{name}"').replace("down_revision = None", 'down_revision = "0001"')
+        project.write(f"migrations/versions/{name}.py", text)
+    two_heads = project.run("flask", "status", check=False)
+    assert two_heads.returncode == 1
+    assert "0002" in two_heads.stdout
+    assert "Traceback" not in two_heads.stderr
+    for file in (project.path / "migrations" / "versions").glob("*.py"):
+        file.write_text(file.read_text(encoding="utf-8").replace("0001", "1111"), encoding="utf-8")
+    unknown = project.run("flask", "status", check=False)
+    assert unknown.returncode == 1
+    assert "которой нет в папке migrations/ (0001)" in unknown.stdout
+    assert "Traceback" not in unknown.stderr
+
+
 # --- the embedded server ---
 
 
@@ -501,6 +521,103 @@ def test_what_make_does_is_one_python_command_on_every_system(bake, serve):
     assert "PostgreSQL остановлен" in project.run(".venv/bin/python", "-m", "deploy", "stop").stdout
 
 
+@pytest.fixture
+def small(bake):
+    """A project with as few packages as make a difference, and the command that installs them."""
+    project = bake()
+    project.environ = project.environ | {"PATH": os.environ["PATH"]}
+    project.write("requirements.txt", re.search("(?m)^flask==.*\n", project.read("requirements.txt"))[0])
+    project.write("requirements-test.txt", re.search("(?m)^pluggy==.*\n", project.read("requirements-test.txt"))[0])
+    return project
+
+
+def deploy(project, *words, **environ):
+    return project.run(sys.executable, "-m", "deploy", *words, check=False, **environ)
+
+
+def test_both_lists_are_installed_and_what_is_lost_is_mended(small):
+    # Beside files of Python's names, which do not hide Python's own.
+    for name in ("random", "socket", "argparse", "tomllib", "subprocess", "tempfile"):
+        small.write(f"{name}.py", "raise SystemExit('mine')\n")
+    # As after an upgrade of Homebrew's Python.
+    (small.path / ".venv" / "bin").mkdir(parents=True)
+    (small.path / ".venv" / "bin" / "python").symlink_to("/usr/no/such/python3")
+    small.write(".venv/pyvenv.cfg", "")
+    # Settings that lead pip elsewhere: nothing is there then, and nothing says that it is.
+    elsewhere = deploy(small, "install", PIP_DRY_RUN="1")
+    assert "PIP_DRY_RUN" in elsewhere.stderr
+    assert not (small.path / ".venv" / "ready").exists()
+    assert deploy(small, "install", PIP_USER="1").returncode == 0
+    modules = next(small.path.glob(".venv/[Ll]ib/**/site-packages"))
+    assert (modules / "flask").is_dir() and (modules / "pluggy").is_dir()
+    assert deploy(small, "install").stdout == ""
+    # Half of it is gone, and pip takes it for installed.
+    shutil.rmtree(modules / "flask")
+    assert deploy(small, "install").returncode == 0
+    assert (modules / "flask").is_dir()
+    # pip has lost a part, and a list has changed.
+    shutil.rmtree(modules / "pip" / "_internal" / "resolution")
+    (small.path / "requirements.txt").touch()
+    assert deploy(small, "install").returncode == 0
+    assert (modules / "pip" / "_internal" / "resolution").is_dir()
+
+
+def test_a_folder_that_can_have_no_environment_is_said(small, tmp_path):
+    small.path = small.path.rename(small.path.with_name("a:b"))
+    assert "a:b has a : in it" in only_sentence(deploy(small, "install"))
+    small.path = small.path.rename(small.path.with_name("readonly"))
+    code = (
+        "import pathlib, runpy, sys\n"
+        "def refuse(path, *rest, **options): raise PermissionError(13, 'Permission denied', str(path))\n"
+        "pathlib.Path.mkdir = refuse\n"  # root may write everywhere
+        "sys.argv = ['deploy', 'install']; runpy.run_module('deploy', run_name='__main__')\n"
+    )
+    sentence = only_sentence(small.run(sys.executable, "-c", code, check=False))
+    assert "Permission denied" in sentence and "writable" in sentence
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "99999", "abc", "", "9" * 5000])
+def test_what_is_no_port_is_said_before_anything_is_installed(baked, port):
+    project = baked(language="en")
+    for result in (deploy(project, "run", f"--port={port}"), deploy(project, "run", PORT=port)):
+        assert only_sentence(result) == f"PORT must be a number from 1 to 65535, not {port!r}."
+    assert not (project.path / ".venv").exists()
+
+
+def test_a_port_that_is_none_stops_only_what_serves(small):
+    code = "from deploy import packages; packages.set_up = lambda: print('set up')\n"
+    code += "from deploy import __main__; __main__.main(['install'])"
+    for port in ("", "abc"):
+        assert small.run(sys.executable, "-c", code, PORT=port).stdout == "set up\n"
+
+
+def test_ctrl_c_during_the_installation_is_no_traceback(small):
+    small.write(".venv", "a file")
+    command = [sys.executable, "-m", "deploy", "install"]
+    process = subprocess.Popen(
+        command,
+        cwd=small.path,
+        env=small.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        start_new_session=True,
+    )
+    assert "Installing" in process.stdout.readline()
+    wait_until((small.path / ".venv").is_dir, seconds=20)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, "")
+    assert not (small.path / ".venv" / "ready").exists()
+
+
+@pytest.mark.parametrize("redirect", [">&-", "> /dev/full"])
+def test_an_output_that_nobody_can_read_is_no_traceback(small, redirect):
+    code = "from deploy import packages; packages.tell('testing'); packages.tell('testing')"
+    result = small.run("sh", "-c", f'exec "$0" -c "{code}" {redirect}', sys.executable)
+    assert result.stderr == ""
+
+
 def test_one_line_of_uv_starts_it_and_leaves_nothing_behind(bake, serve):
     """A uv.lock beside requirements.txt would be refused by Heroku."""
     project = bake()
@@ -528,7 +645,8 @@ def test_a_missing_network_is_said_in_one_sentence(bake):
         "PIP_FIND_LINKS": None,
         "PIP_RETRIES": "0",
     }
-    result = project.run("make", "run", f"PYTHON={sys.executable}", check=False, **unreachable)
+    port = f"PORT={free_port()}"
+    result = project.run("make", "run", f"PYTHON={sys.executable}", port, check=False, **unreachable)
     assert result.returncode != 0
     assert "проверьте интернет" in result.stderr
     assert not (project.path / ".venv" / "ready").exists()

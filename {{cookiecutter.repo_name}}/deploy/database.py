@@ -29,9 +29,11 @@ def init_app(app, db):
     app.teardown_appcontext(end_session)
     if local or click.get_current_context(silent=True):  # as in `flask db upgrade`
         add_migrations(app)
-    # On Heroku the release phase does this. `flask db …` itself can mend a migration.
+    # On Heroku the release phase does this. `flask db …` itself can mend a migration, and
+    # `flask status` tells what has to be mended.
     # A reload applies nothing, so that a new migration can be read before it is.
-    if local and "db" not in sys.argv and not is_running_from_reloader():
+    asked = {"db", "status"} & set(sys.argv)
+    if local and not asked and not is_running_from_reloader():
         upgrade(app)
 
 

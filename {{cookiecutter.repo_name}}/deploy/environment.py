@@ -1,6 +1,7 @@
 """What the environment says about the app, or one sentence about what is wrong."""
 
 import os
+import re
 import secrets
 import socket
 import tomllib
@@ -231,7 +232,9 @@ def laptop_hosts(environ):
     In a codespace also the one of the port that it forwards:
     https://docs.github.com/en/codespaces/developing-in-a-codespace/default-environment-variables-for-your-codespace
     """
-    names = environ.get("LAPTOP_HOSTS", "").replace(",", " ").split()
+    names = environ.get("LAPTOP_HOSTS", "").replace(",", " ").lower().split()
+    # Of an address, its host; browsers send it in small letters.
+    names = [re.sub(r"^[a-z]+://|/.*", "", name) for name in names]
     codespace = environ.get("CODESPACE_NAME", "")
     if domain := codespace and environ.get("GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN"):
         names.append(f"{codespace}-{environ.get('PORT', '5000')}.{domain}")

@@ -65,9 +65,11 @@ def status():
         click.echo(say("database_answers", milliseconds=milliseconds))
         opened, limit = session().execute(text(CONNECTIONS)).one()
         click.echo(say("connections", opened=opened, limit=limit))
-        missing = missing_migrations()
-        click.echo(say("tables_wait" if missing else "tables_ready", names=missing))
-        fine = not missing
+        waiting, unknown = migrations()
+        sentence = "tables_wait" if waiting else "tables_ready"
+        sentence = "tables_unknown" if unknown else sentence
+        click.echo(say(sentence, names=", ".join(unknown or waiting)))
+        fine = sentence == "tables_ready"
     except (DBAPIError, TimeoutError) as error:
         cause = one_line(getattr(error, "orig", error))
         click.echo(say("database_silent", cause=cause))
@@ -82,13 +84,16 @@ def say(sentence, **details):
     return WORDS["status"][sentence].format(**details)
 
 
-def missing_migrations():
-    """Return the names of the migrations that the database still waits for, as a text."""
+def migrations():
+    """Return (migrations that the database waits for, those it has that are not here)."""
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     script = ScriptDirectory(current_app.extensions["migrate"].directory)
     have = MigrationContext.configure(session().connection()).get_current_heads()
+    known = {revision.revision for revision in script.walk_revisions()}
+    if unknown := sorted(set(have) - known):
+        return [], unknown
     revisions = script.iterate_revisions("heads", have or "base")
-    return ", ".join(revision.revision for revision in revisions)
+    return [revision.revision for revision in revisions], []

@@ -211,6 +211,12 @@ def test_a_laptop_answers_to_its_own_names_and_to_what_is_listed():
     assert environment.load(DYNO)["TRUSTED_HOSTS"] is None
 
 
+def test_a_name_is_listed_in_any_letters_and_as_a_part_of_an_address():
+    listed = {"LAPTOP_HOSTS": "DESKTOP-AB7,http://A.example:5000/"}
+    hosts = environment.load({"SECRET_KEY": "k"} | listed)["TRUSTED_HOSTS"]
+    assert hosts[-2:] == ["desktop-ab7", "a.example:5000"]
+
+
 def test_a_codespace_answers_to_the_name_that_its_port_has():
     domain = {"GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN": "app.github.dev"}
     environ = {"SECRET_KEY": "k", "CODESPACE_NAME": "fuzzy-pie", "PORT": "8000"}
