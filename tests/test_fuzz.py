@@ -52,7 +52,7 @@ assert "49" not in page.text
 """
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=4, deadline=None, suppress_health_check=QUIET)
 @given(
     language=st.sampled_from(LANGUAGES),
     answers=st.sampled_from(list(ANSWERS)).flatmap(lambda name: st.fixed_dictionaries({name: ANSWERS[name]})),

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -357,13 +358,16 @@ def words_server(tmp_path_factory, environ):
 @pytest.mark.skipif(
     not Path("/usr/lib/postgresql").exists(), reason="no PostgreSQL of the system's own to compare with"
 )
-def test_words_are_those_of_a_postgresql_with_a_utf_8_locale(words_server, tmp_path):
+def test_words_are_those_of_a_postgresql_with_a_utf_8_locale(words_server):
     """Compared with the system's own PostgreSQL, made with C.UTF-8."""
+    # Another pytest takes away again what others may do in pytest's own folders.
+    with TemporaryDirectory(prefix="utf-8-") as folder:
+        compare_words(words_server, Path(folder))
+
+
+def compare_words(words_server, tmp_path):
     programs = max(Path("/usr/lib/postgresql").glob("*/bin"))
     tmp_path.chmod(0o777)
-    for folder in tmp_path.parents:
-        if folder.name.startswith(("pytest-", "popen-")):
-            folder.chmod(0o755)
     user = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
     data = tmp_path / "data"
     call(programs / "initdb", "-D", data, "-U", "postgres", "--locale", "C.UTF-8", "-E", "UTF8", cwd=tmp_path, **user)
