@@ -6,7 +6,7 @@ PYTHON ?= python3
 PORT ?= 5000
 BIN = .venv/bin
 READY = .venv/ready
-PYTEST = $(BIN)/python -m pytest --numprocesses $(shell $(PYTHON) -c "import os; print(os.cpu_count() + 1)") --dist loadfile --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 PACKAGES = cd tests && ../$(BIN)/python -c "import lab; lab.make_packages()"
 CHECK = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 

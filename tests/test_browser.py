@@ -38,6 +38,10 @@ TOO_SMALL = """[...document.querySelectorAll("a, button, input:not([type=hidden]
   .filter(element => element.getBoundingClientRect().height < 44).map(element => element.outerHTML)"""
 
 
+# What does not depend on the words: test_files.py compares the pages of both languages.
+IN_ONE_LANGUAGE = pytest.mark.parametrize("site", ["ru"], indirect=True)
+
+
 @pytest.fixture(scope="module")
 def driver():
     with browser.browser() as driver:
@@ -120,6 +124,7 @@ def test_a_visit(open_page, site, scripts):
     assert page.locator(".note").count() == 0
 
 
+@IN_ONE_LANGUAGE
 def test_an_expired_page_of_this_site_is_as_good(open_page, site):
     page = open_page()
     page.goto(site.address)
@@ -129,6 +134,7 @@ def test_an_expired_page_of_this_site_is_as_good(open_page, site):
     assert page.inner_text(".note .body") == "a long text"
 
 
+@IN_ONE_LANGUAGE
 def test_an_expired_page_loses_nothing(open_page, site):
     """Where the browser does not say which site the form stands on."""
     page = open_page()
@@ -144,6 +150,7 @@ def test_an_expired_page_loses_nothing(open_page, site):
     assert page.inner_text(".note .body") == "a long text"
 
 
+@IN_ONE_LANGUAGE
 def test_database_down_and_back(open_page, site):
     page = open_page()
     site.postgres.stop()
@@ -157,6 +164,7 @@ def test_database_down_and_back(open_page, site):
     assert again.value.status == 200
 
 
+@IN_ONE_LANGUAGE
 def test_keyboard_alone_is_enough(open_page, site):
     page = open_page()
     page.goto(site.address)
@@ -172,6 +180,7 @@ def test_keyboard_alone_is_enough(open_page, site):
     assert page.inner_text(".note .body") == "typed"
 
 
+@IN_ONE_LANGUAGE
 def test_nothing_secret_is_on_the_page(open_page, site):
     page = open_page()
     page.goto(site.address)
@@ -201,6 +210,7 @@ def test_every_state_suits_every_visitor(open_page, site):
     assert len(seen) == 11
 
 
+@IN_ONE_LANGUAGE
 def test_nothing_jumps_while_a_page_loads(open_page, site):
     site.sql("INSERT INTO notes (body) SELECT 'note ' || n FROM generate_series(1, 45) AS n")
     page = open_page(viewport={"width": 375, "height": 800})

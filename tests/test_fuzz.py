@@ -125,7 +125,7 @@ def mangled(pieces):
     return st.binary(max_size=40) | words.map(lambda text: text.encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=40, deadline=None, suppress_health_check=QUIET)
 @given(files=st.fixed_dictionaries({name: mangled(pieces) for name, pieces in PIECES.items()}))
 def test_the_doctor_never_stumbles_over_a_file(project, doctor, files):
     for name, content in files.items():

@@ -507,7 +507,7 @@ def test_what_make_does_is_one_python_command_on_every_system(bake, serve):
     left = project.path / ".venv" / "left"
     left.mkdir(parents=True)
     left.with_name("ready").write_text("/somewhere/else", encoding="utf-8")
-    tested = project.run(python, "-m", "deploy", "test", "-k", "healthz", timeout=300)
+    tested = project.run(python, "-m", "deploy", "test", "-k", "test_deploy_internet", timeout=300)
     assert "Папка перемещена" in tested.stdout
     assert " passed" in tested.stdout
     assert not left.exists()
