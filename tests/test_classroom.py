@@ -1034,7 +1034,7 @@ def test_a_class_from_the_roster_to_the_table(tmp_path):
 @pytest.mark.slow
 def test_a_class_of_which_a_third_is_broken(tmp_path):
     """`make class` does it with 200 students, 60 of whom have broken their projects, and shows what it took."""
-    students = int(os.environ.get("STUDENTS", "60"))
+    students = int(os.environ.get("STUDENTS", "40"))
     seconds, megabytes = check_a_class(tmp_path, students, students * 3 // 10)
     print(
         f"{students} students: baked in {seconds['bake']:.0f} s, checked in {seconds['check']:.0f} s, {megabytes:.0f} MB"
