@@ -9,6 +9,8 @@ import textwrap
 from lab import LANGUAGES, bake_into, workplace, write_part
 
 READMES = {"en": "README.md", "ru": "README.ru.md"}
+ALT = {"en": "The page of a baked project: notes", "ru": "Страница готового проекта: заметки"}
+COLUMNS = 80  # of the terminal
 # Run in a baked project, where the words are: prints [[id, step, title], …].
 LIST = """
 import json
@@ -39,10 +41,6 @@ def opinion(project, language):
         f"<td><pre>{said}</pre></td>\n"
         "</tr></table>\n"
     )
-
-
-COLUMNS = 80  # of the terminal
-ALT = {"en": "The page of a baked project: notes", "ru": "Страница готового проекта: заметки"}
 
 
 def main():

@@ -424,7 +424,7 @@ def test_a_sparse_checkout_is_not_called_unpushed(doctor, hostile):
     assert json.loads(answer.output)["unpushed"] == []
 
 
-@pytest.mark.parametrize(("first", "status"), [("", 2), ("H403", 1)])
+@pytest.mark.parametrize(("first", "reason", "status"), [("", "", 2), ("H403", "", 1), ("H403", "a test", 2)])
 def test_what_takes_too_long_is_ended_in_one_sentence_and_mistakes_found_so_far_are_told(
     doctor, hostile, first, status
 ):
@@ -437,11 +437,13 @@ def test_what_takes_too_long_is_ended_in_one_sentence_and_mistakes_found_so_far_
         "m.DEADLINE = 1.5\nsys.argv = ['doctor', '--root', sys.argv[1]]\nsys.exit(m.run())\n"
     )
     hostile.write("Procfile", "web:python main.py\n")
+    if reason:
+        hostile.write("pyproject.toml", f'[[tool.doctor.silence]]\nid = "H403"\nreason = "{reason}"\n')
     hostile.commit()
     command = [sys.executable, "-c", code, str(hostile.path), first]
     result = subprocess.run(command, cwd=project, capture_output=True, encoding="utf-8", check=False, timeout=30)
     assert result.returncode == status
-    assert ("✗ H403" in result.stdout) == bool(first)
+    assert ("✗ H403" in result.stdout) == (status == 1)
     assert result.stderr.strip().endswith("it took more than 1.5 seconds")
     assert len(result.stderr.splitlines()) == 1
 

@@ -44,13 +44,13 @@ AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 CTYPES = ("C.UTF-8", "en_US.UTF-8", "en-US", "C")
 # initdb and pg_ctl start programs through a shell, which takes these for its own.
 SHELL_SIGNS = set('"$`\\\n') if os.name == "posix" else set()
-# pg_dump's last comment: without it a file is the beginning of one.
 # Nothing in it, as initdb has made it.
 EMPTY = """
 SET client_min_messages = warning;
 DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner;
 GRANT USAGE ON SCHEMA public TO PUBLIC
 """
+# pg_dump's last comment: without it a file is the beginning of one.
 DUMP_END = b"-- PostgreSQL database dump complete"
 
 

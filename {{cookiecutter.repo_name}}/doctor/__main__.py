@@ -70,7 +70,8 @@ def main(arguments=None):
         if options.dyno:
             add_dyno(result)
     except (CannotCheck, OSError, subprocess.SubprocessError) as error:
-        certain = [] if options.json else report.errors(so_far)
+        kept = [silence.apart(found, project)[0] for project, found in so_far]
+        certain = [] if options.json else report.errors(sum(kept, []))
         for finding in certain:
             print(*report.paragraph(finding, sys.stdout), "", sep="\n")
         print(cannot(error), file=sys.stderr)
@@ -87,10 +88,15 @@ def main(arguments=None):
 
 
 def look(root, so_far=None):
-    """Return the Report of a folder. Raises CannotCheck. so_far: gets what is found."""
+    """Return the Report of a folder. Raises CannotCheck.
+
+    so_far: a list that gets (project, the list of what is found).
+    """
     began = time.monotonic()
-    project = Project(root)
-    findings, silenced = silence.apart(find(project, so_far), project)
+    project, found = Project(root), []
+    if so_far is not None:
+        so_far.append((project, found))
+    findings, silenced = silence.apart(find(project, found), project)
     result = report.Report(project, findings, silenced)
     if time.monotonic() - began > DEADLINE / 3:
         project.unpushed = None  # there is no time for a second look

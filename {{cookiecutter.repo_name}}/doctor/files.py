@@ -77,23 +77,25 @@ class Files:
     def _follow_links(self, git):
         """A link to a file is that file; one that leads nowhere is not there."""
         links = [path for path, mode in self.modes.items() if mode == "120000"]
+        links = [path for path in links if self.sizes[path] <= MAX_LINE]
+        places = {
+            *self.sizes,
+            *(folder for path in self.sizes for folder in above(path)),
+        }
         targets = git.contents([self.hashes[path] for path in links])
         for path, text in zip(links, targets, strict=True):
             text = text.decode("utf-8", "replace")
             target = posixpath.normpath(posixpath.join(posixpath.dirname(path), text))
             if target in self.contents:
                 self.contents[path] = self.contents[target]
-            elif not self.may_lead_to(target):
+            elif target not in places and not self.leads_out(target):
                 self.dangling.add(path)
                 for known in (self.sizes, self.modes, self.hashes):
                     del known[path]
 
-    def may_lead_to(self, target):
-        """Tell whether a link's target is in the project, or outside, which is not known here."""
-        outside = target.startswith("/app/") or self.above and target.startswith("../")
-        return outside or any(
-            f"{path}/".startswith(f"{target}/") for path in self.sizes
-        )
+    def leads_out(self, target):
+        """Tell whether a link's target lies where only the dyno, or the repository, knows."""
+        return target.startswith("/app/") or self.above and target.startswith("../")
 
     def pushed(self):
         """Return the same as the last push has left it, None where there was none or nothing is new."""
@@ -204,6 +206,16 @@ BINARY = (
     *(".png", ".jpg", ".jpeg", ".gif", ".webp", ".ico", ".pdf", ".zip", ".gz", ".mp4"),
     *(".mp3", ".woff", ".woff2", ".ttf", ".pkl", ".pt", ".h5", ".npy", ".db", ".bin"),
 )
+
+
+def above(path):
+    """Yield the folders that a path lies in; "." is the root, as of a link to "..".
+
+    Of "a/b/c": "a/b", "a" and ".".
+    """
+    while path := posixpath.dirname(path):
+        yield path
+    yield "."
 
 
 def in_order(paths):
