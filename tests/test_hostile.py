@@ -426,7 +426,7 @@ def test_a_sparse_checkout_is_not_called_unpushed(doctor, hostile):
 
 @pytest.mark.parametrize(("first", "reason", "status"), [("", "", 2), ("H403", "", 1), ("H403", "a test", 2)])
 def test_what_takes_too_long_is_ended_in_one_sentence_and_mistakes_found_so_far_are_told(
-    doctor, hostile, first, status
+    doctor, hostile, first, reason, status
 ):
     project = doctor.project.path
     code = (

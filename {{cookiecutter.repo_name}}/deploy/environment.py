@@ -213,7 +213,7 @@ def connect_args(url, environ, home, pooler=""):
     # Of two settings the last counts.
     args = {"options": " ".join([*options, given.get("options", "")]).strip()}
     if pooler:  # it refuses them: MOVING-ON.md says how the time limit stays
-        del args["options"]
+        args = {}
     # A prepared query would fail when a release changes the columns that it reads, and
     # behind a pooler, which may change the connection with each transaction.
     args["prepare_threshold"] = None
