@@ -70,8 +70,9 @@ def main(arguments=None):
         if options.dyno:
             add_dyno(result)
     except (CannotCheck, OSError, subprocess.SubprocessError) as error:
-        kept = [silence.apart(found, project)[0] for project, found in so_far]
-        certain = [] if options.json else report.errors(sum(kept, []))
+        certain = []
+        for project, found in so_far if not options.json else ():
+            certain += report.errors(silence.apart(found, project)[0])
         for finding in certain:
             print(*report.paragraph(finding, sys.stdout), "", sep="\n")
         print(cannot(error), file=sys.stderr)
