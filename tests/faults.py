@@ -436,8 +436,8 @@ def laptop_database_killed(app):
     app.project.run(*command.split())
 
 
-def suffer(app, name):
-    """Let visitors write and read while a fault happens; return what was Measured."""
+def suffer(app, name, pause=0):
+    """Let visitors write and read while a fault happens; return what was Measured. pause: as of Load."""
     fault = FAULTS[name]
     files = ("deploy/server.py", "config.py")
     usual = {file: app.project.read(file) for file in files}
@@ -450,7 +450,7 @@ def suffer(app, name):
     if app.server is None or app.server.process.poll() is not None:
         app.start()
     first = app.server
-    with Load(app.server, app.router, **fault.load) as load:
+    with Load(app.server, app.router, **{"pause": pause} | fault.load) as load:
         flooder = fault.happen(app) or Counter()
         mended = time.monotonic()
 

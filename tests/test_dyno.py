@@ -19,6 +19,21 @@ pytestmark = pytest.mark.slow
 
 # Runs the doctor with other limits, so that a small project can go over them.
 WITH_LIMITS = "import sys\nfrom doctor import dyno\ndyno.__dict__.update({limits})\nfrom doctor.__main__ import main\nsys.exit(main(['--dyno', '--json']))\n"
+BUILD = """
+from pathlib import Path
+from doctor.dyno import Dyno
+from doctor.project import Project
+with Dyno(Project("."), print) as dyno:
+    dyno.unpack(dyno.project, dyno.app)
+    dyno.venv = Path({built!r})
+    print(dyno.build())
+"""
+# As if the packages were installed already.
+WITH_BUILT = """
+import os, shutil
+from doctor.dyno import Dyno
+Dyno.build = lambda dyno: shutil.copytree({built!r}, dyno.venv, symlinks=True, copy_function=os.link)
+"""
 
 
 @pytest.fixture
@@ -54,9 +69,18 @@ def left_running(folder):
     return found
 
 
-def examine(project, temporary, **limits):
-    """Return (exit status, report) of the doctor's dyno."""
-    result = project.run("python", "-c", WITH_LIMITS.format(limits=limits), check=False, TMPDIR=str(temporary))
+@pytest.fixture(scope="module")
+def built(baked, tmp_path_factory):
+    """The packages as the doctor's dyno installs them, made once for what is shown later in a run."""
+    folder = tmp_path_factory.mktemp("built")
+    assert baked(language="en").python(BUILD.format(built=str(folder / "python"))).endswith("True\n")
+    return folder / "python"
+
+
+def examine(project, temporary, built=None, **limits):
+    """Return (exit status, report) of the doctor's dyno, which installs the packages anew unless they are built."""
+    code = ((WITH_BUILT if built else "") + WITH_LIMITS).format(limits=limits, built=str(built))
+    result = project.run("python", "-c", code, check=False, TMPDIR=str(temporary))
     assert result.stdout, result.stderr
     return result.returncode, json.loads(result.stdout)
 
@@ -88,7 +112,7 @@ def before_every_page():
 """
 
 
-def slow_page(project, seconds=4):
+def slow_page(project, seconds=2.5):
     """Requests that are in flight at SIGTERM keep the server for longer than the limit of the test."""
     project.append("views.py", BEFORE_EVERY_PAGE.format(code=f"__import__('time').sleep({seconds})"))
 
@@ -111,11 +135,11 @@ BREAK = {
 
 
 @pytest.mark.parametrize("id", BREAK)
-def test_exactly_the_right_check_fires(project, temporary, id):
+def test_exactly_the_right_check_fires(project, temporary, built, id):
     change, limits = BREAK[id]
     change(project)
     project.commit()
-    status, report = examine(project, temporary, **limits)
+    status, report = examine(project, temporary, None if id == "H971" else built, **limits)
     assert (status, ids(report)) == (1, {id}), report["findings"]
 
 
@@ -178,20 +202,20 @@ def test_another_python_than_the_project_s_is_said(project, temporary):
     assert report["remarks"] == [f"This ran on Python {mine}; the platform would take {named}."]
 
 
-def test_the_exception_itself_is_shown(project, temporary):
+def test_the_exception_itself_is_shown(project, temporary, built):
     project.append("views.py", '\nLIMIT = int("many")\n')
     project.commit()
-    status, report = examine(project, temporary)
+    status, report = examine(project, temporary, built)
     assert (status, ids(report)) == (1, {"H972"})  # which loads the app first
     assert "ValueError: invalid literal for int() with base 10: 'many' (views.py:" in report["findings"][0]["title"]
 
 
-def test_release_is_run_over_what_the_last_push_has_left(project, temporary):
+def test_release_is_run_over_what_the_last_push_has_left(project, temporary, built):
     """A migration that was pushed is changed: on an empty database it runs, on the one of the last push it does not."""
     project.run("git", "update-ref", "refs/remotes/heroku/main", "HEAD")
     file = "migrations/versions/0001_notes.py"
     project.write(file, project.read(file).replace('"0001"', '"0002"').replace("'0001'", "'0002'"))
     project.commit()
-    status, report = examine(project, temporary)
+    status, report = examine(project, temporary, built)
     assert (status, ids(report)) == (1, {"H979"}), report["findings"]
     assert "Can't locate revision identified by '0001'" in report["findings"][0]["title"]

@@ -20,6 +20,9 @@ CAUSES = {
     "credentials_rotated": 'password authentication failed for user "app"',
     "worker_killed": "Respawning worker",
 }
+# Seconds between two requests of a visitor: some 150 in a second for all, which leave the other tests a processor.
+# `make faults` sends as many as are answered.
+PAUSE = 0.03
 # Here nobody but those whose request was in flight may notice anything.
 UNNOTICED = {"idle_connections_dropped", "two_releases", "migration_fails", "unfinished_bodies", "flooder"}
 # A process that is ended with SIGKILL takes the requests it works on with it: one of each visitor at most.
@@ -52,7 +55,7 @@ def laptop(tmp_path_factory, environ):
 @pytest.mark.parametrize("name", faults.FAULTS)
 def test_a_fault(name, request):
     fault = faults.FAULTS[name]
-    measured = faults.suffer(request.getfixturevalue(fault.site.__name__.lower()), name)
+    measured = faults.suffer(request.getfixturevalue(fault.site.__name__.lower()), name, pause=PAUSE)
     assert measured.lost == 0
     assert measured.doubled == 0
     assert measured.found >= len(measured.acknowledged)

@@ -52,7 +52,7 @@ assert "49" not in page.text
 """
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=3, deadline=None, suppress_health_check=QUIET)
 @given(
     language=st.sampled_from(LANGUAGES),
     answers=st.sampled_from(list(ANSWERS)).flatmap(lambda name: st.fixed_dictionaries({name: ANSWERS[name]})),
@@ -125,7 +125,7 @@ def mangled(pieces):
     return st.binary(max_size=40) | words.map(lambda text: text.encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=25, deadline=None, suppress_health_check=QUIET)
 @given(files=st.fixed_dictionaries({name: mangled(pieces) for name, pieces in PIECES.items()}))
 def test_the_doctor_never_stumbles_over_a_file(project, doctor, files):
     for name, content in files.items():

@@ -175,8 +175,7 @@ def test_another_package_and_another_table(project, serve, language):
     assert ["tags"] not in Postgres(project).sql(TABLES)
 
 
-@pytest.mark.parametrize("project", ["notes", "none"], indirect=True)
-@pytest.mark.parametrize("language", ["en"], indirect=True)
+@pytest.mark.parametrize(("language", "project"), [("en", "notes")], indirect=True)
 def test_a_login_before_every_page_leaves_the_machinery_s_tests_green(project, serve):
     """Nor does it stand before /healthz, which monitoring asks."""
     login = '\n\n@bp.before_app_request\ndef login():\n    return "Who are you?", 401\n'
