@@ -27,7 +27,6 @@ def measure(bench):
             "no hooks": lambda: bench.bake(options=["--accept-hooks=no"]),
             "git": git,
         },
-        rounds=9,
     )
     most = times["empty"] * 1.3 + times["git"]
     bench.row(

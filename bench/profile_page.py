@@ -53,7 +53,7 @@ def nothing():
 
 
 with app.test_request_context("/"):
-    notes = db.session.scalars(views.NEWEST).all()[:20]
+    notes = db.session.execute(views.NEWEST).all()[:20]
     names = dict(form=views.NoteForm(), max_length=1000, notes=notes, words="", before=None, next_before=5)
     rows = best(lambda: render_template("notes.html", **names))
     html = best(lambda: render_template("notes.html", **names | {"notes": []}))

@@ -33,6 +33,11 @@ LONGEST = [
 ]
 
 
+def pytest_xdist_auto_num_workers():
+    """One process more than there are cores: a third of the time the tests wait for servers, not for a processor."""
+    return os.cpu_count() + 1
+
+
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 

@@ -4,6 +4,7 @@ import os
 import pty
 import shutil
 import signal
+import socket
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -119,6 +120,24 @@ def test_a_killed_server_comes_back(project):
     assert kept(project) == ["safe"]
 
 
+def test_it_comes_back_at_the_address_it_had(project):
+    """Also where it was not the usual one: an app that runs knows no other."""
+    code = "from deploy import postgres; print(postgres.own().free_port())"
+    usual = int(project.python(code))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", usual))
+        other.listen()
+        address = postgres(project).stdout
+        assert f":{usual}/" not in address
+        postgres(project, "stop")
+    assert postgres(project).stdout == address
+    postgres(project, "stop")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", int(address.rpartition(":")[2].partition("/")[0])))
+        other.listen()
+        assert f":{usual}/" in postgres(project).stdout
+
+
 def test_a_page_names_the_command_while_the_server_is_stopped(project, serve):
     web = serve(project, "python", "main.py")
     assert web.get("/").status == 200
@@ -127,7 +146,7 @@ def test_a_page_names_the_command_while_the_server_is_stopped(project, serve):
     assert page.status == 503
     assert "python -m deploy.postgres" in page.text
     postgres(project)
-    assert web.get("/").status == 200
+    assert web.get("/").status == 200, web.log()
 
 
 @pytest.mark.parametrize("folder", ["/proc/nowhere", "{file}/below", "{read_only}"])

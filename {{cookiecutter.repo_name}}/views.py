@@ -37,7 +37,11 @@ FORM_FAULTS = {
     "token": "{{ t.notes_expired }}",
 }
 # {{ t.notes_one_more }}
-NEWEST = select(Note).order_by(Note.id.desc()).limit(PAGE_SIZE + 1)
+NEWEST = (
+    select(Note.id, Note.body, Note.created_at)
+    .order_by(Note.id.desc())
+    .limit(PAGE_SIZE + 1)
+)
 visitors = PerMinute(NOTES_PER_MINUTE, NOTES_PER_MINUTE_IN_ALL)
 
 
@@ -129,7 +133,7 @@ def found_notes(words, before):
     if before is not None:
         # {{ t.notes_why_before }}
         query = query.where(Note.id < max(0, min(before, MAX_ID)))
-    return db.session.scalars(query).all(), False
+    return db.session.execute(query).all(), False
 
 
 def notes_page(form):

