@@ -1,4 +1,7 @@
-"""Asks the package index which modules a package has and what it brings along; writes doctor/packages.toml: make facts.
+"""Asks the package index about packages and writes doctor/packages.json: make facts.
+
+Which modules a package has, what it brings along, which Pythons its versions are for, and for some which versions of
+others they want.
 
 The packages are those of tests/packages.txt and all that they need. A wheel is not downloaded: its list of files is.
 """
@@ -10,23 +13,44 @@ import sys
 import urllib.request
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import date
+from email.parser import BytesParser
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import urljoin
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 from pip._internal.models.index import PyPI
 
 from lab import NEWEST_PYTHON, TEMPLATE
 
 INDEX = PyPI.pypi_url + "/{name}/json"
 NAMES = Path(__file__).with_name("packages.txt")
-FACTS = TEMPLATE / "doctor" / "packages.toml"
+FACTS = TEMPLATE / "doctor" / "packages.json"
+ABOUT = """
+Facts about packages, as the index had them on this day; written by the template's `make facts`. modules: what a package
+is imported by, where that is not its name. brings: what it needs. pythons: from which version on it is for some of the
+platform's Pythons only. wants: from which version on it wants which versions of another.
+""".strip().replace("\n", " ")
 # What a dyno is: requirements with other marks are not for it.
 DYNO = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "python_version": NEWEST_PYTHON}
 DYNO |= {"python_full_version": f"{NEWEST_PYTHON}.0", "platform_machine": "x86_64", "implementation_name": "cpython"}
 DYNO |= {"platform_python_implementation": "CPython", "extra": ""}
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+# Whose versions are asked one by one what they want: those that people pin beside what they need.
+ASKED_ONE_BY_ONE = {
+    *("aiogram", "alembic", "black", "celery", "dash", "django-allauth", "djangorestframework"),
+    *("fastapi", "flask", "flask-admin", "flask-login", "flask-migrate", "flask-socketio", "flask-sqlalchemy"),
+    *("flask-wtf", "gradio", "httpcore", "httpx", "jinja2", "kombu", "matplotlib"),
+    *("numba", "pandas", "pydantic", "python-socketio", "python-telegram-bot", "requests", "scikit-learn"),
+    *("scipy", "seaborn", "spacy", "sqlalchemy-utils", "starlette", "streamlit", "tensorflow"),
+    *("transformers", "uvicorn", "werkzeug"),
+}
+OLDEST = "2019"  # what was released before is not asked one by one
 MOST = 12  # modules of one package; more are a shared folder's
 # Folders in a wheel that are no modules anybody means.
 ASIDE = re.compile(r"(tests?|docs?|examples?|benchmarks?|scripts|tools|samples)$")
@@ -66,7 +90,7 @@ class Remote(io.RawIOBase):
 
 
 def ask(name):
-    """Return (name, its modules, the names of what it needs, as {extra or "": names})."""
+    """Return (name, its modules, the names of what it needs, its Pythons, what its versions want)."""
     base, _, extra = name.partition("[")
     with urllib.request.urlopen(INDEX.format(name=base), timeout=60) as answer:
         known = json.load(answer)
@@ -80,7 +104,108 @@ def ask(name):
     wheels.sort(key=lambda file: ("manylinux" not in file["filename"], "any" not in file["filename"], file["size"]))
     found = modules(urljoin(INDEX.format(name=base), wheels[0]["url"])) if wheels else []
     # A package without a wheel may tell what it needs at its installation only.
-    return name, found[:MOST], sorted(set(needs)) if wheels or needs else None
+    needs = sorted(set(needs)) if wheels or needs else None
+    wants = wanted(base, known["releases"]) if name in ASKED_ONE_BY_ONE else {}
+    return name, found[:MOST], needs, pythons(known["releases"]), wants
+
+
+def final(releases):
+    """Return [(Version, its files)] of what pip would take, in order."""
+    found = []
+    for text, files in releases.items():
+        with suppress(InvalidVersion):
+            version = Version(text)
+            files = [file for file in files if not file["yanked"]]
+            if files and not (version.is_prerelease or version.is_postrelease or version.local):
+                found.append((version, files))
+    return sorted(found, key=lambda one: one[0])
+
+
+def changes(rows):
+    """Return "version text" for each of [(version, text)] whose text is not that of the one before."""
+    found, last = [], ""
+    for version, text in rows:
+        if text != last:
+            found.append(f"{version} {text}".strip())
+        last = text
+    return found
+
+
+def pythons(releases):
+    """Return from which version on a package is not for all PYTHONS, and for which it is then."""
+    rows = []
+    for version, files in final(releases):
+        try:
+            spec = SpecifierSet(files[-1]["requires_python"] or "")
+        except InvalidSpecifier:
+            continue
+        fit = [python for python in PYTHONS if spec.contains(f"{python}.9")]
+        clauses = []
+        if not fit:
+            clauses = [f"<{PYTHONS[0]}"] if spec.contains("3.6.9") or spec.contains("2.7.9") else [f">{PYTHONS[-1]}"]
+        else:
+            clauses += [f">={fit[0]}"] if fit[0] != PYTHONS[0] else []
+            after = PYTHONS[PYTHONS.index(fit[-1]) + 1 :]
+            clauses += [f"<{after[0]}"] if after else []
+        rows.append((version, ",".join(clauses)))
+    return changes(rows)
+
+
+def wanted(name, releases):
+    """Return {package: from which version on which versions of it are wanted}."""
+    rows = {}
+    for version, files in final(releases):
+        wheels = [file for file in files if file["packagetype"] == "bdist_wheel"]
+        if not wheels or files[0]["upload_time"] < OLDEST:
+            continue
+        texts = requires_dist(urljoin(INDEX.format(name=name), wheels[0]["url"]))
+        # What it wants under some Pythons only is left out.
+        each = [wants_under(python, texts) for python in PYTHONS]
+        here = {other: spec for other, spec in each[0].items() if all(one.get(other) == spec for one in each)}
+        for other in {*rows, *here}:
+            rows.setdefault(other, []).append((version, here.get(other, "")))
+    return {other: found for other, of in sorted(rows.items()) if (found := changes(of))}
+
+
+def wants_under(python, texts):
+    """Return {package: which versions} of the requirements that hold under a Python."""
+    found = {}
+    for text in texts:
+        with suppress(InvalidRequirement):  # as some wrote them before the index looked
+            requirement = Requirement(text)
+            marks = DYNO | {"python_version": python, "python_full_version": f"{python}.0"}
+            if requirement.marker is None or requirement.marker.evaluate(marks):
+                found[canonicalize_name(requirement.name)] = plain(requirement.specifier)
+    return found
+
+
+def requires_dist(url):
+    """Return what a wheel says it needs; the index has that beside most of them.
+
+    https://packaging.python.org/en/latest/specifications/simple-repository-api/, "Serving distribution metadata"
+    """
+    try:
+        with urllib.request.urlopen(f"{url}.metadata", timeout=60) as answer:
+            text = answer.read()
+    except HTTPError as error:
+        if error.code != 404:
+            raise
+        with zipfile.ZipFile(io.BufferedReader(Remote(url), 1 << 16)) as wheel:
+            text = wheel.read(next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")))
+    return BytesParser().parsebytes(text, headersonly=True).get_all("Requires-Dist", ())
+
+
+def plain(specifiers):
+    """Return specifiers in the few signs that the doctor reads: "~=2.1" as ">=2.1,<3"; "!=" is left out."""
+    found = []
+    for one in specifiers:
+        numbers = one.version.removesuffix(".*")
+        if one.operator == "~=":
+            parts = Version(numbers).release
+            found += [f">={numbers}", f"<{'.'.join(map(str, (*parts[:-2], parts[-2] + 1)))}"]
+        elif one.operator in ("==", "<", "<=", ">", ">="):
+            found.append(f"{one.operator}{numbers}")
+    return ",".join(sorted(found))
 
 
 def modules(url):
@@ -114,7 +239,7 @@ def main():
                 except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
                     failed.append(f"{name}: {error}")
             waiting = (
-                {need for _, needs in known.values() for need in needs or ()}
+                {need for _, needs, *_ in known.values() for need in needs or ()}
                 - set(known)
                 - {f.partition(":")[0] for f in failed}
             )
@@ -124,24 +249,23 @@ def main():
 
 
 def write(known):
-    lines = [
-        "# Which modules a package has, and what it brings along; as the package index had it on this day.",
-        "# Written by the template's `make facts`.",
-        "",
-        f'date = "{date.today():%Y-%m}"',
-        "",
-        "# Left out: a module called like its package.",
-        "[modules]",
-    ]
-    for name, (found, _) in sorted(known.items()):
+    """Write the facts, a line a package."""
+    parts = {"modules": {}, "brings": {}, "pythons": {}, "wants": {}}
+    for name, (found, needs, rows, wants) in sorted(known.items()):
         same = name.partition("[")[0].replace("-", "_")
         if found and found != [same] and "[" not in name:
-            lines.append(f"{json.dumps(name)} = {json.dumps(found)}")
-    lines += ["", "[brings]"]
-    lines += [
-        f"{json.dumps(name)} = {json.dumps(needs)}" for name, (_, needs) in sorted(known.items()) if needs is not None
-    ]
-    FACTS.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+            parts["modules"][name] = found
+        if needs is not None:
+            parts["brings"][name] = needs
+        if rows:
+            parts["pythons"][name] = rows
+        if wants:
+            parts["wants"][name] = wants
+    lines = [f'"about": {json.dumps(ABOUT)}', f'"date": "{date.today():%Y-%m}"']
+    for title, rows in parts.items():
+        inner = ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items())
+        lines.append(f"{json.dumps(title)}: {{\n{inner}\n}}")
+    FACTS.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 `make stale` tells, and ends with 1 where there are any; a workflow asks every week.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -30,7 +31,7 @@ MONTHS = [
 LOOKED = re.compile(rf"\((?:[^()]*[\s(])?({'|'.join(MONTHS)}) (20\d\d)\)")
 FACTS = {
     "Pythons, plans, stacks and limits of the platform": "doctor/facts.toml",
-    "packages, their modules and pins that break": "doctor/packages.toml",
+    "packages, their modules and pins that break": "doctor/packages.json",
 }
 PAGES = ("templates/en/*.md", "docs/*.md", f"{TEMPLATE.name}/deploy/*.py", f"{TEMPLATE.name}/.github/**/*.yml")
 # What git knows the date of: files that one change renews as a whole.
@@ -45,7 +46,8 @@ def facts():
     """Yield (what, where, the date when it was true); a month counts from its first day."""
     for what, name in FACTS.items():
         text = (TEMPLATE / name).read_text(encoding="utf-8")
-        yield what, name, date.fromisoformat(f"{tomllib.loads(text)['date']}-01")
+        read = json.loads if name.endswith(".json") else tomllib.loads
+        yield what, name, date.fromisoformat(f"{read(text)['date']}-01")
     for pattern in PAGES:
         for file in sorted(ROOT.glob(pattern)):
             for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):

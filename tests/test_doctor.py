@@ -24,6 +24,23 @@ def words(language):
     return tomllib.loads((ROOT / "templates" / language / "doctor.toml").read_text(encoding="utf-8"))
 
 
+def without_psycopg(p):
+    p.without("requirements.txt", "psycopg")
+    p.append("requirements.txt", "typing-extensions==4.16.0\n")
+    p.replace(
+        "deploy/transactions.py",
+        "from psycopg import ClientCursor, IsolationLevel\nfrom psycopg.errors import QueryCanceled",
+        "ClientCursor = IsolationLevel = QueryCanceled = OSError",
+    )
+    p.replace(
+        "deploy/errors.py",
+        "from psycopg import DataError, Error, OperationalError, errors",
+        "from sqlalchemy import exc as errors\nfrom sqlalchemy.exc import DataError, OperationalError\n"
+        "from sqlalchemy.exc import DBAPIError as Error",
+    )
+    p.replace("deploy/streaming.py", "from psycopg import Error", "Error = OSError")
+
+
 GUNICORN = "gunicorn==27.0.1\n"
 # What a lock file of the project would hold.
 LOCKED = [
@@ -70,25 +87,29 @@ BREAK = {
         lambda p: p.append("requirements.txt", "pywin32==311\n"),
         lambda p: p.append("requirements.txt", "mine @ file:///C:/mine\n"),
     ],
-    "H208": [
+    "H208": [without_psycopg],
+    "H219": [lambda p: p.append("views.py", "\nimport frobnication_of_mine\n")],
+    "H220": [lambda p: p.append("requirements.txt", "dataclasses==0.8\n")],
+    "H221": [
         lambda p: (
-            p.without("requirements.txt", "psycopg"),
-            p.append("requirements.txt", "typing-extensions==4.16.0\n"),
-            p.replace(
-                "deploy/transactions.py",
-                "from psycopg import ClientCursor, IsolationLevel\nfrom psycopg.errors import QueryCanceled",
-                "ClientCursor = IsolationLevel = QueryCanceled = OSError",
-            ),
-            p.replace(
-                "deploy/errors.py",
-                "from psycopg import DataError, Error, OperationalError, errors",
-                "from sqlalchemy import exc as errors\nfrom sqlalchemy.exc import DataError, OperationalError\n"
-                "from sqlalchemy.exc import DBAPIError as Error",
-            ),
-            p.replace("deploy/streaming.py", "from psycopg import Error", "Error = OSError"),
+            without_psycopg(p),
+            p.append("requirements.txt", "psycopg2-binary==2.9.12\n"),
+            p.write("deploy/environment.py", p.read("deploy/environment.py").replace("sql+psycopg", "sql")),
         )
     ],
-    "H219": [lambda p: p.append("views.py", "\nimport frobnication_of_mine\n")],
+    "H222": [
+        lambda p: (
+            p.append("requirements.txt", "-e .\n"),
+            p.append("pyproject.toml", '\n[project]\nname = "notes"\nversion = "1"\n'),
+        )
+    ],
+    "H223": [
+        lambda p: (
+            p.remove("requirements.txt"),
+            p.write("pyproject.toml", '[tool.poetry]\nname = "notes"\nversion = "1"\ndescription = ""\nauthors = []\n'),
+            p.write("poetry.lock", "".join(f'[[package]]\nname = "{name}"\nversion = "1.0"\n' for name in LOCKED)),
+        )
+    ],
     "H301": [lambda p: p.remove(".python-version")],
     "H302": [
         lambda p: p.write(".python-version", f"python-{NEWEST_PYTHON}\n"),
@@ -98,7 +119,12 @@ BREAK = {
     ],
     "H303": [lambda p: p.write(".python-version", "3.9\n"), lambda p: p.write(".python-version", "3.8.20\n")],
     "H304": [lambda p: p.write("runtime.txt", "python-3.13\n")],
-    "H305": [lambda p: p.write(".python-version", "3.10\n")],
+    "H305": [
+        lambda p: (
+            p.write(".python-version", "3.10\n"),
+            p.write("requirements.txt", re.sub("(?m)==.*", "", p.read("requirements.txt"))),
+        )
+    ],
     "H306": [lambda p: p.write(".python-version", "3.99\n")],
     "H401": [
         lambda p: p.rename("Procfile", "procfile"),
@@ -306,13 +332,14 @@ BREAK = {
     ],
     "H210": [lambda p: p.append("requirements.txt", "-r requirements/base.txt\n")],
     "H211": [
+        lambda p: p.write(
+            "requirements.txt", re.sub("(?m)^werkzeug==.*", "werkzeug==2.3.8", p.read("requirements.txt"))
+        ),
         lambda p: p.append("requirements.txt", "flask==2.0.0\n"),
         lambda p: p.append("requirements.txt", "six==1.17.0 --hash=sha256:00\n"),
     ],
     "H212": [
-        lambda p: p.write(
-            "requirements.txt", re.sub("(?m)^werkzeug==.*", "werkzeug==2.3.8", p.read("requirements.txt"))
-        )
+        lambda p: p.write("requirements.txt", re.sub("(?m)^flask==.*", "flask==2.2.5", p.read("requirements.txt")))
     ],
     "H213": [
         lambda p: (p.append("requirements.txt", "greenlet==1.1.3\n"), p.write(".python-version", f"{NEWEST_PYTHON}\n"))
@@ -370,6 +397,19 @@ BREAK = {
     ],
     "H909": [  # a copy that has kept its number
         lambda p: p.write("migrations/versions/0002_b.py", p.read("migrations/versions/0001_notes.py")),
+    ],
+    "H910": [
+        lambda p: p.write("migrations/versions/helpers.py", "NAMES = []\n"),
+        lambda p: p.write(
+            "migrations/versions/0002_b.py", "revision = '0002'\ndown_revision = '0001'\nif True:\npass\n"
+        ),
+    ],
+    "H911": [
+        lambda p: p.write(
+            "migrations/versions/0002_b.py",
+            "from alembic import op\n\nrevision = '0002'\ndown_revision = '0001'\n"
+            "\n\ndef upgrade():\n    op.create_table('notes')\n",
+        )
     ],
     "H953": [
         lambda p: p.append("views.py", "def broken(:\n"),
@@ -795,7 +835,7 @@ ARRANGEMENTS = {
         "wsgi.py": "from shop import create_app\n\napp = create_app()\n",
         "gunicorn.conf.py": "# workers = 40\n",
         "Procfile": "web: gunicorn wsgi:app\n",
-        "requirements.txt": "Flask==3.1.3\nFlask-SQLAlchemy==3.1.1\npsycopg2-binary==2.9.10\ngunicorn==23.0.0\n",
+        "requirements.txt": "Flask==3.1.3\nFlask-SQLAlchemy==3.1.1\nSQLAlchemy<2.1\npsycopg2-binary==2.9.10\ngunicorn==23.0.0\n",
         ".python-version": "3.13\n",
     },
     "gunicorn with a configuration file": {

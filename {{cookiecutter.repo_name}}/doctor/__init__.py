@@ -16,16 +16,20 @@ if sys.argv[:1] == ["-m"]:
     # as random.py, is not to be run in place of Python's.
     sys.path[:] = [p for p in sys.path if p not in ("", __path__[0][: -len("/doctor")])]
 
+import json
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 CHECKS = {}
 
-FACTS = {}
-for name in ("facts.toml", "packages.toml"):
-    with Path(__file__).with_name(name).open("rb") as file:
-        FACTS |= tomllib.load(file)
+FACTS = tomllib.loads(
+    Path(__file__).with_name("facts.toml").read_text(encoding="utf-8")
+)
+# JSON, which is read in a tenth of the time.
+FACTS |= json.loads(
+    Path(__file__).with_name("packages.json").read_text(encoding="utf-8")
+)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,17 @@
 """Checks of what is kept: the database, its migrations, the dyno's disk (step 7 of the guide)."""
 
 import ast
+import posixpath
 import re
 from collections import Counter
 
 from doctor import FACTS, check
+from doctor.imports import parse_error
 from doctor.project import as_dict, first_value, last_name, several, strings
 
+# What makes a change of a table depend on what is there, or of another schema.
+GUARDS = {"if_not_exists", "if_exists", "schema"}
+SQL = re.compile(r"(?i)\b(create|drop|alter)\s+(\w+\s+)?table\b")
 CONNECTS, READS = (frozenset(FACTS["programs"][name]) for name in ("connects", "reads"))
 
 
@@ -287,6 +292,8 @@ def column_without_migration(project):
 
 @check("H904", step=7)
 def two_heads(project):
+    if list(migration_without_its_parent(project)):
+        return  # that is the reason
     found = revisions(project)
     before = {name for _, down in found.values() for name in down}
     heads = {path: name for path, (name, _) in found.items() if name not in before}
@@ -323,3 +330,73 @@ def migration_in_two_files(project):
     for name in sorted(name for name, count in names.items() if count > 1):
         files = sorted(path for path, (own, _) in found.items() if own == name)
         yield files[-1], 0, {"name": name, "files": ", ".join(files)}
+
+
+@check("H910", step=7)
+def migration_that_does_not_load(project):
+    """Alembic loads every file of the folder, and needs a revision in each; no circles."""
+    found = revisions(project)
+    folders = {posixpath.dirname(path) for path in found}
+    legacy = re.compile(r"[a-f0-9]+\.py")
+    for path in sorted(project.sizes):
+        folder, name = posixpath.split(path)
+        if folder not in folders or path in found or not name.endswith(".py"):
+            continue
+        if path in project.broken and path not in project.running.reached:
+            line, error, certain = parse_error(project, path)
+            if certain:
+                yield path, line, {"name": path, "error": error}
+        elif path in project.trees and not re.match("__init__|[.]#", name):
+            if not legacy.fullmatch(name):
+                yield path, 0, {"name": path, "error": "revision = ?"}
+    before = {name: [d for d in down if d] for name, down in found.values()}
+    for path, (name, _) in sorted(found.items()):
+        circle = [name]
+        while len(circle) <= len(found) and (down := before.get(circle[-1])):
+            circle.append(down[0])
+            if down[0] == name:
+                yield path, 0, {"name": path, "error": " → ".join(circle)}
+                return
+
+
+@check("H911", step=7)
+def table_made_twice(project):
+    """On an empty database: what upgrade() makes again, or drops where nothing made it."""
+    found = {name: (path, down) for path, (name, down) in revisions(project).items()}
+    trees = [project.trees[path] for path, _ in found.values()]
+    if any("rename_table" in ast.unparse(tree) for tree in trees):
+        return
+    texts = [text for tree in trees for text in strings(tree)]
+    done, there = set(), set()
+    while ready := [
+        name
+        for name, (_, down) in found.items()
+        if name not in done and not ({*down} & found.keys()) - done
+    ]:
+        for name in sorted(ready):
+            done.add(name)
+            path = found[name][0]
+            for call, table in table_changes(project.trees[path]):
+                told = any(table in text and SQL.search(text) for text in texts)
+                made = last_name(call.func) == "create_table"
+                if made == (table in there) and not told:
+                    shown = f'{ast.unparse(call.func)}("{table}")'
+                    # An older database may have a table that no migration made.
+                    level = "error" if made else "warning"
+                    yield path, call.lineno, {"call": shown}, level
+                there = there | {table} if made else there - {table}
+
+
+def table_changes(tree):
+    """Yield (call, table) of what upgrade() makes and drops whatever else is there."""
+    for function in tree.body:
+        if isinstance(function, ast.FunctionDef) and function.name == "upgrade":
+            for node in function.body:
+                call = node.value if isinstance(node, (ast.Expr, ast.Assign)) else None
+                plain = isinstance(call, ast.Call) and isinstance(
+                    first_value(call), str
+                )
+                keywords = {word.arg for word in call.keywords} if plain else set()
+                kind = last_name(call.func) if plain else ""
+                if kind in ("create_table", "drop_table") and not keywords & GUARDS:
+                    yield call, first_value(call)

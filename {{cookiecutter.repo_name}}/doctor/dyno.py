@@ -29,7 +29,6 @@ from doctor import FACTS, Finding
 from doctor.packages import newest_python
 from doctor.report import say
 from doctor.repository import CannotCheck
-from doctor.settings import hits
 
 # https://devcenter.heroku.com/articles/limits and .../articles/slug-compiler
 SLUG_LIMIT, SLUG_SOFT_LIMIT = 500, 300  # MB, packed
@@ -127,11 +126,8 @@ class Dyno:
 
     def unpack(self, project, app):
         """Lay out the files that the platform would build from."""
-        lines = [line.strip() for _, line in project.lines(".slugignore")]
-        patterns = [line for line in lines if line and line[0] not in "#!"]
-        ignored = {path for p in patterns for path in hits(p, project.sizes)}
         for path, content in project.files():
-            if path not in ignored:
+            if path not in project.slugignored:
                 target = app / path
                 # git itself makes no such paths, but a commit can be made by hand.
                 if {"..", ".git", ""} & {*path.split("/")} or "\\" in path:

@@ -5,6 +5,7 @@ import copy
 import os
 import posixpath
 from collections import Counter
+from fnmatch import fnmatchcase
 from functools import cached_property, wraps
 from inspect import isgenerator
 from pathlib import Path
@@ -178,6 +179,13 @@ class Files:
         for number, line in enumerate(self.text(path).splitlines(), start=1):
             yield number, line[:MAX_LINE]
 
+    @cached_property
+    def slugignored(self):
+        """Return the paths that .slugignore takes away before the build."""
+        lines = [line.strip() for _, line in self.lines(".slugignore")]
+        patterns = [line for line in lines if line and line[0] not in "#!"]
+        return {path for pattern in patterns for path in hits(pattern, self.sizes)}
+
     def with_folder(self):
         """Return the same as it would be after `git add` and `git commit` of all changes."""
         after = copy.copy(self)
@@ -250,3 +258,21 @@ def plain_utf8(content):
 def utf16(content):
     """Tell whether a file looks like what PowerShell's `>` writes."""
     return content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:200]
+
+
+def hits(pattern, paths):
+    """Return the paths that a .slugignore pattern removes."""
+    anchored = pattern.startswith("/") or "/" in pattern.rstrip("/")
+    # Part by part, as many stars in one expression would take for ever.
+    parts = [part.replace("[", "[[]") for part in pattern.strip("/").split("/")]
+
+    def matches(names):
+        pairs = zip(names, parts, strict=False)
+        return len(names) >= len(parts) and all(fnmatchcase(*pair) for pair in pairs)
+
+    def hit(path):
+        names = path.split("/")
+        starts = range(1 if anchored else len(names))
+        return any(matches(names[start:]) for start in starts)
+
+    return [path for path in sorted(paths) if hit(path)]

@@ -8,7 +8,11 @@ import sys
 from doctor import FACTS, check
 from doctor.layout import candidates, hiding, is_moved, modules_elsewhere
 from doctor.lists import fits, normal, numbers
-from doctor.packages import newest_python
+from doctor.packages import (
+    for_other_pythons,
+    newest_python,
+    pins_against_each_other,
+)
 from doctor.project import several
 
 PACKAGES, REMOVED = FACTS["packages"], FACTS["python"]["removed"]
@@ -49,16 +53,21 @@ def code_that_is_too_much(project):
 
 def broken(project):
     """Yield (path, line, error, whether it is one in the project's Python too)."""
+    for path in sorted(project.broken):
+        if path in project.running.reached and not marks(project, path):
+            yield path, *parse_error(project, path)
+
+
+def parse_error(project, path):
+    """Return (line, error, whether it is one in the project's Python too) of a file that does not parse."""
+    error = project.broken[path]
     newer = numbers(newest_python(project)) > sys.version_info[:2]
-    for path, error in sorted(project.broken.items()):
-        if path not in project.running.reached or marks(project, path):
-            continue
-        line = getattr(error, "lineno", 0) or 0
-        text = getattr(error, "msg", str(error))
-        lines = project.text(path).splitlines()[max(0, line - 2) : line + 1]
-        new = any(re.search(FACTS["python"]["newer_grammar"], part) for part in lines)
-        certain = CERTAIN.search(text) and "f-string" not in text
-        yield path, line, text, not newer or not new or bool(certain)
+    line = getattr(error, "lineno", 0) or 0
+    text = getattr(error, "msg", str(error))
+    lines = project.text(path).splitlines()[max(0, line - 2) : line + 1]
+    new = any(re.search(FACTS["python"]["newer_grammar"], part) for part in lines)
+    certain = CERTAIN.search(text) and "f-string" not in text
+    return line, text, not newer or not new or bool(certain)
 
 
 def marks(project, path):
@@ -254,18 +263,24 @@ def newest_allowed(project, package):
         return (9999,) if package in brought else None
     if line.pin:
         return numbers(line.pin)
-    bound = re.search(r"<=?\s*([\d.]+)|~=\s*([\d.]+)|==\s*([\d.]+)\.\*", line.spec)
+    if below := re.search(r"<\s*([\d.]+)", line.spec):
+        *parts, last = numbers(below[1])
+        return (*parts, last - 1, 9999)
+    bound = re.search(r"(?:<=|~=)\s*([\d.]+)|==\s*([\d.]+)\.\*", line.spec)
     return numbers(next(filter(None, bound.groups()))) if bound else (9999,)
 
 
 @check("H212", step=13)
 def packages_that_do_not_fit(project):
-    """Pins that are known to break together: a dated table."""
+    """Pins that are known to break together: a dated table. What pip refuses is for H211."""
     packages = project.list.packages
+    refused = {(f.file, f.line) for f in pins_against_each_other(project)}
     for row in PACKAGES["together"]:
         line, other = packages.get(row["package"]), packages.get(row["other"])
         version = numbers(line.pin) if line else ()
         if not version or not fits(version, row["pin"]):
+            continue
+        if (line.file, line.number) in refused:
             continue
         if other is None and (row.get("listed") or project.list.is_locked):
             continue
@@ -286,14 +301,38 @@ def packages_that_do_not_fit(project):
             yield line.file, line.number, details
 
 
+@check("H221", step=7)
+def driver_of_another_version(project):
+    """postgresql:// is psycopg2's up to SQLAlchemy 2.0, and psycopg's from 2.1 on."""
+    have, sure, _ = project.available
+    version = newest_allowed(project, "sqlalchemy")
+    wanted, other = ["psycopg"], ["psycopg2", "psycopg2-binary"]
+    if version is not None and version < (2, 1):
+        wanted, other = other, wanted
+    texts = [node.value for _, node in project.texts()]
+    chosen = any(re.search(r"postgres(ql)?\+\w", text) for text in texts)
+    listed = [name for name in other if name in project.list.packages]
+    if version and sure and listed and not (have & {*wanted} or chosen):
+        opens = any(re.search(r"\bpostgresql\b", text) for text in texts)
+        # Where another package brings SQLAlchemy, its version is pip's to choose.
+        sure = opens and "sqlalchemy" in project.list.packages
+        level = "error" if sure and "DATABASE_URL" in project.constants else "warning"
+        line = project.list.packages[listed[0]]
+        number = ".".join(map(str, version)) if version < (9999,) else "2.1"
+        details = {"version": number, "package": wanted[-1], "other": listed[0]}
+        yield line.file, line.number, details, level
+
+
 @check("H213", step=13, level="warning")
 def package_older_than_the_python(project):
     python, found = newest_python(project), {}
+    certain = [line for line, _, _ in for_other_pythons(project)]
     for row in PACKAGES["python"]:
         line = project.list.packages.get(row["package"])
         version = numbers(line.pin) if line else ()
         newer = numbers(python) >= numbers(row["since"])
-        if version and newer and fits(version, row["pin"]):
+        told = line in certain
+        if version and newer and not told and fits(version, row["pin"]):
             found[f"{row['package']}=={line.pin}"] = line
     if found:
         line = next(iter(found.values()))
@@ -374,5 +413,6 @@ def call_needs_another_package(project):
         version = newest_allowed(project, row["of"]) or (9999,)
         if version >= numbers(row["since"]):
             told.add(row["package"])
-            level = "error" if complete else "warning"
+            at_once = version < numbers(row.get("later", "9999.1"))
+            level = "error" if complete and at_once else "warning"
             yield path, node.lineno, {"name": called, "package": row["package"]}, level

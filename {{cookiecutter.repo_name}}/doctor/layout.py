@@ -235,7 +235,7 @@ def container_files(project):
 @check("H107", step=13)
 def virtual_environment_pushed(project):
     """The buildpack refuses venv/ and .venv/ with a pyvenv.cfg."""
-    for path in sorted(project.sizes):
+    for path in sorted(project.sizes.keys() - project.slugignored):
         if match := re.fullmatch(r"((?:.*/)?([^/]+))/pyvenv\.cfg", path):
             refused = match[1] in ("venv", ".venv")
             yield path, 0, {"folder": match[1]}, "error" if refused else "warning"
@@ -244,7 +244,8 @@ def virtual_environment_pushed(project):
 
 @check("H110", step=13)
 def platform_s_own_folder(project):
-    if project.has_folder(".heroku/python") or ".heroku/python" in project:
+    left = project.sizes.keys() - project.slugignored
+    if any(f"{path}/".startswith(".heroku/python/") for path in left):
         yield ".heroku/python", 0, {}
 
 
@@ -308,6 +309,7 @@ def marks_of_a_conflict(project):
             line = content[: start.start()].count(b"\n") + 1
             unused = path.endswith(".py") and not project.is_sure(path)
             unused = unused or not READ_BY_PROGRAMS.fullmatch(path)
+            unused = unused or not project.may_be_the_app(path)
             yield (
                 path,
                 line,

@@ -1,6 +1,7 @@
 """The lists of packages, read as pip and the other tools read them."""
 
 import json
+import operator
 import posixpath
 import re
 import tomllib
@@ -42,6 +43,13 @@ OPTION = re.compile(
 # (req_file.py) leaves out those that mean nothing there.
 OF_LINE = re.compile(r"--(hash|global-option|config-settings?)\b")
 BEHIND = re.compile(r"\s+(--?[A-Za-z][\w-]*([ =].*)?)$")
+COMPARE = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+}
 MAX_LISTS = 50  # that include each other
 ADDRESS = re.compile(r"(?:git|hg|svn|bzr)\+|(?:https?|ftp|file):")
 ARCHIVE = re.compile(r"\S+\.(whl|zip|tar\.gz|tgz|tar\.bz2)$", re.IGNORECASE)
@@ -101,16 +109,18 @@ class PackageList:
                 continue
             seen.add(other)
             if other not in self.project:
-                self.missing.append((file, number, match[2]))
+                self.missing.append((file, number, other))
             elif match[1] in ("-r", "--requirement"):
                 yield from self.read(other, seen)
 
     @cached_property
     def packages(self):
         """Return {name as the index writes it: Line} of all that is installed."""
-        found = {}
+        from doctor.packages import newest_python  # which needs this file
+
+        found, python = {}, numbers(newest_python(self.project))
         for line in self.lines:
-            if line.name and not for_another_system(line):
+            if line.name and not for_another(line, python):
                 found.setdefault(normal(line.name), line)
         for file in FACTS["packages"]["lists"][1:]:
             for name, version in locked(self.project, file).items():
@@ -140,6 +150,16 @@ class PackageList:
             if line.name:
                 found.setdefault(normal(line.name), line)
         return found or self.packages
+
+    @cached_property
+    def pinned(self):
+        """Return {name: Line} of the final versions that pip is told to install, whatever else."""
+        plain = re.compile(r"v?\d+(\.\d+)*(\.?post\d+)?")
+        return {
+            normal(line.name): line
+            for line in self.lines
+            if plain.fullmatch(line.pin) and not line.marker
+        }
 
     def version(self, name):
         """Return the pinned version of a package as numbers, () where it is not pinned."""
@@ -206,11 +226,13 @@ def is_path(text):
     )
 
 
-def for_another_system(line):
-    """Tell whether a marker leaves a line to Windows or macOS."""
-    return bool(
-        re.search(r"(==|in)\s*[\"'](win32|Windows|nt|darwin|Darwin)", line.marker)
-    )
+def for_another(line, python):
+    """Tell whether a marker leaves a line to Windows or macOS, or to another Python."""
+    system = r"(==|in)\s*[\"'](win32|Windows|nt|darwin|Darwin)"
+    version = r"python_version\s*([<>]=?|==)\s*[\"']([\d.]+)[\"']\s*"
+    of_python = re.fullmatch(version, line.marker)
+    wrong = of_python and not fits(python, of_python[1] + of_python[2])
+    return bool(wrong or re.search(system, line.marker))
 
 
 def locked(project, file):
@@ -270,19 +292,20 @@ def numbers(version):
 
 
 def fits(version, spec):
-    """Tell whether a version, as numbers, fits "<3,>=2.1"."""
-    compare = {
-        "<": version.__lt__,
-        "<=": version.__le__,
-        ">": version.__gt__,
-        ">=": version.__ge__,
-    }
+    """Tell whether a version, as numbers, fits "<3,>=2.1"; "==2.1" takes all of 2.1."""
     for clause in filter(None, spec.split(",")):
         sign, number = re.match(r"([<>=]+)(.+)", clause).groups()
-        other = numbers(number)
+        mine, other = list(version), list(numbers(number))
         if sign == "==":
-            if version[: len(other)] != other:
-                return False
-        elif not compare[sign](other):
+            mine = mine[: len(other)]
+        mine += [0] * (len(other) - len(mine))
+        other += [0] * (len(mine) - len(other))
+        if not COMPARE[sign](mine, other):
             return False
     return True
+
+
+def in_force(rows, version):
+    """Return what stands in the last of the rows "2.1 <3" that is not newer than a version."""
+    older = [row for row in rows if fits(numbers(version), f">={row.split()[0]}")]
+    return older[-1].partition(" ")[2] if older else ""

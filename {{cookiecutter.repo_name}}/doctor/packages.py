@@ -7,16 +7,18 @@ import tomllib
 
 from doctor import FACTS, check
 from doctor.files import plain_utf8
-from doctor.lists import asked, fits, locked, normal, numbers
-from doctor.project import as_dict
+from doctor.lists import asked, fits, in_force, locked, normal, numbers
+from doctor.project import as_dict, several
 
 PACKAGES, PYTHON = FACTS["packages"], FACTS["python"]
+FLAT = FACTS["flat"]
 OFFERED = ", ".join(PYTHON["offered"])
 NEWEST = PYTHON["offered"][-1]
 # https://github.com/heroku/heroku-buildpack-python, lib/python_version.sh
 # There, numbers may be longer; there are none.
 VERSION = r"((?:0|[1-9]\d?)\.(?:0|[1-9]\d?))(?:\.(0|[1-9]\d{0,2}))?"
-COMMENT = re.compile(r"(?m)^[ \t]*#.*$")
+# What sed's [[:space:]] is there: no spaces that hold words together.
+AROUND = re.compile(r"^[^\S\xa0\u2007\u202f]+|[^\S\xa0\u2007\u202f]+$")
 
 
 def misspelt(project):
@@ -35,7 +37,11 @@ def misspelt(project):
 @check("H201", step=13)
 def one_list_of_packages(project):
     """The build takes exactly one; a Pipfile without its lock counts as a mistake of its own."""
-    found = [name for name in PACKAGES["lists"] if name in project]
+    found = [
+        name
+        for name in PACKAGES["lists"]
+        if name in project and name not in project.slugignored
+    ]
     if project.is_container:
         return
     if "Pipfile" in project and "Pipfile.lock" not in project:
@@ -106,7 +112,7 @@ def list_that_is_not_there(project):
 
 @check("H211", step=13)
 def pins_against_each_other(project):
-    """One package twice with different pins; hashes on some lines only."""
+    """One package twice, or what another one wants otherwise; hashes on some lines only."""
     pins, hashed = {}, [line for line in project.list.lines if line.hashed]
     for line in project.list.lines:
         if line.pin and not line.marker:
@@ -119,6 +125,14 @@ def pins_against_each_other(project):
         if hashed and bare and not for_nobody(line):
             yield line.file, line.number, {"what": f"{line.text[:60]} (--hash)"}
             return
+
+    for name, line in project.list.pinned.items():
+        for other, rows in FACTS["wants"].get(name, {}).items():
+            theirs = project.list.pinned.get(other)
+            spec = in_force(rows, line.pin)
+            if theirs and not fits(numbers(theirs.pin), spec):
+                what = f"{name}=={line.pin} ({other}{spec}), {other}=={theirs.pin}"
+                yield line.file, line.number, {"what": what}
 
 
 def for_nobody(line):
@@ -162,6 +176,86 @@ def there(project, line):
         f"{base}{name}" in project
         for name in ("pyproject.toml", "setup.py", "setup.cfg")
     )
+
+
+@check("H220", step=13)
+def not_for_this_python(project):
+    found = for_other_pythons(project)
+    if found and not list(python_not_offered(project)):
+        line = found[0][0]
+        what = several([f"{what} ({wanted})" for _, what, wanted in found])
+        yield line.file, line.number, {"what": what, "python": newest_python(project)}
+
+
+def for_other_pythons(project):
+    """Return [(Line, what it installs, the Pythons that this is for)]: pins, and the project itself."""
+    python, own = numbers(newest_python(project)), of_the_project(project)
+    found = [
+        (
+            line,
+            f"{name}=={line.pin}",
+            in_force(FACTS["pythons"].get(name, ()), line.pin),
+        )
+        for name, line in project.list.pinned.items()
+    ]
+    if own:
+        asked = requires_python(project).replace(" ", "")
+        found.append((own, own.text, ",".join(re.findall(r"[<>]=?[\d.]+", asked))))
+    return [(line, what, spec) for line, what, spec in found if not fits(python, spec)]
+
+
+def of_the_project(project):
+    """Return the first line of the list that installs the project itself, None without one."""
+    for line in project.list.lines:
+        if line.kind == "path" and posixpath.normpath(line.url) == ".":
+            return line
+    return None
+
+
+@check("H222", step=13)
+def several_packages_of_its_own(project):
+    """The project installs itself, and setuptools has to guess what of it is the package.
+
+    https://setuptools.pypa.io/en/latest/userguide/package_discovery.html#flat-layout
+    """
+    own = of_the_project(project)
+    build, tools = (
+        project.settings("build-system"),
+        project.settings("tool", "setuptools"),
+    )
+    told = {"packages", "py-modules"} & {*tools} or any(
+        re.search(r"\b(packages|py_modules)\b", project.text(file))
+        for file in ("setup.cfg", "setup.py")
+    )
+    other = not str(build.get("build-backend", "setuptools")).startswith("setuptools")
+    if own is None or told or other or project.has_folder("src"):
+        return
+    folders = {path.partition("/")[0] for path in project.sizes if "/" in path}
+    modules = {path[:-3] for path in project.in_root() if path.endswith(".py")}
+    for names in (folders - {*FLAT["folders"]}, modules - {*FLAT["modules"]}):
+        found = [n for n in sorted(names) if n.isidentifier() and n[0] != "_"]
+        if len(found) > 1:
+            yield own.file, own.number, {"names": several(found)}
+        if found:
+            return
+
+
+@check("H223", step=13)
+def poetry_finds_no_package(project):
+    """Poetry installs the project itself as well, unless it is told that it is no package.
+
+    https://python-poetry.org/docs/basic-usage/#operating-modes
+    """
+    own, tool = project.settings("project"), project.settings("tool", "poetry")
+    name = re.sub(
+        r"[-_.]+", "_", str(own.get("name") or tool.get("name") or "")
+    ).lower()
+    told = tool.get("package-mode") is False or tool.keys() & {"packages", "include"}
+    places = (f"{base}{name}" for base in ("", "src/"))
+    there = any(project.has_folder(p) or f"{p}.py" in project for p in places)
+    if [n for n in PACKAGES["lists"] if n in project] == ["poetry.lock"]:
+        if name and not told and not there:
+            yield "pyproject.toml", 0, {"name": name}
 
 
 @check("H205", step=13, level="warning")
@@ -266,14 +360,11 @@ def lock_file_and_python(project):
 
 def requires_python(project):
     try:
-        whole = tomllib.loads(project.text("pyproject.toml") or project.text("uv.lock"))
-        return str(
-            as_dict(whole.get("project")).get("requires-python")
-            or whole.get("requires-python")
-            or ""
-        )
+        lock = tomllib.loads(project.text("uv.lock"))
     except (ValueError, RecursionError):
-        return ""
+        lock = {}
+    asked = project.settings("project").get("requires-python")
+    return str(asked or lock.get("requires-python") or "")
 
 
 # --- the version of Python ---
@@ -289,11 +380,16 @@ def python_not_named(project):
 
 
 def wrong_version_files(project):
-    """Yield the files in the root whose names the build refuses, also beside the right one."""
+    """Yield the files in the root whose names the build refuses, also beside the right one.
+
+    It does not look for them where there is a runtime.txt.
+    """
     yield from (
         name
         for name in sorted(project.in_root())
-        if name in PYTHON["misspelt"] and name in project
+        if name in PYTHON["misspelt"]
+        and name in project
+        and "runtime.txt" not in project
     )
 
 
@@ -310,12 +406,17 @@ def python_version_unreadable(project):
         ):
             continue
         content = project.contents.get(name, b"")
-        lines = [line.strip(" \t\r") for line in project.text(name).split("\n")]
-        versions = [line for line in lines if line and line[0] != "#"]
+        versions = version_lines(project, name)
         readable = len(versions) == 1 and re.fullmatch(form, versions[0])
         if not readable or not plain_utf8(content):
             text = ", ".join(project.text(name).split("\n")).strip(" ,")[:30]
             yield name, 1, {"text": text, "newest": NEWEST}
+
+
+def version_lines(project, name):
+    """Return the lines of a file that names a Python, without comments and what is around them."""
+    lines = [AROUND.sub("", line) for line in project.text(name).split("\n")]
+    return [line for line in lines if line and line[0] != "#"]
 
 
 def named_python(project):
@@ -325,8 +426,7 @@ def named_python(project):
         (".python-version", VERSION),
     ):
         if file in project:
-            text = COMMENT.sub("", project.text(file)).strip(" \t\r\n")
-            match = re.fullmatch(form, text)
+            match = re.fullmatch(form, "\n".join(version_lines(project, file)))
             return (file, match[1], match[2]) if match else None
     wanted = as_dict(as_dict(lock_meta(project)).get("requires"))
     match = re.fullmatch(

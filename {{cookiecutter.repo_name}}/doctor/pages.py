@@ -14,7 +14,7 @@ NAMED = re.compile(
     r"""\{%-?\s*(?:extends|include|import|from)\s+["']([^"']+)["'](.*)"""
 )
 STATIC = re.compile(
-    r"""url_for\(\s*['"]static['"]\s*,\s*filename\s*=\s*['"]([\w./-]+)['"]"""
+    r"""url_for\(\s*['"]static['"]\s*,\s*filename\s*=\s*['"]([\w./-]+)['"](?!\s*[~+%])"""
 )
 LINK = re.compile(r"""url_for\(\s*['"]([\w.]+)['"]""")
 COMMENT = re.compile(r"(?s)\{#.*?#\}|\{%-?\s*raw.*?endraw\s*-?%\}")

@@ -4,6 +4,8 @@ import ast
 import json
 import posixpath
 import re
+import sys
+import tomllib
 import warnings
 from collections import Counter, defaultdict
 from functools import cached_property
@@ -12,7 +14,7 @@ from doctor import FACTS
 from doctor.commands import commands
 from doctor.files import Files
 from doctor.installed import Installed
-from doctor.lists import PackageList, normal
+from doctor.lists import PackageList, normal, numbers
 from doctor.running import Running
 
 LARGE = 50_000  # bytes: such files are parsed last
@@ -34,7 +36,11 @@ class Project(Files):
         trees, broken, nodes, total = {}, {}, {}, 0
         # What may be the app comes first, and what is short: not all of a very large project
         # is parsed.
+        from doctor.packages import newest_python  # which needs this file
+
         files = self.contents
+        # What is newer than the project's Python is none there, also where it is here.
+        version = min(numbers(newest_python(self)), sys.version_info[:2])
         large = {p for p in files if len(files[p]) > LARGE}
         rank = {
             p: (p in large, not self.may_be_the_app(p), len(files[p])) for p in files
@@ -47,7 +53,7 @@ class Project(Files):
                 continue
             try:
                 with warnings.catch_warnings(action="ignore"):  # "\\d" and the like
-                    tree = ast.parse(content)
+                    tree = ast.parse(content, feature_version=version)
             except (SyntaxError, ValueError) as error:
                 broken[path] = error
             except (RecursionError, MemoryError):
@@ -80,6 +86,16 @@ class Project(Files):
     @property
     def broken(self):
         return self._parsed[1]
+
+    def settings(self, *path):
+        """Return a table of pyproject.toml, {} where there is none or nobody can read it."""
+        try:
+            found = tomllib.loads(self.text("pyproject.toml"))
+        except (ValueError, RecursionError):
+            return {}
+        for name in path:
+            found = as_dict(as_dict(found).get(name))
+        return found
 
     @cached_property
     def commands(self):

@@ -50,7 +50,16 @@ class Running:
         as_package = [
             re.match(r"(-e\s*)?\.(\[.*\])?$", n.text) for n in project.list.lines
         ]
-        if any(as_package) or {"uv.lock", "poetry.lock"} & set(project.sizes):
+        # uv installs the project only where it says how to build it.
+        built = (
+            "poetry.lock" in project
+            or "uv.lock" in project
+            and (
+                project.settings("build-system")
+                or project.settings("tool", "uv").get("package")
+            )
+        )
+        if any(as_package) or built:
             self.searched.append("src")
         try:
             for command in project.commands:

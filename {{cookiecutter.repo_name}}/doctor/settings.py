@@ -3,9 +3,9 @@
 import ast
 import json
 import re
-from fnmatch import fnmatchcase
 
 from doctor import FACTS, check
+from doctor.files import hits
 from doctor.lists import fits
 from doctor.project import as_dict, last_name, several
 
@@ -277,27 +277,10 @@ def variable_without_value(project):
 def needed(project):
     """Return the pushed files that the platform reads or the web process cannot do without."""
     files = {"Procfile", ".python-version", "runtime.txt"}
-    files |= {*FACTS["packages"]["lists"], *project.app_trees}
+    lists = {name for name in FACTS["packages"]["lists"] if name in project}
+    files |= {*(lists - project.slugignored or lists), *project.app_trees}
     folders = re.compile(rf"(.*/)?({'|'.join(FACTS['layout']['folders'])})/")
     return {path for path in project.sizes if path in files or folders.match(path)}
-
-
-def hits(pattern, paths):
-    """Return the paths that a .slugignore pattern removes."""
-    anchored = pattern.startswith("/") or "/" in pattern.rstrip("/")
-    # Part by part, as many stars in one expression would take for ever.
-    parts = [part.replace("[", "[[]") for part in pattern.strip("/").split("/")]
-
-    def matches(names):
-        pairs = zip(names, parts, strict=False)
-        return len(names) >= len(parts) and all(fnmatchcase(*pair) for pair in pairs)
-
-    def hit(path):
-        names = path.split("/")
-        starts = range(1 if anchored else len(names))
-        return any(matches(names[start:]) for start in starts)
-
-    return [path for path in sorted(paths) if hit(path)]
 
 
 @check("H801", step=13)

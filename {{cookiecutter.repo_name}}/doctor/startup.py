@@ -289,6 +289,12 @@ def program_not_installed(project):
                 level = "warning" if project.unknown_needs else "error"
                 details = {"package": package, "program": what}
                 yield *command.place, details, level
+    # The buildpack has these while it builds only: lib/uv.sh and lib/poetry.sh there.
+    for line, text in project.procfile.values():
+        tool = re.match(r"(?:\w+=\S*\s+)*(?:exec\s+)?(uv|poetry)\s+run\b", text)
+        others = [name for name in project.buildpacks if "heroku/python" not in name]
+        if tool and tool[1] not in have and not others:
+            yield "Procfile", line, {"package": tool[1], "program": tool[0]}
 
 
 @check("H409", step=10)
@@ -494,7 +500,10 @@ def app_of_another_kind(project):
         words, module = {*command.arguments}, module_of(project, target)
         thing = module.names.get(first_name(target)) if module else None
         called = "(" in name or {"--factory", "--call"} & words
-        if {"-k", "--worker-class"} & words and "uvicorn" in command.text:
+        worker = command.option("-k", "--worker-class") or project.gunicorn_setting(
+            command, "worker_class"
+        )
+        if "uvicorn" in (worker or ""):
             kind = "asgi"
         kind, own = command.option("--interface") or kind, kind_of(thing)
         what = own.upper() if own and own != kind else ""
