@@ -367,7 +367,7 @@ def call_needs_another_package(project):
     """Email() of WTForms and the like, which want one package more."""
     have, complete, _ = project.available
     told = set(have)
-    for path, node, called in project.running.loading.calls:
+    for path, node, called, *_ in project.running.loading.calls:
         row = PACKAGES["extra"].get(called) if isinstance(called, str) else None
         if not row or row["package"] in told or not project.list.packages:
             continue

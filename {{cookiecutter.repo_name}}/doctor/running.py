@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from doctor.commands import SERVERS
-from doctor.loading import Import, Loading
+from doctor.loading import Import, Loading, Module
 
 TRIES = (ast.Try, ast.TryStar, ast.If)
 BODIES = (
@@ -44,6 +44,8 @@ class Running:
         self.loading = Loading(project)
         self.reached, self.lost, self.targets, self.starts = {}, [], [], 0
         self.apps = []  # the modules of apps that commands or texts name
+        self.roots = []  # (command, a Module that stands for what it loads)
+        self.served = {}  # Module of an app: whether the code names it, not a command
         self.leads = {}  # file: the files that its imports may load
         self.flexible = False  # something changes sys.path
         self.searched = [""]
@@ -74,9 +76,14 @@ class Running:
     def start(self, command):
         """Load what a command starts."""
         paths = self.paths(command)
+        root = Module("", "", "", paths)
+        self.roots.append((command, root))
+        self.loading.running = [root]
         for target in targets(command, self.project, paths):
             self.targets.append(target)
-            self.load_target(target.module, target.name, paths)
+            module = self.load_target(target.module, target.name, paths)
+            if module and command.program not in ("flask", "quart"):
+                self.served.setdefault(module, False)
         file = command.python_file() or self.page(command)
         module = command.module()
         if file and command.path(file) in self.project:
@@ -101,6 +108,7 @@ class Running:
             self.apps.append(module)
             first = re.split(r"[.(]", name or "")[0]
             self.loading.call(loaded.names.get(first))
+        return loaded
 
     def load_migrations(self, command, paths):
         """Load env.py and all versions, as Alembic does, and go through their upgrade()."""
@@ -121,7 +129,9 @@ class Running:
                 for text in self.project.app_texts(module.path) if is_read else ():
                     name, _, app = text.partition(":")
                     if self.find(name, module.paths):
-                        self.load_target(name, app, module.paths)
+                        self.loading.running = [module]
+                        named = self.load_target(name, app, module.paths)
+                        self.served.setdefault(named, True)
 
     def page(self, command):
         """Return the file that a program such as streamlit runs."""
@@ -143,6 +153,18 @@ class Running:
         first = command.path(folder) if folder else command.folder
         found = [first, *more, *self.searched]
         return list(dict.fromkeys("" if p == "." else p.strip("/") for p in found))
+
+    def commands_of(self, module, imported=False):
+        """Return the commands that load a Module; imported: not by a text that names it."""
+        named = {m for m, by_text in self.served.items() if by_text and imported}
+        return [c for c, root in self.roots if module in root.below(named)]
+
+    def folders_of(self, module):
+        """Return the folders where a Module runs."""
+        commands = self.commands_of(module) if module else self.project.commands
+        moves = [c.option("--chdir", "--working-dir") or "." for c in commands]
+        places = [c.path(to) for c, to in zip(commands, moves, strict=True)]
+        return {"" if place == "." else place for place in places}
 
     def find(self, module, paths):
         """Return the file of a module of the project's own, None where there is none."""

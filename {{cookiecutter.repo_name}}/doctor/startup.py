@@ -364,7 +364,7 @@ def is_own(file):
 def migrations_that_nothing_runs(project):
     """There are migrations, and nowhere a command or a call that applies them."""
     texts = [c.text for c in project.commands] + [str(project.json.get("scripts"))]
-    at_start = [last_name(node.func) for _, node, _ in project.running.loading.calls]
+    at_start = [last_name(use.node.func) for use in project.running.loading.calls]
     called = {"upgrade", "create_all"} & set(at_start) or "Dockerfile" in project
     has_some = any("migrations/versions/" in f"/{path}" for path in project.trees)
     migrates = {"flask-migrate", "alembic"} & set(project.list.packages)
