@@ -357,6 +357,10 @@ class Loading:
                 self.need_name(module, node, scope)
             elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 self.need_attribute(module, node, scope)
+            elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+                owner = self.meaning(node.value, scope)
+                if isinstance(owner, Made) and isinstance(owner.of, str):
+                    self.uses.append(self.use(module, node, f"{owner.of}()[]"))
             elif isinstance(node, ast.Call):
                 called = self.meaning(node.func, scope)
                 self.calls.append(self.use(module, node, called))

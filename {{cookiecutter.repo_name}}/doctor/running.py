@@ -17,6 +17,10 @@ BODIES = (
     "finalbody",
 )  # statements within statements
 SIMPLE = (ast.Expr, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Return)  # without any
+DJANGO = (
+    "django.core.wsgi.get_wsgi_application",
+    "django.core.asgi.get_asgi_application",
+)
 # Programs that run the migrations, and so the code in them.
 MIGRATES = {"flask": ["db", "upgrade"], "alembic": ["upgrade"]}
 
@@ -113,15 +117,20 @@ class Running:
     def load_migrations(self, command, paths):
         """Load env.py and all versions, as Alembic does, and go through their upgrade()."""
         folder = command.path(command.option("-d", "--directory") or "migrations")
+        self.loading.guards = [
+            "with"
+        ]  # Flask-Migrate runs them in a context of the app
         versions = f"{folder}/versions/"
         for path in sorted(self.project.trees):
             if path == f"{folder}/env.py" or path.startswith(versions):
                 name = posixpath.basename(path).removesuffix(".py")
                 module = self.loading.load(name, path, posixpath.dirname(path), paths)
                 self.loading.call(module.names.get("upgrade"))
+        self.loading.guards = []
 
     def follow_texts(self):
         """Load the apps that the code of what runs names: "shop.main:app"."""
+        self.load_django()
         done = 0
         while done != (done := len(self.loading.modules)):
             for module in list(self.loading.modules.values()):
@@ -132,6 +141,24 @@ class Running:
                         self.loading.running = [module]
                         named = self.load_target(name, app, module.paths)
                         self.served.setdefault(named, True)
+
+    def load_django(self):
+        """Load the module of Django's URLs, as its first request does."""
+        starts = [use for use in self.loading.calls if use.of in DJANGO]
+        texts = [
+            node.value.value
+            for path in (self.project.trees if starts else ())
+            for node in self.project.trees[path].body
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+            if getattr(node.targets[0], "id", "") == "ROOT_URLCONF"
+        ]
+        if len(set(texts)) == 1 and self.find(texts[0], starts[0].module.paths):
+            before = len(self.loading.mistakes)
+            self.loading.running = [starts[0].module]
+            self.loading.module(texts[0], starts[0].module.paths)
+            # Models come first, which may put circles in another order.
+            new = [m for m in self.loading.mistakes[before:] if m.kind != "circular"]
+            self.loading.mistakes[before:] = new
 
     def page(self, command):
         """Return the file that a program such as streamlit runs."""
