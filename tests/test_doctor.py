@@ -358,6 +358,9 @@ BREAK = {
         lambda p: (p.append("views.py", "import cgi\n"), p.write(".python-version", f"{NEWEST_PYTHON}\n")),
         lambda p: p.append("views.py", "from flask import Markup\n"),
     ],
+    "H512": [lambda p: p.append("main.py", "\napp = init_app()\napp.run()\n")],
+    "H513": [lambda p: p.append("views.py", "\nfrom flask import current_app\n\nSIZE = current_app.config['SIZE']\n")],
+    "H514": [lambda p: (p.write(".python-version", "3.11\n"), p.append("views.py", "from typing import override\n"))],
     "H606": [lambda p: p.append("config.py", "\nimport secrets\n\nSECRET_KEY = secrets.token_hex()\n")],
     "H906": [
         lambda p: p.replace("models.py", "    body: Mapped[str]\n", "    body: Mapped[str]\n    author: Mapped[str]\n")
