@@ -10,7 +10,7 @@ from doctor import FACTS, check
 from doctor.files import once
 from doctor.layout import candidates, hiding, is_moved, modules_elsewhere
 from doctor.lists import fits, normal, numbers
-from doctor.packages import newest_python
+from doctor.packages import named_python, newest_python
 from doctor.project import several, strings
 
 PACKAGES, REMOVED = FACTS["packages"], FACTS["python"]["removed"]
@@ -250,12 +250,19 @@ def name_that_a_package_has_lost(project):
 @check("H514", step=13)
 def name_that_is_not_there_yet(project):
     """from datetime import UTC, where .python-version says 3.10."""
+    told, named = set(), named_python(project)
+    offered = FACTS["python"]["offered"] + FACTS["python"]["ending"]
+    if named and numbers(named[1]) < numbers(offered[-1]):
+        return  # H303 names it
     for path, line, module, names in named_at_start(project):
         for row, new in rows_of(ADDED, module, names):
             version = version_of(project, row)
-            if version and version < numbers(row["since"])[: len(version)]:
+            name = ", ".join(new) or module
+            old = version and version < numbers(row["since"])[: len(version)]
+            if old and name not in told:
+                told.add(name)
                 details = {"since": row["since"], "package": row["package"]}
-                yield path, line, {"name": ", ".join(new) or module, **details}
+                yield path, line, {"name": name, **details}
 
 
 @once
