@@ -105,7 +105,7 @@ def file_opened_at_the_start(project):
         if not paths or there or how != "read" and not sure and not windows:
             continue
         name = paths[0] if how == "read" else f"{paths[0]}/"
-        alone = how == "folder" or made_nowhere(project, use, how, argument, paths[0])
+        alone = made_nowhere(project, use, how, argument, paths[0])
         on_disk = project.in_git and any(map(project.in_folder, paths))
         if windows or alone and sure:
             yield (
@@ -139,6 +139,13 @@ def opened(project):
         argument = argument or next(iter(arguments[position : position + 1]), None)
         if how and argument and not {"delay", "check_dir"} & set(given):
             yield use, how, argument
+        elif use.of == "logging.config.dictConfig" and arguments:
+            named = getattr(arguments[0], "id", "")
+            settings = only_value(project, use.path, named) if named else arguments[0]
+            for part in ast.walk(settings) if settings else ():
+                keys = [getattr(k, "value", 0) for k in getattr(part, "keys", ())]
+                if "filename" in keys and "delay" not in keys:
+                    yield use, "write", part.values[keys.index("filename")]
 
 
 def full_paths(project, use, place):
@@ -148,7 +155,7 @@ def full_paths(project, use, place):
     for folder in project.running.folders_of(use.module) or {""}:
         path = posixpath.normpath(posixpath.join("/", folder, place)[1:])
         outside = posixpath.normpath(posixpath.join(folder, place)).startswith("..")
-        if not outside and not re.match(r"~|[a-z]{2,}:", path):
+        if not outside and path != "." and not re.match(r"~|[a-z]{2,}:", path):
             yield path
 
 
@@ -162,7 +169,7 @@ def made_nowhere(project, use, how, argument, path):
     ]
     if "package.json" in project or any(name in text for text in texts):
         return False
-    if how == "write":
+    if how != "read":
         return not project.calls_any("makedirs", "mkdir")
     looks = {"exists", "isfile", "is_file", "touch"}
     calls = {

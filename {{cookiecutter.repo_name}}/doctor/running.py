@@ -189,9 +189,14 @@ class Running:
     def folders_of(self, module):
         """Return the folders where a Module runs."""
         commands = self.commands_of(module) if module else self.project.commands
-        moves = [c.option("--chdir", "--working-dir") or "." for c in commands]
-        places = [c.path(to) for c, to in zip(commands, moves, strict=True)]
-        return {"" if place == "." else place for place in places}
+        found = set()
+        for command in commands:
+            to = command.option("--chdir", "--working-dir")
+            if not to and command.program == "gunicorn":
+                to = self.project.gunicorn_setting(command, "chdir")
+            place = command.path(to or ".")
+            found.add("" if place == "." else place)
+        return found
 
     def find(self, module, paths):
         """Return the file of a module of the project's own, None where there is none."""

@@ -643,42 +643,40 @@ def flask_apps(project):
 
 def wrongly_called(project, target):
     """Return how a factory wants to be called, "" where it is called so."""
-    module, command, name = module_of(project, target), target.command, target.name
-    flask, words = command.program == "flask", {*command.arguments}
-    row, names = SERVERS.get(command.program, {}), module.names if module else {}
-    if flask and name is None and not {"app", "application"} & set(names):
-        apps = [
-            n for n in names.values() if isinstance(n, Made) and n.of == "flask.Flask"
-        ]
-        name = (
-            None
-            if apps
-            else next((n for n in ("create_app", "make_app") if n in names), None)
-        )
-    thing = names.get(first_name(target) or name)
-    without = "(" not in (name or "")
-    if (
-        not isinstance(thing, Function)
-        or not thing.is_plain
-        or without
-        and not (flask or {"--factory", "--call"} & words)
-    ):
+    module, command = module_of(project, target), target.command
+    name = first_name(target) or (module and factory_of(module)) or ""
+    thing, flask = module and module.names.get(name), command.program == "flask"
+    if not isinstance(thing, Function) or not thing.is_plain:
         return ""
-    if not without and not (row.get("calls") or flask):
-        return ""
+    text = target.name if "(" in (target.name or "") else f"{name}()"
+    if text == target.name:  # the server reads the call, or nobody knows what it does
+        called = flask or SERVERS.get(command.program, {}).get("calls")
+    else:
+        called = flask or {"--factory", "--call"} & {*command.arguments}
     try:
-        call = ast.parse(f"{name}()" if without else name, mode="eval").body
+        call = ast.parse(text, mode="eval").body
     except SyntaxError:
         return ""
     plain = isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
-    spread = plain and any(isinstance(a, ast.Starred) for a in call.args)
-    if not plain or spread or takes(thing.node.args, call):
+    if not called or not plain or takes(thing.node.args, call):
         return ""
-    return f"{thing.node.name}({ast.unparse(thing.node.args)})"
+    return f"{name}({ast.unparse(thing.node.args)})"
+
+
+def factory_of(module):
+    """Return the factory that Flask calls where a module has no app."""
+    names, apps = module.names, {"app", "application"} & set(module.names)
+    made = [n for n in names.values() if isinstance(n, Made) and n.of == "flask.Flask"]
+    if apps or made or module.open:
+        return None
+    return next((name for name in ("create_app", "make_app") if name in names), None)
 
 
 def takes(arguments, call):
     """Tell whether a function with these arguments can be called so."""
+    spread = any(isinstance(a, ast.Starred) for a in call.args)
+    if spread or any(word.arg is None for word in call.keywords):
+        return True
     names = [a.arg for a in [*arguments.posonlyargs, *arguments.args]]
     given, count = {word.arg for word in call.keywords}, len(call.args)
     needed = names[count : len(names) - len(arguments.defaults)]
