@@ -10,6 +10,7 @@ from doctor.loading import Use
 from doctor.project import as_dict, first_value, last_name, several, strings
 
 CONNECTS, OPENS = frozenset(FACTS["programs"]["connects"]), FACTS["programs"]["opens"]
+MAX_PATH = 1_000  # letters
 METHODS = {"read_text": "read", "read_bytes": "read", "write_text": "write"}
 # Calls that return their argument as a path, and methods that return their owner as one.
 JOINED = ("Path", "PurePath", "str", "abspath", "realpath", "normpath", "fspath")
@@ -202,8 +203,13 @@ def path_of(project, path, node):
         case ast.Name(id="__file__"):
             return f"/{path}"
         case ast.Name(id=name):
-            value = only_value(project, path, name)
-            return path_of(project, path, value) if value else None
+            key, value = (path_of, path, name), only_value(project, path, name)
+            if not value or value.lineno >= node.lineno:  # which also ends every circle
+                return None
+            if key not in project.memory:
+                known = path_of(project, path, value) or ""
+                project.memory[key] = known if len(known) < MAX_PATH else None
+            return project.memory[key]
         case ast.Attribute(value=inner, attr="parent"):
             return up(path_of(project, path, inner))
         case ast.Subscript(
@@ -233,20 +239,19 @@ def path_of(project, path, node):
 
 def only_value(project, path, name):
     """Return what a name of a file stands for, None where it is bound more than once."""
-    nodes = project.all_nodes(path)
-    stores = [n for n in nodes if isinstance(n, ast.Name) and n.id == name]
-    stores = [n for n in stores if isinstance(n.ctx, ast.Store)]
-    if any(isinstance(n, ast.arg) and n.arg == name for n in nodes):
-        return None
-    values = [
-        n.value for n in nodes if isinstance(n, ast.Assign) and n.targets == stores
-    ]
-    return values[0] if len(values) == 1 and name not in map_names(values[0]) else None
-
-
-def map_names(node):
-    """Return the names in an expression."""
-    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    key = (only_value, path)
+    if key not in project.memory:
+        nodes = project.all_nodes(path)
+        stores = [n for n in nodes if isinstance(n, (ast.Name, ast.arg))]
+        stores = [n for n in stores if not isinstance(getattr(n, "ctx", 0), ast.Load)]
+        times = Counter(getattr(n, "id", getattr(n, "arg", "")) for n in stores)
+        project.memory[key] = {
+            node.targets[0].id: node.value
+            for node in nodes
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+            if times[node.targets[0].id] == 1
+        }
+    return project.memory[key].get(name)
 
 
 def numbers(project, names):
