@@ -207,8 +207,8 @@ def path_of(project, path, node):
             if not value or value.lineno >= node.lineno:  # which also ends every circle
                 return None
             if key not in project.memory:
-                known = path_of(project, path, value) or ""
-                project.memory[key] = known if len(known) < MAX_PATH else None
+                known = path_of(project, path, value)
+                project.memory[key] = known if len(known or "") < MAX_PATH else None
             return project.memory[key]
         case ast.Attribute(value=inner, attr="parent"):
             return up(path_of(project, path, inner))
