@@ -6,6 +6,7 @@ import re
 from collections import Counter
 
 from doctor import FACTS, check
+from doctor.files import once
 from doctor.loading import Use
 from doctor.project import as_dict, first_value, last_name, several, strings
 
@@ -91,6 +92,14 @@ def database_of_this_computer(project):
 @check("H119", step=1)
 def file_opened_at_the_start(project):
     """open("data.csv") of a file that is not pushed, or by a path of Windows."""
+    for path, line, name, level in not_brought(project):
+        if not posixpath.basename(name).startswith(".env"):  # H513 names it
+            yield path, line, {"name": name}, level
+
+
+@once
+def not_brought(project):
+    """Yield (path, line, name, level) of what is opened and not brought by a push."""
     for use, how, argument in opened(project):
         place = path_of(project, use.path, argument)
         if not place:
@@ -109,14 +118,9 @@ def file_opened_at_the_start(project):
         alone = made_nowhere(project, use, how, argument, paths[0])
         on_disk = project.in_git and any(map(project.in_folder, paths))
         if windows or alone and sure:
-            yield (
-                use.path,
-                use.node.lineno,
-                {"name": name},
-                "error" if sure else "warning",
-            )
+            yield use.path, use.node.lineno, name, "error" if sure else "warning"
         elif how == "read" and on_disk:
-            yield use.path, use.node.lineno, {"name": name}, "warning"
+            yield use.path, use.node.lineno, name, "warning"
 
 
 def opened(project):

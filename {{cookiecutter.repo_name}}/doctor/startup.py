@@ -10,7 +10,7 @@ from itertools import zip_longest
 
 from doctor import FACTS, check
 from doctor.commands import PYTHONS, SERVERS, SHELLS, shell_script
-from doctor.data import full_paths, only_value, path_of
+from doctor.data import full_paths, not_brought, only_value, path_of
 from doctor.files import plain_utf8, utf16
 from doctor.imports import named_at_start, newest_allowed
 from doctor.layout import is_moved
@@ -461,6 +461,10 @@ def call_that_fails_at_the_start(project):
                 name = ast.unparse(getattr(use.node, "func", use.node))
                 details = {"name": name, "says": row["says"], "right": row["right"]}
                 yield use.path, use.node.lineno, details
+    for path, line, name, level in not_brought(project):
+        if posixpath.basename(name).startswith(".env"):
+            details = {"says": "FileNotFoundError", "right": 'os.environ["…"]'}
+            yield path, line, {"name": name, **details}, level
     for use in project.running.loading.uses:
         key = getattr(getattr(use.node, "slice", None), "value", None)
         if use.of == "dotenv.dotenv_values()[]" and lacks_env(project, use):
