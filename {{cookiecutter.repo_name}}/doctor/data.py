@@ -6,13 +6,19 @@ import re
 from collections import Counter
 
 from doctor import FACTS, check
+from doctor.files import once
 from doctor.imports import parse_error
+from doctor.loading import Use
 from doctor.project import as_dict, first_value, last_name, several, strings
 
+CONNECTS, OPENS = frozenset(FACTS["programs"]["connects"]), FACTS["programs"]["opens"]
+MAX_PATH = 1_000  # letters
+METHODS = {"read_text": "read", "read_bytes": "read", "write_text": "write"}
+# Calls that return their argument as a path, and methods that return their owner as one.
+JOINED = ("Path", "PurePath", "str", "abspath", "realpath", "normpath", "fspath")
 # What makes a change of a table depend on what is there, or of another schema.
 GUARDS = {"if_not_exists", "if_exists", "schema"}
 SQL = re.compile(r"(?i)\b(create|drop|alter)\s+(\w+\s+)?table\b")
-CONNECTS, READS = (frozenset(FACTS["programs"][name]) for name in ("connects", "reads"))
 
 
 @check("H901", step=7, level="warning")
@@ -76,48 +82,184 @@ def database_of_this_computer(project):
     here = re.compile(
         r"(.*@)?(localhost|127\.0\.0\.1)\b.*|.*\bhost=(localhost|127\.0\.0\.1)\b.*"
     )
-    for path, node, called in project.running.loading.calls:
-        if called in CONNECTS:
+    for use in project.running.loading.calls:
+        if use.of in CONNECTS and "try" not in use.guards:
+            node = use.node
             values = [*node.args, *(word.value for word in node.keywords)]
             texts = [v.value for v in values if isinstance(getattr(v, "value", 0), str)]
-            if any(map(here.match, texts)):
-                yield path, node.lineno, {"what": ast.unparse(node.func)}
+            for match in filter(None, map(here.match, texts)):
+                what = f"{ast.unparse(node.func)}({match[2] or match[3]})"
+                yield use.path, node.lineno, {"what": what}
+                break
 
 
 @check("H119", step=1)
-def file_read_at_the_start(project):
+def file_opened_at_the_start(project):
     """open("data.csv") of a file that is not pushed, or by a path of Windows."""
-    at_start = {id(node) for _, node, _ in project.running.loading.calls}
-    for path, node, name in files_read(project):
-        there = name in project or project.has_folder(name)
-        slashes = name.replace("\\", "/")
-        windows = "\\" in name and (slashes in project or re.match("[A-Za-z]:", name))
-        on_disk = project.in_git and not there and project.in_folder(name)
-        sure = id(node) in at_start and not project.running.flexible
-        if windows or on_disk:
-            yield path, node.lineno, {"name": name}, "error" if sure else "warning"
-        elif not there and sure and project.times(name) == 1:
-            yield path, node.lineno, {"name": name}
+    for path, line, name, level in not_brought(project):
+        if not posixpath.basename(name).startswith(".env"):  # H513 names it
+            yield path, line, {"name": name}, level
 
 
-def files_read(project):
-    """Yield (file, call, name) of the calls that read a file by a fixed name of the project's."""
-    found = [*project.running.loading.calls]
-    seen = {id(node) for _, node, _ in found}
-    found += [(p, n, None) for p, n in project.calls("open") if id(n) not in seen]
-    for path, node, called in found:
-        is_open = called is None and ast.unparse(node.func) == "open"
-        if called not in READS and not is_open:
+@once
+def not_brought(project):
+    """Yield (path, line, name, level) of what is opened and not brought by a push."""
+    for use, how, argument in opened(project):
+        place = path_of(project, use.path, argument)
+        if not place:
             continue
-        arguments = node.args or getattr(
-            getattr(node.func, "value", None), "args", None
-        )
-        name = getattr(arguments[0], "value", None) if arguments else None
-        mode = mode_of(node) if is_open else "r"
-        reads = mode[:1] == "r" and "+" not in mode
-        elsewhere = isinstance(name, str) and re.match(r"/|~|[a-z]{2,}:|\.\./", name)
-        if reads and isinstance(name, str) and name and not elsewhere:
-            yield path, node, name.removeprefix("./")
+        slashes = place.replace("\\", "/").lstrip("/")
+        windows = place != slashes and re.match("[A-Za-z]:", slashes)
+        windows = windows or "\\" in place and slashes in project
+        sure = not {"later", "try"} & use.guards
+        paths = [place] if windows else list(full_paths(project, use, place))
+        if how == "write" and not windows:
+            paths = [folder for p in paths if (folder := posixpath.dirname(p))]
+        there = any(p in project or project.has_folder(p) for p in paths)
+        if not paths or there or how != "read" and not sure and not windows:
+            continue
+        name = paths[0] if how == "read" else f"{paths[0]}/"
+        alone = made_nowhere(project, use, how, argument, paths[0])
+        on_disk = project.in_git and any(map(project.in_folder, paths))
+        if windows or alone and sure:
+            yield use.path, use.node.lineno, name, "error" if sure else "warning"
+        elif how == "read" and on_disk:
+            yield use.path, use.node.lineno, name, "warning"
+
+
+def opened(project):
+    """Yield (Use, "read", "write" or "folder", argument) of the calls that open something."""
+    uses = project.running.loading.calls
+    seen = {id(use.node) for use in uses}
+    later = [c for c in project.calls("open") if id(c[1]) not in seen]
+    uses = [*uses, *(Use(*c, None, None, frozenset({"later"})) for c in later)]
+    for use in uses:
+        func, given = use.node.func, {w.arg: w.value for w in use.node.keywords}
+        row = OPENS.get(use.of) if isinstance(use.of, str) else None
+        arguments, how = use.node.args, row and row["how"]
+        if getattr(func, "id", "") == "open" and use.of is None:
+            mode, row = mode_of(use.node), {}
+            how = {"r": "read", "w": "write", "a": "write", "x": "write"}.get(mode[:1])
+            how = None if mode[:1] == "r" and "+" in mode else how
+        elif getattr(func, "attr", "") in METHODS:
+            row, how, arguments = {}, METHODS[func.attr], [func.value]
+        position = row.get("at", 0) if row is not None else 0
+        argument = given.get(row.get("key", "file")) if row is not None else None
+        argument = argument or next(iter(arguments[position : position + 1]), None)
+        if how and argument and not {"delay", "check_dir"} & set(given):
+            yield use, how, argument
+        elif use.of == "logging.config.dictConfig" and arguments:
+            named = getattr(arguments[0], "id", "")
+            settings = only_value(project, use.path, named) if named else arguments[0]
+            for part in ast.walk(settings) if settings else ():
+                keys = [getattr(k, "value", 0) for k in getattr(part, "keys", ())]
+                if "filename" in keys and "delay" not in keys:
+                    yield use, "write", part.values[keys.index("filename")]
+
+
+def full_paths(project, use, place):
+    """Yield a path from the project's root, for each folder where the code may run."""
+    if project.calls_any("chdir") and not place.startswith("/"):
+        return
+    for folder in project.running.folders_of(use.module) or {""}:
+        path = posixpath.normpath(posixpath.join("/", folder, place)[1:])
+        outside = posixpath.normpath(posixpath.join(folder, place)).startswith("..")
+        if not outside and path != "." and not re.match(r"~|[a-z]{2,}:", path):
+            yield path
+
+
+def made_nowhere(project, use, how, argument, path):
+    """Tell whether nothing seems to make a file before it is read, or a folder."""
+    name = posixpath.basename(path)
+    hooks = [p for p in project.sizes if p.startswith("bin/") or p.endswith(".sh")]
+    texts = [
+        *map(project.text, hooks),
+        *(text for _, text in project.procfile.values()),
+    ]
+    if "package.json" in project or any(name in text for text in texts):
+        return False
+    if how != "read":
+        return not project.calls_any("makedirs", "mkdir")
+    looks = {"exists", "isfile", "is_file", "touch"}
+    calls = {
+        last_name(call.func) for p, call in project.nodes(ast.Call) if p == use.path
+    }
+    if isinstance(argument, ast.Name):
+        names = [node for _, node in project.nodes(ast.Name) if node.id == argument.id]
+        return len(names) == 2 and not looks & calls  # where it is bound, and here
+    ends = [count for text, count in project.texts_ending(name)]
+    return sum(ends) == 1 and not looks & calls
+
+
+def path_of(project, path, node):
+    """Return the path that an expression stands for, None if unknown; "/x" is in the root."""
+
+    def up(path, count=1):
+        for _ in range(count):
+            path = posixpath.dirname(path) if path not in (None, "", "/") else None
+        return path
+
+    def joined(nodes):
+        parts = [path_of(project, path, part) for part in nodes]
+        return None if None in parts else posixpath.join("", *parts)
+
+    match node:
+        case ast.Constant(value=str(text)):
+            text = text.removeprefix("/app")
+            absolute = text.startswith("/") and text == node.value
+            return None if absolute else text.removeprefix("./")
+        case ast.Name(id="__file__"):
+            return f"/{path}"
+        case ast.Name(id=name):
+            key, value = (path_of, path, name), only_value(project, path, name)
+            if not value or value.lineno >= node.lineno:  # which also ends every circle
+                return None
+            if key not in project.memory:
+                known = path_of(project, path, value)
+                project.memory[key] = known if len(known or "") < MAX_PATH else None
+            return project.memory[key]
+        case ast.Attribute(value=inner, attr="parent"):
+            return up(path_of(project, path, inner))
+        case ast.Subscript(
+            value=ast.Attribute(value=inner, attr="parents"),
+            slice=ast.Constant(value=int(count)),
+        ):
+            return up(path_of(project, path, inner), count + 1)
+        case ast.BinOp(left=left, op=ast.Div(), right=right):
+            return joined([left, right])
+        case ast.Call(func=ast.Attribute(value=owner, attr=("resolve" | "absolute"))):
+            return path_of(project, path, owner)
+        case ast.Call(func=ast.Attribute(value=owner, attr="joinpath"), args=args):
+            return joined([owner, *args])
+        case ast.Call(func=ast.Attribute(value=owner, attr="with_name"), args=[name]):
+            beside, name = (
+                up(path_of(project, path, owner)),
+                path_of(project, path, name),
+            )
+            return posixpath.join(beside, name) if beside and name else None
+        case ast.Call(func=func, args=[inner]) if last_name(func) == "dirname":
+            return up(path_of(project, path, inner))
+        case ast.Call(func=func, args=args):
+            name, joins = last_name(func), ast.unparse(func).endswith("path.join")
+            return joined(args) if args and (name in JOINED or joins) else None
+    return None
+
+
+def only_value(project, path, name):
+    """Return what a name of a file stands for, None where it is bound more than once."""
+    key = (only_value, path)
+    if key not in project.memory:
+        nodes = project.all_nodes(path)
+        stores = [n for n in nodes if isinstance(n, (ast.Name, ast.arg))]
+        stores = [n for n in stores if not isinstance(getattr(n, "ctx", 0), ast.Load)]
+        times = Counter(getattr(n, "id", getattr(n, "arg", "")) for n in stores)
+        project.memory[key] = {
+            node.targets[0].id: node.value
+            for node in nodes
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+            if times[node.targets[0].id] == 1
+        }
+    return project.memory[key].get(name)
 
 
 def numbers(project, names):

@@ -4,18 +4,25 @@ import difflib
 import posixpath
 import re
 import sys
+from collections import defaultdict
 
 from doctor import FACTS, check
+from doctor.files import once
 from doctor.layout import candidates, hiding, is_moved, modules_elsewhere
 from doctor.lists import fits, normal, numbers
 from doctor.packages import (
     for_other_pythons,
+    named_python,
     newest_python,
     pins_against_each_other,
 )
-from doctor.project import several
+from doctor.project import several, strings
 
 PACKAGES, REMOVED = FACTS["packages"], FACTS["python"]["removed"]
+LOST, ADDED = defaultdict(list), defaultdict(list)
+for _table, _kind in ((LOST, "removed"), (ADDED, "added")):
+    for _module, _row in PACKAGES[_kind].items():
+        _table[_row.get("module", _module)].append(_row)
 NEVER = "(?!)"  # matches nothing
 # Mistakes in every Python, also where the line has something that only a newer one can read.
 CERTAIN = re.compile(
@@ -98,8 +105,16 @@ def import_of_nobody_s_module(project):
     for found, owners in unlisted(project):
         sure = found.sure and known and complete and not owners
         if sure and found.first not in told and not similar(project, found):
-            yield found.path, found.line, {"module": found.first}
+            others = project.running.flexible or may_bring_modules(project)
+            level = "warning" if others else "error"
+            yield found.path, found.line, {"module": found.first}, level
         told |= {found.first} if sure else set()
+
+
+def may_bring_modules(project):
+    """Tell whether the build may do more than to install the listed packages."""
+    others = any(not re.fullmatch(r"heroku/\w+", name) for name in project.buildpacks)
+    return others or any(p.startswith("bin/p") for p in project.sizes)
 
 
 def unlisted(project):
@@ -225,34 +240,73 @@ def registered_twice(project):
 @check("H506", step=13)
 def name_that_a_package_has_lost(project):
     """from werkzeug.urls import url_parse, which Werkzeug 3 no longer has."""
-    python = newest_python(project)
-    for found in project.running.foreign:
-        first = found.first
-        if (
-            found.sure
-            and first in REMOVED
-            and numbers(python) >= numbers(REMOVED[first])
-        ):
+    python = numbers(newest_python(project))
+    for path, line, module, names in named_at_start(project):
+        first, row = module.partition(".")[0], {"package": "Python"}
+        if python >= numbers(REMOVED.get(first, "9999")):
             brought = {"setuptools"} if first == "distutils" else set()
             brought |= {f"standard-{first}", f"{first}-lts", f"legacy-{first}"}
-            if not brought & set(project.list.packages):
+            if not brought & project.available[0]:
+                level = "warning" if project.unknown_needs else "error"
                 details = {"name": first, "package": "Python", "since": REMOVED[first]}
-                yield found.path, found.line, details
-        row = PACKAGES["removed"].get(found.module)
-        lost = sorted(set(found.names) & set(row["names"])) if row else []
-        if not row or not (lost or row["names"] == ["*"]) or not found.sure:
-            continue
-        if row["package"] == "python":
-            version = numbers(python)
-        else:
-            version = newest_allowed(project, row["package"])
-        if version is not None and version >= numbers(row["since"]):
-            details = {
-                "name": ", ".join(lost) or found.module,
-                "since": row["since"],
-                "package": row["package"],
-            }
-            yield found.path, found.line, details
+                yield path, line, details, level
+        for row, lost in rows_of(LOST, module, names):
+            version = version_of(project, row)
+            if version is not None and version >= numbers(row["since"]):
+                details = {"since": row["since"], "package": row["package"]}
+                yield path, line, {"name": ", ".join(lost) or module, **details}
+
+
+@check("H514", step=13)
+def name_that_is_not_there_yet(project):
+    """from datetime import UTC, where .python-version says 3.10."""
+    told, named = set(), named_python(project)
+    offered = FACTS["python"]["offered"] + FACTS["python"]["ending"]
+    if named and numbers(named[1]) < numbers(offered[-1]):
+        return  # H303 names it
+    for path, line, module, names in named_at_start(project):
+        for row, new in rows_of(ADDED, module, names):
+            version = version_of(project, row)
+            name = ", ".join(new) or module
+            old = version and version < numbers(row["since"])[: len(version)]
+            if old and name not in told:
+                told.add(name)
+                details = {"since": row["since"], "package": row["package"]}
+                yield path, line, {"name": name, **details}
+
+
+@once
+def named_at_start(project):
+    """Yield (path, line, module, names) of what is needed of packages at the start."""
+    for found in project.running.foreign:
+        if found.sure:
+            yield found.path, found.line, found.module, found.names
+    told = set()
+    for use in project.running.loading.uses:
+        module, _, name = use.of.rpartition(".")
+        if (use.path, use.of) not in told and "try" not in use.guards:
+            told.add((use.path, use.of))
+            yield use.path, use.node.lineno, module, (name,)
+
+
+def rows_of(table, module, names):
+    """Yield (row, the names of it) of what is known of names of a module; "*" is all in it."""
+    parts = module.split(".")
+    for count in range(1, len(parts) + 1):
+        for row in table.get(".".join(parts[:count]), ()):
+            if row["names"] == ["*"]:
+                yield row, []
+            elif count == len(parts) and (
+                found := sorted(set(names) & set(row["names"]))
+            ):
+                yield row, found
+
+
+def version_of(project, row):
+    """Return the version of a row's package, or of Python, None where it is not sure."""
+    if row["package"] == "Python":
+        return numbers(newest_python(project))
+    return newest_allowed(project, row["package"])
 
 
 def newest_allowed(project, package):
@@ -378,6 +432,16 @@ def package_needs_more_than_pip(project):
             continue
         told.add(row["needs"])
         compiled = row.get("error") and (used or "module" not in row)
+        starts = [
+            use for use in project.running.loading.calls if use.of == row.get("start")
+        ]
+        starts = "start" in row and [use for use in starts if "try" not in use.guards]
+        if (
+            starts
+            and not project.calls_any("download")
+            and not may_bring_modules(project)
+        ):
+            compiled = not any(map(project.has_folder, strings(starts[0].node)))
         details = {"package": name, "needs": row["needs"], "instead": row["instead"]}
         yield line.file, line.number, details, "error" if compiled else "warning"
 
@@ -406,7 +470,7 @@ def call_needs_another_package(project):
     """Email() of WTForms and the like, which want one package more."""
     have, complete, _ = project.available
     told = set(have)
-    for path, node, called in project.running.loading.calls:
+    for path, node, called, *_ in project.running.loading.calls:
         row = PACKAGES["extra"].get(called) if isinstance(called, str) else None
         if not row or row["package"] in told or not project.list.packages:
             continue

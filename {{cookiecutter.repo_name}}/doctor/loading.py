@@ -8,7 +8,9 @@ import ast
 import builtins
 import posixpath
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 BUILT_IN = {*dir(builtins), "__file__", "__path__", "__annotations__", "__builtins__"}
 # Handlers that survive an import in vain, and calls that may make up names.
@@ -29,7 +31,7 @@ class Module:
     """A file on its way through an import. names: what is bound so far, and to what.
 
     A name stands for a Module, a Function, a Made, the full name of a package's thing, or
-    None. open: it may have more names than can be seen.
+    None. open: it may have more names than can be seen. loads: the modules that it loads.
     """
 
     path: str
@@ -40,13 +42,26 @@ class Module:
     names: dict = field(default_factory=dict)
     open: bool = False
     done: bool = False
+    loads: set = field(default_factory=set)
+
+    def below(self, but=frozenset()):
+        """Return the modules that are loaded with this one, without others and theirs."""
+        found, waiting = {self}, [self]
+        while waiting:
+            new = waiting.pop().loads - found - but
+            found |= new
+            waiting += new
+        return found
 
 
 @dataclass(eq=False)
 class Function:
+    """A function; result: what it returns, as far as it is known."""
+
     node: ast.AST
     module: Module
     scope: object
+    result: object = None
 
     @property
     def is_plain(self):
@@ -102,6 +117,19 @@ class Import:
         return self.module.partition(".")[0]
 
 
+class Use(NamedTuple):
+    """A call, or a name of a package that is used, at the start.
+
+    of: what is called or used; guards: "with" and "try", where it stands in such a block.
+    """
+
+    path: str
+    node: ast.AST
+    of: object
+    module: Module
+    guards: frozenset
+
+
 @dataclass(frozen=True)
 class Mistake:
     """What would end a start. kind: lost, nameless, circular, relative, undefined or twice.
@@ -125,7 +153,8 @@ class Loading:
     def __init__(self, project):
         self.project = project
         self.modules = {}  # (path, whether it is the program): Module
-        self.imports, self.mistakes, self.calls = [], [], []
+        self.imports, self.mistakes, self.calls, self.uses = [], [], [], []
+        self.running, self.guards, self.returned = [], [], None
         self.seen, self.called, self.registered = set(), set(), set()
         self.bound_in, self.depth = {}, 0
 
@@ -157,9 +186,12 @@ class Loading:
 
     def load(self, name, file, base, paths, main=False):
         """Load a file, once."""
-        if (file, main) in self.modules:
-            return self.modules[file, main]
-        module = Module(file, name, base, paths, main)
+        known = self.modules.get((file, main))
+        module = known or Module(file, name, base, paths, main)
+        if self.running:
+            self.running[-1].loads.add(module)
+        if known:
+            return known
         self.modules[file, main] = module
         tree = self.project.trees.get(file)
         if tree is None or self.depth > MAX_DEPTH:
@@ -168,25 +200,37 @@ class Loading:
             nodes = self.project.all_nodes(file)
             module.open = makes_names(nodes)
             module.names |= dict.fromkeys(made_global(nodes))
-            self.depth += 1
-            self.run(module, tree.body, Scope(module.names))
-            self.depth -= 1
+            with self.inside(module):
+                self.run(module, tree.body, Scope(module.names))
         module.done = True
         return module
 
-    def call(self, function):
-        """Go through the body of a function, once."""
-        if not isinstance(function, Function) or id(function.node) in self.called:
+    @contextmanager
+    def inside(self, module):
+        """Let what is loaded from here on be loaded by a module."""
+        self.running.append(module)
+        self.depth += 1
+        yield
+        self.depth -= 1
+        self.running.pop()
+
+    def call(self, function, given=()):
+        """Go through the body of a function, once. given: what its arguments stand for."""
+        main = isinstance(function, Function) and function.module.main
+        if not isinstance(function, Function) or (function.node, main) in self.called:
             return
         if function.is_plain and self.depth <= MAX_DEPTH:
-            self.called.add(id(function.node))
+            self.called.add((function.node, main))
             own = dict.fromkeys(bound([function.node]))
             for name in made_global(ast.walk(function.node)):
                 own.pop(name, None)
+            arguments = zip(function.node.args.args, given, strict=False)
+            own |= {name.arg: of for name, of in arguments if isinstance(of, Made)}
             scope = Scope(own, function.scope, is_function=True)
-            self.depth += 1
-            self.run(function.module, function.node.body, scope)
-            self.depth -= 1
+            before, self.returned = self.returned, None
+            with self.inside(function.module):
+                self.run(function.module, function.node.body, scope)
+            function.result, self.returned = self.returned, before
 
     def unbound_names(self):
         """Yield (path, node) of the names that nothing in their file binds at any time."""
@@ -202,12 +246,20 @@ class Loading:
 
     # --- statements ---
 
-    def run(self, module, statements, scope):
+    def run(self, module, statements, scope, guard=""):
+        """Go through statements. guard: the kind of block that they stand in."""
+        self.guards.append(guard)
+        stop = None
         for number, statement in enumerate(statements):
             if self.step(module, statement, scope) is STOP:
                 self.keep_names(module, statements[number + 1 :], scope)
-                return STOP
-        return None
+                stop = STOP
+                break
+        self.guards.pop()
+        return stop
+
+    def use(self, module, node, of):
+        return Use(module.path, node, of, module, frozenset(self.guards))
 
     def keep_names(self, module, statements, scope):
         """Keep what may be bound; a return among them makes the rest unsure."""
@@ -235,12 +287,14 @@ class Loading:
             if not getattr(statement, "type_params", None):
                 self.look(module, parts, scope)
             self.run(module, statement.body, Scope({}, scope))
-            scope.names[statement.name] = None
+            bases = [self.meaning(base, scope) for base in statement.bases]
+            tables = [base for base in bases if str(base).endswith(".Model")]
+            scope.names[statement.name] = tables[0] if tables else None
         elif kind is ast.If:
             return self.step_if(module, statement, scope)
         elif kind in (ast.Try, ast.TryStar):
             if not may_survive(statement):
-                stop = self.run(module, statement.body, scope)
+                stop = self.run(module, statement.body, scope, "try")
                 rest = [*statement.handlers, *statement.orelse, *statement.finalbody]
                 return self.keep_names(module, rest, scope) or stop
             return self.keep_names(module, [statement], scope)
@@ -250,7 +304,7 @@ class Loading:
                 return self.keep_names(module, [statement], scope)
             names = bound([i.optional_vars for i in statement.items if i.optional_vars])
             scope.names |= dict.fromkeys(names)
-            return self.run(module, statement.body, scope)
+            return self.run(module, statement.body, scope, "with")
         elif kind in LOOPS:
             first = getattr(statement, "iter", getattr(statement, "subject", None))
             self.look(module, [first] if first else [statement.test], scope)
@@ -261,6 +315,8 @@ class Loading:
             parts = [n for n in ast.iter_child_nodes(statement) if not is_name_only(n)]
             self.look(module, parts, scope)
             scope.names |= dict.fromkeys(bound([statement]) - set(scope.names))
+            if kind is ast.Return and statement.value:
+                self.returned = self.meaning(statement.value, scope)
         return STOP if kind in (ast.Return, ast.Raise) else None
 
     def step_if(self, module, statement, scope):
@@ -301,11 +357,16 @@ class Loading:
                 self.need_name(module, node, scope)
             elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 self.need_attribute(module, node, scope)
+            elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+                owner = self.meaning(node.value, scope)
+                if isinstance(owner, Made) and isinstance(owner.of, str):
+                    self.uses.append(self.use(module, node, f"{owner.of}()[]"))
             elif isinstance(node, ast.Call):
                 called = self.meaning(node.func, scope)
-                self.calls.append((module.path, node, called))
+                self.calls.append(self.use(module, node, called))
                 self.register(module, node, scope)
-                self.call(called)
+                self.load_settings(module, node, called)
+                self.call(called, [self.meaning(given, scope) for given in node.args])
 
     def need_name(self, module, node, scope):
         known, _ = scope.find(node.id)
@@ -316,6 +377,8 @@ class Loading:
 
     def need_attribute(self, module, node, scope):
         owner = self.meaning(node.value, scope)
+        if isinstance(full := self.meaning(node, scope), str):
+            self.uses.append(self.use(module, node, full))
         if isinstance(owner, Module) and not self.has(owner, node.attr):
             is_bound = node.attr in self.all_names(owner.path)
             kind = "nameless" if owner.done or not is_bound else "circular"
@@ -349,7 +412,9 @@ class Loading:
             of = owner.of if isinstance(owner, Made) else owner
             return f"{of}.{node.attr}" if isinstance(of, str) else None
         if isinstance(node, ast.Call):
-            return Made(node, self.meaning(node.func, scope))
+            of = self.meaning(node.func, scope)
+            result = of.result if isinstance(of, Function) else None
+            return Made(node, result.of if isinstance(result, Made) else of)
         return None
 
     def add_routes(self, module, function, scope):
@@ -390,6 +455,21 @@ class Loading:
         if name and ("blueprint", over, name) in self.registered:
             self.mistake("twice", module, call, f'Blueprint("{name}")')
         self.registered.add(("blueprint", over, name))
+
+    def load_settings(self, module, call, called):
+        """Load what app.config.from_object("config.Production") names."""
+        text = getattr(call.args[0], "value", None) if call.args else None
+        settings = isinstance(called, str) and called.endswith(".config.from_object")
+        if not settings or not isinstance(text, str):
+            return
+        name, _, inner = text.rpartition(".")
+        if not name or self.locate(text, module.paths)[0]:
+            name, inner = text, ""
+        found = self.import_one(module, call, name, (), module.paths)
+        if inner and isinstance(found, Module) and not self.has(found, inner):
+            self.mistake(
+                "nameless", module, call, inner, found.path, text, module.paths
+            )
 
     def mistake(self, kind, module, node, name, file="", wanted="", folders=()):
         folders = tuple(folders)

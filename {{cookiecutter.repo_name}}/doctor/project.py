@@ -298,6 +298,10 @@ class Project(Files):
         """Return how often a text stands in the app's code."""
         return self._counts[text]
 
+    def texts_ending(self, name):
+        """Return (text, how often) of the texts in the app's code that end in a name."""
+        return [pair for pair in self._counts.items() if pair[0].endswith(name)]
+
     @property
     def is_container(self):
         """Tell whether the project is built from a Dockerfile and by no buildpack."""

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from doctor.commands import SERVERS
-from doctor.loading import Import, Loading
+from doctor.loading import Import, Loading, Module
 
 TRIES = (ast.Try, ast.TryStar, ast.If)
 BODIES = (
@@ -17,6 +17,10 @@ BODIES = (
     "finalbody",
 )  # statements within statements
 SIMPLE = (ast.Expr, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Return)  # without any
+DJANGO = (
+    "django.core.wsgi.get_wsgi_application",
+    "django.core.asgi.get_asgi_application",
+)
 # Programs that run the migrations, and so the code in them.
 MIGRATES = {"flask": ["db", "upgrade"], "alembic": ["upgrade"]}
 
@@ -44,6 +48,8 @@ class Running:
         self.loading = Loading(project)
         self.reached, self.lost, self.targets, self.starts = {}, [], [], 0
         self.apps = []  # the modules of apps that commands or texts name
+        self.roots = []  # (command, a Module that stands for what it loads)
+        self.served = {}  # Module of an app: whether the code names it, not a command
         self.leads = {}  # file: the files that its imports may load
         self.flexible = False  # something changes sys.path
         self.searched = [""]
@@ -83,9 +89,14 @@ class Running:
     def start(self, command):
         """Load what a command starts."""
         paths = self.paths(command)
+        root = Module("", "", "", paths)
+        self.roots.append((command, root))
+        self.loading.running = [root]
         for target in targets(command, self.project, paths):
             self.targets.append(target)
-            self.load_target(target.module, target.name, paths)
+            module = self.load_target(target.module, target.name, paths)
+            if module and command.program not in ("flask", "quart"):
+                self.served.setdefault(module, False)
         file = command.python_file() or self.page(command)
         module = command.module()
         if file and command.path(file) in self.project:
@@ -110,19 +121,25 @@ class Running:
             self.apps.append(module)
             first = re.split(r"[.(]", name or "")[0]
             self.loading.call(loaded.names.get(first))
+        return loaded
 
     def load_migrations(self, command, paths):
         """Load env.py and all versions, as Alembic does, and go through their upgrade()."""
         folder = command.path(command.option("-d", "--directory") or "migrations")
+        self.loading.guards = [
+            "with"
+        ]  # Flask-Migrate runs them in a context of the app
         versions = f"{folder}/versions/"
         for path in sorted(self.project.trees):
             if path == f"{folder}/env.py" or path.startswith(versions):
                 name = posixpath.basename(path).removesuffix(".py")
                 module = self.loading.load(name, path, posixpath.dirname(path), paths)
                 self.loading.call(module.names.get("upgrade"))
+        self.loading.guards = []
 
     def follow_texts(self):
         """Load the apps that the code of what runs names: "shop.main:app"."""
+        self.load_django()
         done = 0
         while done != (done := len(self.loading.modules)):
             for module in list(self.loading.modules.values()):
@@ -130,7 +147,27 @@ class Running:
                 for text in self.project.app_texts(module.path) if is_read else ():
                     name, _, app = text.partition(":")
                     if self.find(name, module.paths):
-                        self.load_target(name, app, module.paths)
+                        self.loading.running = [module]
+                        named = self.load_target(name, app, module.paths)
+                        self.served.setdefault(named, True)
+
+    def load_django(self):
+        """Load the module of Django's URLs, as its first request does."""
+        starts = [use for use in self.loading.calls if use.of in DJANGO]
+        texts = [
+            node.value.value
+            for path in (self.project.trees if starts else ())
+            for node in self.project.trees[path].body
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+            if getattr(node.targets[0], "id", "") == "ROOT_URLCONF"
+        ]
+        if len(set(texts)) == 1 and self.find(texts[0], starts[0].module.paths):
+            before = len(self.loading.mistakes)
+            self.loading.running = [starts[0].module]
+            self.loading.module(texts[0], starts[0].module.paths)
+            # Models come first, which may put circles in another order.
+            new = [m for m in self.loading.mistakes[before:] if m.kind != "circular"]
+            self.loading.mistakes[before:] = new
 
     def page(self, command):
         """Return the file that a program such as streamlit runs."""
@@ -152,6 +189,23 @@ class Running:
         first = command.path(folder) if folder else command.folder
         found = [first, *more, *self.searched]
         return list(dict.fromkeys("" if p == "." else p.strip("/") for p in found))
+
+    def commands_of(self, module, imported=False):
+        """Return the commands that load a Module; imported: not by a text that names it."""
+        named = {m for m, by_text in self.served.items() if by_text and imported}
+        return [c for c, root in self.roots if module in root.below(named)]
+
+    def folders_of(self, module):
+        """Return the folders where a Module runs."""
+        commands = self.commands_of(module) if module else self.project.commands
+        found = set()
+        for command in commands:
+            to = command.option("--chdir", "--working-dir")
+            if not to and command.program == "gunicorn":
+                to = self.project.gunicorn_setting(command, "chdir")
+            place = command.path(to or ".")
+            found.add("" if place == "." else place)
+        return found
 
     def find(self, module, paths):
         """Return the file of a module of the project's own, None where there is none."""

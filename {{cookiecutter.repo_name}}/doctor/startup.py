@@ -2,20 +2,26 @@
 
 import ast
 import difflib
+import posixpath
 import re
 import sys
+from dataclasses import replace
 from itertools import zip_longest
 
 from doctor import FACTS, check
 from doctor.commands import PYTHONS, SERVERS, SHELLS, shell_script
+from doctor.data import full_paths, not_brought, only_value, path_of
 from doctor.files import plain_utf8, utf16
+from doctor.imports import named_at_start, newest_allowed
 from doctor.layout import is_moved
-from doctor.lists import normal
+from doctor.lists import normal, numbers
 from doctor.loading import Function, Made
+from doctor.packages import newest_python
 from doctor.project import as_dict, last_name
-from doctor.running import flask_target
+from doctor.running import Target, flask_target
 
 PROGRAMS = FACTS["programs"]
+WINDOWS_MODULES = set(PROGRAMS["windows_modules"])
 HERE = ("127.0.0.1", "localhost", "::1")
 
 
@@ -302,7 +308,8 @@ def command_needs_what_is_not_there(project):
     if is_moved(project):
         return
     for command in in_code(project):
-        if missing := missing_file(project, command):
+        missing = missing_file(project, command) or missing_settings(project, command)
+        if missing:
             yield *command.place, {"missing": missing}
     scripts = as_dict(project.json.get("scripts"))
     for key in ("postdeploy", "pr-predestroy"):
@@ -334,6 +341,23 @@ def missing_file(project, command):
     hooks = map(project.text, ("bin/post_compile", "bin/pre_compile"))
     made = f"{path}/__main__.py" in project or any(path in hook for hook in hooks)
     return "" if made and not script else file
+
+
+def missing_settings(project, command):
+    """Return a file that an option of the program names, where the project lacks it."""
+    options = PROGRAMS["files"].get(command.program, ())
+    named = [command.option(*names) for names in options]
+    if command.program in PROGRAMS["files_first"]:
+        named += [w for w in command.positional() if w.endswith((".ini", ".conf"))]
+    hooks = [p for p in project.sizes if p.startswith("bin/") or p.endswith(".sh")]
+    texts = "".join(map(project.text, hooks)) + command.text
+    for name in filter(None, named):
+        path = command.path(name.removeprefix("file:"))
+        known = "$" in name or name.startswith("python:") or not is_own(name)
+        made = texts.count(posixpath.basename(path)) > 1 or "package.json" in project
+        if not (known or made or path in project):
+            return path
+    return ""
 
 
 def missing_migrations(project, command):
@@ -370,7 +394,7 @@ def is_own(file):
 def migrations_that_nothing_runs(project):
     """There are migrations, and nowhere a command or a call that applies them."""
     texts = [c.text for c in project.commands] + [str(project.json.get("scripts"))]
-    at_start = [last_name(node.func) for _, node, _ in project.running.loading.calls]
+    at_start = [last_name(use.node.func) for use in project.running.loading.calls]
     called = {"upgrade", "create_all"} & set(at_start) or "Dockerfile" in project
     has_some = any("migrations/versions/" in f"/{path}" for path in project.trees)
     migrates = {"flask-migrate", "alembic"} & set(project.list.packages)
@@ -404,6 +428,97 @@ def program_of_windows(project):
             yield *command.place, {"command": command.start(3)}, level
         elif "\\" in command.start(2) and PYTHONS.match(command.program):
             yield *command.place, {"command": command.start(2)}
+    for path, line, module, names in named_at_start(project):
+        own = {module, *(f"{module}.{name}" for name in names)}
+        if found := {name.partition(".")[0] for name in own} & WINDOWS_MODULES or (
+            own & WINDOWS_MODULES
+        ):
+            yield path, line, {"command": min(found)}
+
+
+@check("H512", step=10)
+def import_that_never_ends(project):
+    """app.run() without the guard in a module that a server imports; `flask` passes it over."""
+    served = set().union(*(module.below() for module in project.running.served))
+    for use in project.running.loading.calls:
+        if use.of in PROGRAMS["never_end"] and use.module in served:
+            yield use.path, use.node.lineno, {"name": ast.unparse(use.node.func)}
+
+
+@check("H513", step=9)
+def call_that_fails_at_the_start(project):
+    """db.create_all() without a context of the app, a loop that nobody has made, .env on a dyno."""
+    calls, told = project.running.loading.calls, set()
+    pushed = any(last_name(use.node.func) in ("push", "__enter__") for use in calls)
+    for use in [*calls, *project.running.loading.uses]:
+        for start, row in PROGRAMS["fails"].items() if isinstance(use.of, str) else ():
+            fits = use.of == start or start[-1] == "." and use.of.startswith(start)
+            kind = ast.Call if row.get("called", True) else ast.Attribute
+            version = row.get("package") and newest_allowed(project, row["package"])
+            old = version is not None and version < numbers(row.get("since", "0"))
+            if not fits or not isinstance(use.node, kind) or old or "try" in use.guards:
+                continue
+            if row.get("context") and (pushed or "with" in use.guards):
+                continue
+            python = numbers(newest_python(project)) >= numbers(row.get("python", "3"))
+            loop = row.get("loop") and not runs_without_loop(project, use.module)
+            if python and not loop and (use.path, use.node.lineno) not in told:
+                told.add((use.path, use.node.lineno))
+                name = ast.unparse(getattr(use.node, "func", use.node))
+                details = {"name": name, "says": row["says"], "right": row["right"]}
+                yield use.path, use.node.lineno, details
+    for path, line, name, level in not_brought(project):
+        if posixpath.basename(name).startswith(".env"):
+            details = {"says": "FileNotFoundError", "right": 'os.environ["…"]'}
+            yield path, line, {"name": name, **details}, level
+    for use in project.running.loading.uses:
+        key = getattr(getattr(use.node, "slice", None), "value", None)
+        if use.of == "dotenv.dotenv_values()[]" and lacks_env(project, use):
+            details = {"says": f"KeyError: {key!r}", "right": f'os.environ["{key}"]'}
+            yield use.path, use.node.lineno, {"name": ast.unparse(use.node), **details}
+
+
+def runs_without_loop(project, module):
+    """Tell whether a command loads a module where no event loop is, and code makes none."""
+    if project.calls_any("set_event_loop", "set_event_loop_policy"):
+        return False
+    for command in project.running.commands_of(module, imported=True):
+        worker = command.option("-k", "--worker-class") or "sync"
+        plain = worker in ("sync", "gthread") and not any(
+            "worker_class" in project.text(path)
+            for path in project.sizes
+            if "gunicorn" in path
+        )
+        if (
+            command.program == "gunicorn"
+            and plain
+            or command.program in PROGRAMS["without_loop"]
+        ):
+            return True
+        if PYTHONS.match(command.program):
+            return True
+    return False
+
+
+def lacks_env(project, use):
+    """Tell whether dotenv_values() reads a file that is not pushed, and nothing else fills it."""
+    value, guarded = use.node.value, "try" in use.guards
+    if isinstance(value, ast.Name):
+        text = project.text(use.path)
+        filled = re.search(
+            rf"\b{value.id}(\[.*\]\s*=[^=]|\.(update|setdefault)|\s*\|=)", text
+        )
+        value, guarded = only_value(project, use.path, value.id), guarded or filled
+    if not isinstance(value, ast.Call) or guarded:
+        return False
+    given = [
+        *value.args[:1],
+        *(w.value for w in value.keywords if w.arg == "dotenv_path"),
+    ]
+    found = given and last_name(getattr(given[0], "func", None)) == "find_dotenv"
+    place = path_of(project, use.path, given[0]) if given and not found else ".env"
+    paths = list(full_paths(project, use, place)) if place else []
+    return bool(paths) and not any(path in project for path in paths)
 
 
 @check("H413", step=10)
@@ -513,6 +628,80 @@ def app_of_another_kind(project):
         if what:
             details = {"target": target.text, "program": command.program}
             yield *command.place, details | {"what": what}
+    for target, level in [
+        *((t, "error") for t in project.running.targets),
+        *flask_apps(project),
+    ]:
+        if what := wrongly_called(project, target):
+            details = {"target": target.text, "program": target.command.program}
+            yield *target.command.place, details | {"what": what}, level
+
+
+def flask_apps(project):
+    """Yield (Target, level) of the commands of Flask that do not name their app."""
+    with_dotenv = "python-dotenv" in project.available[0]
+    files = ("app.json", ".flaskenv") if with_dotenv else ("app.json",)
+    named = [t for file, _, t in settings_targets(project) if file in files][:1]
+    own = {id(target.command) for target in project.running.targets}
+    for command in in_code(project):
+        if command.program == "flask" and id(command) not in own:
+            for target in named:
+                yield replace(target, command=command), "error"
+            for name in ("wsgi", "app") if not named else ():
+                paths = project.running.paths(command)
+                if project.running.find(name, paths):
+                    yield Target(command, f"{name}.py", name, None, paths), "warning"
+                    break
+
+
+def wrongly_called(project, target):
+    """Return how a factory wants to be called, "" where it is called so."""
+    module, command = module_of(project, target), target.command
+    name = first_name(target) or (module and factory_of(module)) or ""
+    thing, flask = module and module.names.get(name), command.program == "flask"
+    if not isinstance(thing, Function) or not thing.is_plain:
+        return ""
+    text = target.name if "(" in (target.name or "") else f"{name}()"
+    if text == target.name:  # the server reads the call, or nobody knows what it does
+        called = flask or SERVERS.get(command.program, {}).get("calls")
+    else:
+        called = flask or {"--factory", "--call"} & {*command.arguments}
+    try:
+        call = ast.parse(text, mode="eval").body
+    except SyntaxError:
+        return ""
+    plain = isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+    if not called or not plain or takes(thing.node.args, call):
+        return ""
+    return f"{name}({ast.unparse(thing.node.args)})"
+
+
+def factory_of(module):
+    """Return the factory that Flask calls where a module has no app."""
+    names, apps = module.names, {"app", "application"} & set(module.names)
+    made = [n for n in names.values() if isinstance(n, Made) and n.of == "flask.Flask"]
+    if apps or made or module.open:
+        return None
+    return next((name for name in ("create_app", "make_app") if name in names), None)
+
+
+def takes(arguments, call):
+    """Tell whether a function with these arguments can be called so."""
+    spread = any(isinstance(a, ast.Starred) for a in call.args)
+    if spread or any(word.arg is None for word in call.keywords):
+        return True
+    names = [a.arg for a in [*arguments.posonlyargs, *arguments.args]]
+    given, count = {word.arg for word in call.keywords}, len(call.args)
+    needed = names[count : len(names) - len(arguments.defaults)]
+    needed += [
+        a.arg
+        for a, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        if default is None
+    ]
+    known = {*names[count:], *(a.arg for a in arguments.kwonlyargs)}
+    too_many = count > len(names) and not arguments.vararg
+    unknown = given - known and not arguments.kwarg
+    return not (too_many or unknown or set(needed) - given)
 
 
 def takes_two(function):
