@@ -1,5 +1,6 @@
 """Checks of the code: does it parse, and is all there that it imports (steps 1, 9 and 13)?"""
 
+import ast
 import difflib
 import posixpath
 import re
@@ -9,6 +10,7 @@ from doctor import FACTS, check
 from doctor.layout import candidates, hiding, is_moved, modules_elsewhere
 from doctor.lists import fits, normal, numbers
 from doctor.packages import newest_python
+from doctor.pages import start_pages
 from doctor.project import several
 
 PACKAGES, REMOVED = FACTS["packages"], FACTS["python"]["removed"]
@@ -367,7 +369,8 @@ def call_needs_another_package(project):
     """Email() of WTForms and the like, which want one package more."""
     have, complete, _ = project.available
     told = set(have)
-    for path, node, called in project.running.loading.calls:
+    loading = project.running.loading
+    for path, node, called in [*loading.calls, *loading.uses]:
         row = PACKAGES["extra"].get(called) if isinstance(called, str) else None
         if not row or row["package"] in told or not project.list.packages:
             continue
@@ -376,3 +379,13 @@ def call_needs_another_package(project):
             told.add(row["package"])
             level = "error" if complete else "warning"
             yield path, node.lineno, {"name": called, "package": row["package"]}, level
+    start = {id(function) for _, function in start_pages(project)}
+    for module, function, _, _ in loading.views:
+        is_async = isinstance(function, ast.AsyncFunctionDef)
+        if is_async and complete and not told & {"asgiref"} and "flask" in have:
+            level = "error" if id(function) in start else "warning"
+            details = {
+                "name": f"async def {function.name}()",
+                "package": "flask[async]",
+            }
+            yield module.path, function.lineno, details, level

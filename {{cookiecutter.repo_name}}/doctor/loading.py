@@ -20,6 +20,7 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 LOOPS = (ast.For, ast.AsyncFor, ast.While, ast.Match)
 ROUTES = {"route", "get", "post", "put", "patch", "delete"}
+FASTAPI = ("fastapi.FastAPI", "fastapi.APIRouter", "fastapi.routing.APIRouter")
 MAX_DEPTH = 40  # imports and calls inside of each other
 STOP = "the rest runs at times only"
 
@@ -127,6 +128,9 @@ class Loading:
         self.modules = {}  # (path, whether it is the program): Module
         self.imports, self.mistakes, self.calls = [], [], []
         self.seen, self.called, self.registered = set(), set(), set()
+        self.views = []  # (Module, function, what routes it, the Made that it belongs to)
+        self.mounted = {}  # blueprint's call: [(call that registers it, over what)]
+        self.uses = []  # what FastAPI reads from annotations, as in calls
         self.bound_in, self.depth = {}, 0
 
     def locate(self, name, paths):
@@ -306,6 +310,8 @@ class Loading:
                 self.calls.append((module.path, node, called))
                 self.register(module, node, scope)
                 self.call(called)
+                for word in node.keywords if called == "threading.Thread" else ():
+                    self.call(self.meaning(word.value, scope))  # what it is to run
 
     def need_name(self, module, node, scope):
         known, _ = scope.find(node.id)
@@ -360,11 +366,11 @@ class Loading:
             ):
                 continue
             owner = self.meaning(node.func.value, scope)
-            made = isinstance(owner, Made) and owner.of in (
-                "flask.Flask",
-                "flask.Blueprint",
-            )
-            if node.func.attr in ROUTES and made:
+            of = owner.of if isinstance(owner, Made) else None
+            if node.func.attr in ROUTES and of in FASTAPI:
+                self.uses += self.annotated(module, function, scope)
+            if node.func.attr in ROUTES and of in ("flask.Flask", "flask.Blueprint"):
+                self.views.append((module, function, node, owner))
                 given = [w.value for w in node.keywords if w.arg == "endpoint"]
                 name = getattr(given[0], "value", None) if given else function.name
                 key = (id(owner.node), name)
@@ -375,6 +381,13 @@ class Loading:
                     self.mistake("twice", module, function, f"{name}()")
                 self.registered |= {key, (key, id(function))}
 
+    def annotated(self, module, function, scope):
+        """Yield (path, node, its meaning) of the names in the annotations of arguments."""
+        for argument in ast.walk(function.args):
+            for node in annotations(argument) if isinstance(argument, ast.arg) else ():
+                if isinstance(node, (ast.Name, ast.Attribute)):
+                    yield module.path, node, self.meaning(node, scope)
+
     def register(self, module, call, scope):
         """Two blueprints of one name."""
         if getattr(call.func, "attr", "") != "register_blueprint" or not call.args:
@@ -384,6 +397,7 @@ class Loading:
             return
         owner = self.meaning(call.func.value, scope)
         over = id(owner.node) if isinstance(owner, Made) else 0
+        self.mounted.setdefault(blueprint.node, []).append((call, owner))
         given = [w.value for w in call.keywords if w.arg == "name"]
         name = (given or [*blueprint.node.args, None])[0]
         name = getattr(name, "value", None)
