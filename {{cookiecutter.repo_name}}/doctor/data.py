@@ -5,8 +5,13 @@ import re
 from collections import Counter
 
 from doctor import FACTS, check
+from doctor.files import once
+from doctor.loading import bound
+from doctor.pages import on_start_page
 from doctor.project import as_dict, first_value, last_name, several, strings
+from doctor.startup import constant
 
+LATER = FACTS["programs"]["connects_later"]
 CONNECTS, READS = (frozenset(FACTS["programs"][name]) for name in ("connects", "reads"))
 
 
@@ -67,16 +72,31 @@ def mode_of(call):
 
 @check("H908", step=7)
 def database_of_this_computer(project):
-    """A connection to localhost at the start: on a dyno nothing answers there."""
-    here = re.compile(
-        r"(.*@)?(localhost|127\.0\.0\.1)\b.*|.*\bhost=(localhost|127\.0\.0\.1)\b.*"
-    )
+    """A connection to localhost: on a dyno nothing answers there, at the start or later."""
+    local = r"(localhost|127\.0\.0\.1)\b"
+    here = re.compile(rf"(.*@|[\w+]+://)?{local}.*|.*\bhost={local}.*")
+
+    def is_here(path, node):
+        given = [*node.args, *(word.value for word in node.keywords)]
+        values = [constant(project, path, value) for value in given]
+        return any(isinstance(v, str) and here.match(v) for v in values)
+
     for path, node, called in project.running.loading.calls:
-        if called in CONNECTS:
-            values = [*node.args, *(word.value for word in node.keywords)]
-            texts = [v.value for v in values if isinstance(getattr(v, "value", 0), str)]
-            if any(map(here.match, texts)):
-                yield path, node.lineno, {"what": ast.unparse(node.func)}
+        if called in CONNECTS and is_here(path, node):
+            yield path, node.lineno, {"what": ast.unparse(node.func)}
+    guarded = {
+        id(inner)
+        for _, node in project.nodes(ast.If, ast.Try, ast.IfExp, ast.BoolOp)
+        for inner in ast.walk(node)
+    }
+    for path, node in project.calls(*LATER):
+        sure = project.is_sure(path) and id(node) not in guarded
+        if (
+            sure
+            and LATER[last_name(node.func)] in project.imported
+            and is_here(path, node)
+        ):
+            yield path, node.lineno, {"what": ast.unparse(node.func)}, "warning"
 
 
 @check("H119", step=1)
@@ -200,9 +220,7 @@ def models(project):
                 columns[value or name] = statement.lineno
         bases = {ast.unparse(base) for base in node.bases}
         if table is None and bases & {"db.Model", "Model"} and columns:
-            table = re.sub(
-                r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", node.name
-            ).lower()
+            table = snake_case(node.name)
         if isinstance(table, str) and not {"__abstract__"} & {
             last_name(s.targets[0]) for s in node.body if isinstance(s, ast.Assign)
         }:
@@ -247,6 +265,143 @@ def column(statement):
         else None
     )
     return target.id, own
+
+
+@check("H910", step=7, level="warning")
+def models_that_do_not_fit(project):
+    """SQLAlchemy looks at all models together, at the first query: then all pages that ask fail."""
+    queries = re.compile(
+        r".*\bsession\.(execute|scalars?|query|get|add)|\w+\.query\.\w+|\w+\.(paginate|\w+_or_404)"
+    )
+
+    def asks(call):
+        return queries.fullmatch(ast.unparse(call.func)) and "text(" not in ast.unparse(
+            call
+        )
+
+    made = any(
+        last_name(node.func) == "create_all"
+        for _, node, _ in project.running.loading.calls
+    )
+    for path, line, what, by_query in misfits(project):
+        sure = project.is_sure(path) and not project.running.flexible
+        failing = on_start_page(project, asks) if by_query else made
+        yield path, line, {"what": what}, "error" if sure and failing else "warning"
+
+
+@once
+def misfits(project):
+    """Yield (path, line, what, whether a query fails of it) of names that no model has.
+
+    Nothing where there are models that cannot be seen.
+    """
+    classes, bases = {}, set(FACTS["models"]["bases"])
+    for path, node in project.nodes(ast.ClassDef):
+        classes.setdefault(node.name, []).append((path, node))
+    for _, node in project.nodes(ast.Assign):
+        if last_name(getattr(node.value, "func", None)) == "declarative_base":
+            bases.add(last_name(node.targets[0]))
+    if project.calls_any(*FACTS["models"]["unseen"]) or "sqlmodel" in project.imported:
+        return
+    names, unknown = table_names(project)
+    back = {first_value(node) for _, node in project.calls("backref")}
+    back |= {
+        getattr(w.value, "value", None)
+        for _, w in project.nodes(ast.keyword)
+        if w.arg == "backref"
+    }
+    back |= {
+        n.attr for _, n in project.nodes(ast.Attribute) if isinstance(n.ctx, ast.Store)
+    }
+
+    def members(name, depth=0):
+        """Return what a class has, None where nobody knows."""
+        if name in bases:
+            return set()
+        if len(classes.get(name, ())) != 1 or depth > 9:
+            return None
+        node = classes[name][0][1]
+        inherited = [members(last_name(base), depth + 1) for base in node.bases]
+        if None in inherited or node.decorator_list:
+            return None
+        return set().union(bound(node.body), *inherited)
+
+    for path, tree in project.app_trees.items():
+        for node in (n for n in tree.body if isinstance(n, ast.ClassDef)):
+            if members(node.name) is None or not is_model(
+                project, node, classes, bases
+            ):
+                continue
+            related = [c for c in calls_in(node) if last_name(c.func) == "relationship"]
+            for call in calls_in(node):
+                text = first_value(call)
+                if last_name(call.func) == "ForeignKey" and isinstance(text, str):
+                    table = text.rpartition(".")[0]
+                    lost = table and "." not in table and table not in names
+                    if lost and not unknown and table not in in_migrations(project):
+                        yield path, call.lineno, f'ForeignKey("{text}")', bool(related)
+                if call in related:
+                    yield from lost_partner(node, path, call, classes, members, back)
+
+
+def lost_partner(node, path, call, classes, members, back):
+    """Yield the same for a relationship: its class, and the attribute over there."""
+    given = {word.arg: getattr(word.value, "value", None) for word in call.keywords}
+    target = first_value(call) or given.get("argument")
+    if not call.args and not target:
+        texts = [s for s in node.body if getattr(s, "value", None) is call]
+        notes = [s.annotation for s in texts if isinstance(s, ast.AnnAssign)]
+        words = re.findall(r"[A-Za-z_]\w*", ast.unparse(notes[0])) if notes else []
+        target = words[-1] if words and words[-1] in classes else None
+    if isinstance(target, str) and re.fullmatch(r"[\w.]+", target):
+        target = target.rpartition(".")[2]
+        if target not in classes:
+            yield path, call.lineno, f'relationship("{target}")', True
+    other = given.get("back_populates")
+    known = members(target) if isinstance(target, str) else None
+    if isinstance(other, str) and known is not None and other not in known | back:
+        what = f'back_populates="{other}" ({target}.{other})'
+        yield path, call.lineno, what, True
+
+
+def calls_in(node):
+    """Return the calls in a class's own statements, not in its methods."""
+    values = [getattr(statement, "value", None) for statement in node.body]
+    return [n for v in values if v for n in ast.walk(v) if isinstance(n, ast.Call)]
+
+
+def is_model(project, node, classes, bases, depth=0):
+    """Tell whether a class is one of SQLAlchemy's models, by the classes that it is made from."""
+    for base in map(last_name, node.bases):
+        above = [n for _, n in classes.get(base, ())]
+        if (
+            base in bases
+            or depth < 9
+            and any(is_model(project, n, classes, bases, depth + 1) for n in above)
+        ):
+            return True
+    return False
+
+
+def table_names(project):
+    """Return (the names of all tables, whether there are more than can be told)."""
+    names, unknown = set(), False
+    for _, node in project.calls("Table"):
+        name = first_value(node)
+        unknown |= not isinstance(name, str)
+        names.add(name)
+    for _, node in project.nodes(ast.ClassDef):
+        own = [s for s in node.body if "__tablename__" in bound([s])]
+        values = [getattr(getattr(s, "value", None), "value", None) for s in own]
+        unknown |= None in values
+        names |= set(values) if own else {snake_case(node.name)}
+    return names, unknown
+
+
+def snake_case(name):
+    """Return the name that Flask-SQLAlchemy gives the table of a class."""
+    between = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
+    return re.sub(between, "_", name).lower()
 
 
 @check("H903", step=7)

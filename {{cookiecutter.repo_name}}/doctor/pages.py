@@ -325,8 +325,9 @@ def static_file_that_is_not_there(project):
 
 @check("H121", step=12, level="warning")
 def template_that_jinja_cannot_read(project):
-    own_signs = project.has_keyword("variable_start_string") or not project.is_flask
-    for path, text in templates(project) if not own_signs else ():
+    signs = {"variable_start_string", "block_start_string"}
+    own = project.constants & signs or any(map(project.has_keyword, signs))
+    for path, text in templates(project) if project.is_flask and not own else ():
         if what := fault_of(text):
             sure = any(p == path for p, _, _, _ in shown(project))
             level = "error" if sure else "warning"
