@@ -96,7 +96,8 @@ def database_of_this_computer(project):
             and LATER[last_name(node.func)] in project.imported
             and is_here(path, node)
         ):
-            yield path, node.lineno, {"what": ast.unparse(node.func)}, "warning"
+            what = f"{ast.unparse(node.func)} (localhost)"
+            yield path, node.lineno, {"what": what}, "warning"
 
 
 @check("H119", step=1)
@@ -301,7 +302,9 @@ def misfits(project):
     for _, node in project.nodes(ast.Assign):
         if last_name(getattr(node.value, "func", None)) == "declarative_base":
             bases.add(last_name(node.targets[0]))
-    if project.calls_any(*FACTS["models"]["unseen"]) or "sqlmodel" in project.imported:
+    made = any(len(node.args) == 3 for _, node in project.calls("type"))
+    unseen = made or project.calls_any(*FACTS["models"]["unseen"])
+    if unseen or "sqlmodel" in project.imported:
         return
     names, unknown = table_names(project)
     back = {first_value(node) for _, node in project.calls("backref")}
