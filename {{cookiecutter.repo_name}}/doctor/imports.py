@@ -379,13 +379,14 @@ def call_needs_another_package(project):
             told.add(row["package"])
             level = "error" if complete else "warning"
             yield path, node.lineno, {"name": called, "package": row["package"]}, level
-    start = {id(function) for _, function in start_pages(project)}
+    if not complete or "flask" not in have or "asgiref" in have:
+        return
     for module, function, _, _ in loading.views:
-        is_async = isinstance(function, ast.AsyncFunctionDef)
-        if is_async and complete and not told & {"asgiref"} and "flask" in have:
-            level = "error" if id(function) in start else "warning"
+        if isinstance(function, ast.AsyncFunctionDef):
+            start = any(function is page for _, page in start_pages(project))
             details = {
                 "name": f"async def {function.name}()",
                 "package": "flask[async]",
             }
+            level = "error" if start else "warning"
             yield module.path, function.lineno, details, level

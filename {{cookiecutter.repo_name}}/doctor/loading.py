@@ -311,7 +311,10 @@ class Loading:
                 self.register(module, node, scope)
                 self.call(called)
                 for word in node.keywords if called == "threading.Thread" else ():
-                    self.call(self.meaning(word.value, scope))  # what it is to run
+                    # What it is to run.
+                    if isinstance(word.value, ast.Lambda):
+                        self.look(module, [word.value.body], scope)
+                    self.call(self.meaning(word.value, scope))
 
     def need_name(self, module, node, scope):
         known, _ = scope.find(node.id)

@@ -307,7 +307,10 @@ def template_that_is_not_there(project):
             if path in project.trees:
                 sure = on_start_page(project, lambda call, n=name: renders(call, n))
             else:
-                sure = any(p == path and at == line for p, at, _, _ in shown(project))
+                named = (
+                    rest for p, _, tag, rest in shown(project) if p == path and tag
+                )
+                sure = any(m[1] == name for m in map(QUOTED.match, named) if m)
             yield path, line, {"name": name}, "error" if sure else "warning"
 
 

@@ -226,7 +226,8 @@ def hosts_of_this_computer(project):
     plain = all(isinstance(value, (ast.List, ast.Tuple)) for _, value in hosts)
     debug = [getattr(value, "value", None) for _, value in values.get("DEBUG", [])]
     here = all(re.fullmatch(DJANGO["here"], name) for name in names)
-    if hosts and plain and here and (names or debug == [False]):
+    grows = any("ALLOWED_HOSTS." in project.text(path) for path, _ in hosts)
+    if hosts and plain and here and not grows and (names or debug == [False]):
         yield hosts[-1][0], hosts[-1][1].lineno, {"hosts": several(names) or "[]"}
 
 
@@ -245,8 +246,11 @@ def static_files_without_a_place(project):
         running.find(name, paths) if len(names) == 1 and (name := names.pop()) else None
     )
     otherwise = re.compile(DJANGO["static_otherwise"])
-    if not path or any(otherwise.search(project.text(p)) for p in project.contents):
+    own = [p for p in project.contents if path and not p.startswith("doctor/")]
+    if not path or any(otherwise.search(project.text(p)) for p in own):
         return
+    if re.search(r"(locals|globals)\(\)", project.text(path)):
+        return  # a package changes the settings
     apps = [
         (file, app)
         for file, value in running.values(path, name, paths).get("INSTALLED_APPS", [])
