@@ -304,8 +304,14 @@ def misfits(project):
             bases.add(last_name(node.targets[0]))
     made = any(len(node.args) == 3 for _, node in project.calls("type"))
     unseen = made or project.calls_any(*FACTS["models"]["unseen"])
-    if unseen or "sqlmodel" in project.imported:
+    known = {"sqlalchemy", "flask_sqlalchemy"} & project.imported
+    if unseen or not known or {"sqlmodel", "django"} & project.imported:
         return
+    aside = (
+        project.text(path) for path in project.trees.keys() - project.app_trees.keys()
+    )
+    words = re.findall(r"class (\w+)|[\"'](\w+)[\"']", " ".join(aside))
+    elsewhere = {"".join(pair).replace("_", "").lower() for pair in words}
     names, unknown = table_names(project)
     back = {first_value(node) for _, node in project.calls("backref")}
     back |= {
@@ -331,9 +337,7 @@ def misfits(project):
 
     for path, tree in project.app_trees.items():
         for node in (n for n in tree.body if isinstance(n, ast.ClassDef)):
-            if members(node.name) is None or not is_model(
-                project, node, classes, bases
-            ):
+            if members(node.name) is None or not is_model(node, classes, bases):
                 continue
             related = [c for c in calls_in(node) if last_name(c.func) == "relationship"]
             for call in calls_in(node):
@@ -341,30 +345,50 @@ def misfits(project):
                 if last_name(call.func) == "ForeignKey" and isinstance(text, str):
                     table = text.rpartition(".")[0]
                     lost = table and "." not in table and table not in names
+                    lost = lost and table.replace("_", "").lower() not in elsewhere
                     if lost and not unknown and table not in in_migrations(project):
-                        yield path, call.lineno, f'ForeignKey("{text}")', bool(related)
+                        only = any(is_only_way(node, c, classes) for c in related)
+                        yield path, call.lineno, f'ForeignKey("{text}")', only
                 if call in related:
-                    yield from lost_partner(node, path, call, classes, members, back)
+                    for what in lost_partner(node, call, classes, members, back):
+                        if what[0].lower() not in elsewhere:
+                            yield path, call.lineno, what[1], True
 
 
-def lost_partner(node, path, call, classes, members, back):
-    """Yield the same for a relationship: its class, and the attribute over there."""
-    given = {word.arg: getattr(word.value, "value", None) for word in call.keywords}
-    target = first_value(call) or given.get("argument")
-    if not call.args and not target:
-        texts = [s for s in node.body if getattr(s, "value", None) is call]
-        notes = [s.annotation for s in texts if isinstance(s, ast.AnnAssign)]
+def partner(node, call, classes):
+    """Return the name of the class that a relationship leads to, None where nobody knows."""
+    named = [word.value for word in call.keywords if word.arg == "argument"]
+    first = (call.args or named or [None])[0]
+    target = getattr(first, "value", last_name(first))
+    if first is None:
+        own = [s for s in node.body if getattr(s, "value", None) is call]
+        notes = [s.annotation for s in own if isinstance(s, ast.AnnAssign)]
         words = re.findall(r"[A-Za-z_]\w*", ast.unparse(notes[0])) if notes else []
         target = words[-1] if words and words[-1] in classes else None
-    if isinstance(target, str) and re.fullmatch(r"[\w.]+", target):
-        target = target.rpartition(".")[2]
-        if target not in classes:
-            yield path, call.lineno, f'relationship("{target}")', True
+    known = isinstance(target, str) and re.fullmatch(r"[\w.]+", target)
+    return target.rpartition(".")[2] if known else None
+
+
+def lost_partner(node, call, classes, members, back):
+    """Yield (name, what names it) of a relationship: a class, or an attribute of it, not there."""
+    target = partner(node, call, classes)
+    given = {word.arg: getattr(word.value, "value", None) for word in call.keywords}
     other = given.get("back_populates")
-    known = members(target) if isinstance(target, str) else None
+    by_name = isinstance(first_value(call) or given.get("argument"), str)
+    if by_name and target and target not in classes:
+        yield target, f'relationship("{target}")'
+    known = members(target) if target else None
     if isinstance(other, str) and known is not None and other not in known | back:
-        what = f'back_populates="{other}" ({target}.{other})'
-        yield path, call.lineno, what, True
+        yield other, f'back_populates="{other}" ({target}.{other})'
+
+
+def is_only_way(node, call, classes):
+    """Tell whether a relationship needs the one foreign key that there is between two classes."""
+    target = partner(node, call, classes)
+    plain = not {"primaryjoin", "secondary"} & {word.arg for word in call.keywords}
+    theirs = [n for _, other in classes.get(target, ()) for n in calls_in(other)]
+    keys = [n for n in [*calls_in(node), *theirs] if last_name(n.func) == "ForeignKey"]
+    return plain and target in classes and target != node.name and len(keys) == 1
 
 
 def calls_in(node):
@@ -373,14 +397,14 @@ def calls_in(node):
     return [n for v in values if v for n in ast.walk(v) if isinstance(n, ast.Call)]
 
 
-def is_model(project, node, classes, bases, depth=0):
+def is_model(node, classes, bases, depth=0):
     """Tell whether a class is one of SQLAlchemy's models, by the classes that it is made from."""
     for base in map(last_name, node.bases):
         above = [n for _, n in classes.get(base, ())]
         if (
             base in bases
             or depth < 9
-            and any(is_model(project, n, classes, bases, depth + 1) for n in above)
+            and any(is_model(n, classes, bases, depth + 1) for n in above)
         ):
             return True
     return False

@@ -286,11 +286,12 @@ def lost_script(project, name):
     ):
         for command in commands(project, name, name, number, line, folder):
             file = command.python_file() or shell_script(command) or ""
-            made = not file or re.search(r"^/|~|\$|vendor/|\.heroku/|\.\./", file)
+            made = not file or re.search(r"^/|[~$<>(]|vendor/|\.heroku/|\.\./", file)
+            made = made or "-c" in command.arguments
             if not made and command.path(file) not in project and text.count(file) == 1:
                 return (
                     (number, file)
-                    if not re.search(r"[|`]|(?<!&)&(?!&)", line)
+                    if not re.search(r"[|;`]|(?<!&)&(?!&)", line)
                     else None
                 )
     return None

@@ -330,14 +330,16 @@ def static_file_that_is_not_there(project):
 def template_that_jinja_cannot_read(project):
     signs = {"variable_start_string", "block_start_string"}
     own = project.constants & signs or any(map(project.has_keyword, signs))
+    extended = project.calls_any("add_extension") or "extensions" in project.constants
+    extended = extended or project.has_keyword("extensions")
     for path, text in templates(project) if project.is_flask and not own else ():
-        if what := fault_of(text):
+        if what := fault_of(text, extended):
             sure = any(p == path for p, _, _, _ in shown(project))
             level = "error" if sure else "warning"
             yield path, 0, {"name": path, "missing": what}, level
 
 
-def fault_of(text):
+def fault_of(text, extended):
     """Return a block without its other half, an unknown tag, or a sign that is not closed."""
     starts = Counter()
     for end, name in BLOCK.findall(text):
@@ -346,7 +348,7 @@ def fault_of(text):
         if count:
             return f"{name} … end{name}"
     for match in re.finditer(r"\{%[-+]?\s*(\w+)", text):
-        if is_misspelt(match[1]):
+        if not extended and is_misspelt(match[1]):
             return match[1]
     for match in re.finditer(r"\{\{|\{%", text):
         closing = {"{{": "}}", "{%": "%}"}[match[0]]
