@@ -89,7 +89,7 @@ BREAK = {
         )
     ],
     "H219": [lambda p: p.append("views.py", "\nimport frobnication_of_mine\n")],
-    "H220": [lambda p: (p.append("requirements.txt", "nltk==3.9.2\n"), p.write("nltk.txt", "punkt stopwords\n"))],
+    "H224": [lambda p: (p.append("requirements.txt", "nltk==3.9.2\n"), p.write("nltk.txt", "punkt stopwords\n"))],
     "H301": [lambda p: p.remove(".python-version")],
     "H302": [
         lambda p: p.write(".python-version", f"python-{NEWEST_PYTHON}\n"),
@@ -382,7 +382,7 @@ BREAK = {
         )
     ],
     "H611": [lambda p: p.append(".flaskenv", "FLASK_DEBUG=1\n")],
-    "H910": [
+    "H912": [
         lambda p: (
             p.replace(
                 "models.py", "    body: Mapped[str]\n", "    body: Mapped[str]\n    tags = relationship('Tag')\n"

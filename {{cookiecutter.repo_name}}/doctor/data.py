@@ -268,7 +268,7 @@ def column(statement):
     return target.id, own
 
 
-@check("H910", step=7, level="warning")
+@check("H912", step=7, level="warning")
 def models_that_do_not_fit(project):
     """SQLAlchemy looks at all models together, at the first query: then all pages that ask fail."""
     queries = re.compile(

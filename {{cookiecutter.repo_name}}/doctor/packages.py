@@ -279,7 +279,7 @@ def requires_python(project):
 # --- the version of Python ---
 
 
-@check("H220", step=1)
+@check("H224", step=1)
 def names_of_nltk_data(project):
     """Each line goes to NLTK's downloader as it is; for a name it does not know it asks, and nobody answers."""
     lines = project.contents.get("nltk.txt", b"x").decode("utf-8", "replace")
