@@ -122,6 +122,7 @@ BREAK = {
             p.remove("requirements.txt"),
         )
     ],
+    "H224": [lambda p: (p.append("requirements.txt", "nltk==3.9.2\n"), p.write("nltk.txt", "punkt stopwords\n"))],
     "H301": [lambda p: p.remove(".python-version")],
     "H302": [
         lambda p: p.write(".python-version", f"python-{NEWEST_PYTHON}\n"),
@@ -387,6 +388,13 @@ BREAK = {
     ],
     "H413": [lambda p: (p.write("loop.py", "#!/usr/bin/env python\n"), p.append("Procfile", "worker: ./loop.py\n"))],
     "H414": [lambda p: p.replace("Procfile", "flask db upgrade", "flask db migrate && flask db upgrade")],
+    "H418": [
+        lambda p: (
+            p.append("requirements.txt", GUNICORN + "flask-socketio==5.5.1\n"),
+            p.append("views.py", "from flask_socketio import SocketIO\n\nsockets = SocketIO()\n"),
+            p.procfile('gunicorn -w 2 "main:init_app()"'),
+        )
+    ],
     "H504": [
         lambda p: p.append("views.py", "from forms import Missing\n"),
         lambda p: p.append("views.py", "import deploy.missing\n"),
@@ -401,6 +409,29 @@ BREAK = {
     "H513": [lambda p: p.append("views.py", "\nfrom flask import current_app\n\nSIZE = current_app.config['SIZE']\n")],
     "H514": [lambda p: (p.write(".python-version", "3.11\n"), p.append("views.py", "from typing import override\n"))],
     "H606": [lambda p: p.append("config.py", "\nimport secrets\n\nSECRET_KEY = secrets.token_hex()\n")],
+    "H609": [
+        lambda p: (
+            p.append("requirements.txt", "django==5.2.8\n"),
+            p.append("config.py", "\nimport os\n\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'site1')\n"),
+            p.write("site1.py", "ALLOWED_HOSTS = ['localhost']\n"),
+        )
+    ],
+    "H610": [
+        lambda p: (
+            p.append("requirements.txt", "django==5.2.8\n"),
+            p.write("manage.py", "import os\n\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'site1')\n"),
+            p.write("site1.py", "INSTALLED_APPS = ['django.contrib.admin', 'django.contrib.staticfiles']\n"),
+        )
+    ],
+    "H611": [lambda p: p.append(".flaskenv", "FLASK_DEBUG=1\n")],
+    "H912": [
+        lambda p: (
+            p.replace(
+                "models.py", "    body: Mapped[str]\n", "    body: Mapped[str]\n    tags = relationship('Tag')\n"
+            ),
+            p.replace("models.py", "import Mapped, mapped_column", "import Mapped, mapped_column, relationship"),
+        )
+    ],
     "H906": [
         lambda p: p.replace("models.py", "    body: Mapped[str]\n", "    body: Mapped[str]\n    author: Mapped[str]\n")
     ],

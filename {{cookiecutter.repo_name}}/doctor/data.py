@@ -8,10 +8,12 @@ from collections import Counter
 from doctor import FACTS, check
 from doctor.files import once
 from doctor.imports import parse_error
-from doctor.loading import Use
+from doctor.loading import Use, bound
+from doctor.pages import on_start_page
 from doctor.project import as_dict, first_value, last_name, several, strings
 
 CONNECTS, OPENS = frozenset(FACTS["programs"]["connects"]), FACTS["programs"]["opens"]
+LATER = FACTS["programs"]["connects_later"]
 MAX_PATH = 1_000  # letters
 METHODS = {"read_text": "read", "read_bytes": "read", "write_text": "write"}
 # Calls that return their argument as a path, and methods that return their owner as one.
@@ -78,19 +80,32 @@ def mode_of(call):
 
 @check("H908", step=7)
 def database_of_this_computer(project):
-    """A connection to localhost at the start: on a dyno nothing answers there."""
-    here = re.compile(
-        r"(.*@)?(localhost|127\.0\.0\.1)\b.*|.*\bhost=(localhost|127\.0\.0\.1)\b.*"
-    )
+    """A connection to localhost: on a dyno nothing answers there, at the start or later."""
+    local = r"(localhost|127\.0\.0\.1)\b"
+    here = re.compile(rf"(?:.*@|[\w+]+://)?{local}.*|.*\bhost={local}.*")
+
+    def host(path, node):
+        given = [*node.args, *(word.value for word in node.keywords)]
+        values = [constant(project, path, value) for value in given]
+        found = [here.match(value) for value in values if isinstance(value, str)]
+        return next((match[1] or match[2] for match in found if match), "")
+
     for use in project.running.loading.calls:
         if use.of in CONNECTS and "try" not in use.guards:
-            node = use.node
-            values = [*node.args, *(word.value for word in node.keywords)]
-            texts = [v.value for v in values if isinstance(getattr(v, "value", 0), str)]
-            for match in filter(None, map(here.match, texts)):
-                what = f"{ast.unparse(node.func)}({match[2] or match[3]})"
-                yield use.path, node.lineno, {"what": what}
-                break
+            if name := host(use.path, use.node):
+                what = f"{ast.unparse(use.node.func)}({name})"
+                yield use.path, use.node.lineno, {"what": what}
+    guarded = {
+        id(inner)
+        for _, node in project.nodes(ast.If, ast.Try, ast.IfExp, ast.BoolOp)
+        for inner in ast.walk(node)
+    }
+    for path, node in project.calls(*LATER):
+        sure = project.is_sure(path) and id(node) not in guarded
+        used = LATER[last_name(node.func)] in project.imported
+        if sure and used and (name := host(path, node)):
+            what = f"{ast.unparse(node.func)}({name})"
+            yield path, node.lineno, {"what": what}, "warning"
 
 
 @check("H119", step=1)
@@ -262,6 +277,13 @@ def only_value(project, path, name):
     return project.memory[key].get(name)
 
 
+def constant(project, path, node):
+    """Return the value of a constant, or of a name that stands for one; None otherwise."""
+    if isinstance(node, ast.Name):
+        node = only_value(project, path, node.id)
+    return getattr(node, "value", None)
+
+
 def numbers(project, names):
     """Return {name: int} of the arguments, keys and variables with these names."""
     pairs = [(node.arg, node.value) for _, node in project.nodes(ast.keyword)]
@@ -347,9 +369,7 @@ def models(project):
                 columns[value or name] = statement.lineno
         bases = {ast.unparse(base) for base in node.bases}
         if table is None and bases & {"db.Model", "Model"} and columns:
-            table = re.sub(
-                r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", node.name
-            ).lower()
+            table = snake_case(node.name)
         if isinstance(table, str) and not {"__abstract__"} & {
             last_name(s.targets[0]) for s in node.body if isinstance(s, ast.Assign)
         }:
@@ -394,6 +414,169 @@ def column(statement):
         else None
     )
     return target.id, own
+
+
+@check("H912", step=7, level="warning")
+def models_that_do_not_fit(project):
+    """SQLAlchemy looks at all models together, at the first query: then all pages that ask fail."""
+    queries = re.compile(
+        r".*\bsession\.(execute|scalars?|query|get|add)|\w+\.query\.\w+|\w+\.(paginate|\w+_or_404)"
+    )
+
+    def asks(call):
+        return queries.fullmatch(ast.unparse(call.func)) and "text(" not in ast.unparse(
+            call
+        )
+
+    made = any(
+        last_name(node.func) == "create_all"
+        for _, node, *_ in project.running.loading.calls
+    )
+    for path, line, what, by_query in misfits(project):
+        sure = project.is_sure(path) and not project.running.flexible
+        failing = on_start_page(project, asks) if by_query else made
+        yield path, line, {"what": what}, "error" if sure and failing else "warning"
+
+
+@once
+def misfits(project):
+    """Yield (path, line, what, whether a query fails of it) of names that no model has.
+
+    Nothing where there are models that cannot be seen.
+    """
+    classes, bases = {}, set(FACTS["models"]["bases"])
+    for path, node in project.nodes(ast.ClassDef):
+        classes.setdefault(node.name, []).append((path, node))
+    for _, node in project.nodes(ast.Assign):
+        if last_name(getattr(node.value, "func", None)) == "declarative_base":
+            bases.add(last_name(node.targets[0]))
+    made = any(len(node.args) == 3 for _, node in project.calls("type"))
+    unseen = made or project.calls_any(*FACTS["models"]["unseen"])
+    known = {"sqlalchemy", "flask_sqlalchemy"} & project.imported
+    if unseen or not known or {"sqlmodel", "django"} & project.imported:
+        return
+    aside = (
+        project.text(path) for path in project.trees.keys() - project.app_trees.keys()
+    )
+    words = re.findall(r"class (\w+)|[\"'](\w+)[\"']", " ".join(aside))
+    elsewhere = {"".join(pair).replace("_", "").lower() for pair in words}
+    names, unknown = table_names(project)
+    back = {first_value(node) for _, node in project.calls("backref")}
+    back |= {
+        getattr(w.value, "value", None)
+        for _, w in project.nodes(ast.keyword)
+        if w.arg == "backref"
+    }
+    back |= {
+        n.attr for _, n in project.nodes(ast.Attribute) if isinstance(n.ctx, ast.Store)
+    }
+
+    def members(name, depth=0):
+        """Return what a class has, None where nobody knows."""
+        if name in bases:
+            return set()
+        if len(classes.get(name, ())) != 1 or depth > 9:
+            return None
+        node = classes[name][0][1]
+        inherited = [members(last_name(base), depth + 1) for base in node.bases]
+        if None in inherited or node.decorator_list:
+            return None
+        return set().union(bound(node.body), *inherited)
+
+    for path, tree in project.app_trees.items():
+        for node in (n for n in tree.body if isinstance(n, ast.ClassDef)):
+            if members(node.name) is None or not is_model(node, classes, bases):
+                continue
+            related = [c for c in calls_in(node) if last_name(c.func) == "relationship"]
+            for call in calls_in(node):
+                text = first_value(call)
+                if last_name(call.func) == "ForeignKey" and isinstance(text, str):
+                    table = text.rpartition(".")[0]
+                    lost = table and "." not in table and table not in names
+                    lost = lost and table.replace("_", "").lower() not in elsewhere
+                    if lost and not unknown and table not in in_migrations(project):
+                        only = any(is_only_way(node, c, classes) for c in related)
+                        yield path, call.lineno, f'ForeignKey("{text}")', only
+                if call in related:
+                    for what in lost_partner(node, call, classes, members, back):
+                        if what[0].lower() not in elsewhere:
+                            yield path, call.lineno, what[1], True
+
+
+def partner(node, call, classes):
+    """Return the name of the class that a relationship leads to, None where nobody knows."""
+    named = [word.value for word in call.keywords if word.arg == "argument"]
+    first = (call.args or named or [None])[0]
+    target = getattr(first, "value", last_name(first))
+    if first is None:
+        own = [s for s in node.body if getattr(s, "value", None) is call]
+        notes = [s.annotation for s in own if isinstance(s, ast.AnnAssign)]
+        words = re.findall(r"[A-Za-z_]\w*", ast.unparse(notes[0])) if notes else []
+        target = words[-1] if words and words[-1] in classes else None
+    known = isinstance(target, str) and re.fullmatch(r"[\w.]+", target)
+    return target.rpartition(".")[2] if known else None
+
+
+def lost_partner(node, call, classes, members, back):
+    """Yield (name, what names it) of a relationship: a class, or an attribute of it, not there."""
+    target = partner(node, call, classes)
+    given = {word.arg: getattr(word.value, "value", None) for word in call.keywords}
+    other = given.get("back_populates")
+    by_name = isinstance(first_value(call) or given.get("argument"), str)
+    if by_name and target and target not in classes:
+        yield target, f'relationship("{target}")'
+    known = members(target) if target else None
+    if isinstance(other, str) and known is not None and other not in known | back:
+        yield other, f'back_populates="{other}" ({target}.{other})'
+
+
+def is_only_way(node, call, classes):
+    """Tell whether a relationship needs the one foreign key that there is between two classes."""
+    target = partner(node, call, classes)
+    plain = not {"primaryjoin", "secondary"} & {word.arg for word in call.keywords}
+    theirs = [n for _, other in classes.get(target, ()) for n in calls_in(other)]
+    keys = [n for n in [*calls_in(node), *theirs] if last_name(n.func) == "ForeignKey"]
+    return plain and target in classes and target != node.name and len(keys) == 1
+
+
+def calls_in(node):
+    """Return the calls in a class's own statements, not in its methods."""
+    values = [getattr(statement, "value", None) for statement in node.body]
+    return [n for v in values if v for n in ast.walk(v) if isinstance(n, ast.Call)]
+
+
+def is_model(node, classes, bases, depth=0):
+    """Tell whether a class is one of SQLAlchemy's models, by the classes that it is made from."""
+    for base in map(last_name, node.bases):
+        above = [n for _, n in classes.get(base, ())]
+        if (
+            base in bases
+            or depth < 9
+            and any(is_model(n, classes, bases, depth + 1) for n in above)
+        ):
+            return True
+    return False
+
+
+def table_names(project):
+    """Return (the names of all tables, whether there are more than can be told)."""
+    names, unknown = set(), False
+    for _, node in project.calls("Table"):
+        name = first_value(node)
+        unknown |= not isinstance(name, str)
+        names.add(name)
+    for _, node in project.nodes(ast.ClassDef):
+        own = [s for s in node.body if "__tablename__" in bound([s])]
+        values = [getattr(getattr(s, "value", None), "value", None) for s in own]
+        unknown |= None in values
+        names |= set(values) if own else {snake_case(node.name)}
+    return names, unknown
+
+
+def snake_case(name):
+    """Return the name that Flask-SQLAlchemy gives the table of a class."""
+    between = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
+    return re.sub(between, "_", name).lower()
 
 
 @check("H903", step=7)

@@ -1,5 +1,6 @@
 """Checks of the code: does it parse, and is all there that it imports (steps 1, 9 and 13)?"""
 
+import ast
 import difflib
 import posixpath
 import re
@@ -16,6 +17,7 @@ from doctor.packages import (
     newest_python,
     pins_against_each_other,
 )
+from doctor.pages import start_pages
 from doctor.project import several, strings
 
 PACKAGES, REMOVED = FACTS["packages"], FACTS["python"]["removed"]
@@ -470,7 +472,8 @@ def call_needs_another_package(project):
     """Email() of WTForms and the like, which want one package more."""
     have, complete, _ = project.available
     told = set(have)
-    for path, node, called, *_ in project.running.loading.calls:
+    loading = project.running.loading
+    for path, node, called, *_ in [*loading.calls, *loading.wanted]:
         row = PACKAGES["extra"].get(called) if isinstance(called, str) else None
         if not row or row["package"] in told or not project.list.packages:
             continue
@@ -480,3 +483,14 @@ def call_needs_another_package(project):
             at_once = version < numbers(row.get("later", "9999.1"))
             level = "error" if complete and at_once else "warning"
             yield path, node.lineno, {"name": called, "package": row["package"]}, level
+    if not complete or "flask" not in have or "asgiref" in have:
+        return
+    for module, function, _, _ in loading.views:
+        if isinstance(function, ast.AsyncFunctionDef):
+            start = any(function is page for _, page in start_pages(project))
+            details = {
+                "name": f"async def {function.name}()",
+                "package": "flask[async]",
+            }
+            level = "error" if start else "warning"
+            yield module.path, function.lineno, details, level

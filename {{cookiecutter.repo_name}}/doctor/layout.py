@@ -7,6 +7,7 @@ import re
 import sys
 
 from doctor import FACTS, check
+from doctor.commands import certain_lines, commands, shell_script
 from doctor.files import once
 from doctor.pages import static_folders, static_named, template_folders, templates_named
 from doctor.project import first_value, last_name
@@ -270,6 +271,31 @@ def build_hook_fails(project):
             r"(ba|da|z)?sh\b|python|perl|env\b", first
         ):
             yield name, 1, {"name": name, "what": first}
+        elif lost := lost_script(project, name):
+            yield name, lost[0], {"name": name, "what": lost[1]}
+
+
+def lost_script(project, name):
+    """Return (line, script) of what a build hook surely runs last, or under `set -e`, and lacks."""
+    text = project.text(name)
+    lines = [x for x in certain_lines(text, "") if x[1].split("#")[0].strip()]
+    total = [n for n, x in enumerate(text.splitlines(), 1) if x.split("#")[0].strip()]
+    if not re.search(r"(?m)^\s*set +-\w*e|\A#!.*sh +-\w*e", text):
+        lines = [x for x in lines[-1:] if x[0] == total[-1]]
+    for number, line, folder in (
+        lines if text.startswith("#!") and "sh" in text[:40] else ()
+    ):
+        for command in commands(project, name, name, number, line, folder):
+            file = command.python_file() or shell_script(command) or ""
+            made = not file or re.search(r"^/|[~$<>(]|vendor/|\.heroku/|\.\./", file)
+            made = made or "-c" in command.arguments
+            if not made and command.path(file) not in project and text.count(file) == 1:
+                return (
+                    (number, file)
+                    if not re.search(r"[|;`]|(?<!&)&(?!&)", line)
+                    else None
+                )
+    return None
 
 
 @check("H113", step=1)

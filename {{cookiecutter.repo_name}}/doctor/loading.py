@@ -22,6 +22,7 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 LOOPS = (ast.For, ast.AsyncFor, ast.While, ast.Match)
 ROUTES = {"route", "get", "post", "put", "patch", "delete"}
+FASTAPI = ("fastapi.FastAPI", "fastapi.APIRouter", "fastapi.routing.APIRouter")
 MAX_DEPTH = 40  # imports and calls inside of each other
 STOP = "the rest runs at times only"
 
@@ -156,6 +157,9 @@ class Loading:
         self.imports, self.mistakes, self.calls, self.uses = [], [], [], []
         self.running, self.guards, self.returned = [], [], None
         self.seen, self.called, self.registered = set(), set(), set()
+        self.views = []  # (Module, function, what routes it, the Made that it belongs to)
+        self.mounted = {}  # blueprint's call: [(call that registers it, over what)]
+        self.wanted = []  # what FastAPI reads from annotations: (path, node, what)
         self.bound_in, self.depth = {}, 0
 
     def locate(self, name, paths):
@@ -367,6 +371,11 @@ class Loading:
                 self.register(module, node, scope)
                 self.load_settings(module, node, called)
                 self.call(called, [self.meaning(given, scope) for given in node.args])
+                for word in node.keywords if called == "threading.Thread" else ():
+                    # What it is to run.
+                    if isinstance(word.value, ast.Lambda):
+                        self.look(module, [word.value.body], scope)
+                    self.call(self.meaning(word.value, scope))
 
     def need_name(self, module, node, scope):
         known, _ = scope.find(node.id)
@@ -425,11 +434,11 @@ class Loading:
             ):
                 continue
             owner = self.meaning(node.func.value, scope)
-            made = isinstance(owner, Made) and owner.of in (
-                "flask.Flask",
-                "flask.Blueprint",
-            )
-            if node.func.attr in ROUTES and made:
+            of = owner.of if isinstance(owner, Made) else None
+            if node.func.attr in ROUTES and of in FASTAPI:
+                self.wanted += self.annotated(module, function, scope)
+            if node.func.attr in ROUTES and of in ("flask.Flask", "flask.Blueprint"):
+                self.views.append((module, function, node, owner))
                 given = [w.value for w in node.keywords if w.arg == "endpoint"]
                 name = getattr(given[0], "value", None) if given else function.name
                 key = (id(owner.node), name)
@@ -440,6 +449,13 @@ class Loading:
                     self.mistake("twice", module, function, f"{name}()")
                 self.registered |= {key, (key, id(function))}
 
+    def annotated(self, module, function, scope):
+        """Yield (path, node, its meaning) of the names in the annotations of arguments."""
+        for argument in ast.walk(function.args):
+            for node in annotations(argument) if isinstance(argument, ast.arg) else ():
+                if isinstance(node, (ast.Name, ast.Attribute)):
+                    yield module.path, node, self.meaning(node, scope)
+
     def register(self, module, call, scope):
         """Two blueprints of one name."""
         if getattr(call.func, "attr", "") != "register_blueprint" or not call.args:
@@ -449,6 +465,7 @@ class Loading:
             return
         owner = self.meaning(call.func.value, scope)
         over = id(owner.node) if isinstance(owner, Made) else 0
+        self.mounted.setdefault(blueprint.node, []).append((call, owner))
         given = [w.value for w in call.keywords if w.arg == "name"]
         name = (given or [*blueprint.node.args, None])[0]
         name = getattr(name, "value", None)

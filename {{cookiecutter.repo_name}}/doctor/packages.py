@@ -370,6 +370,16 @@ def requires_python(project):
 # --- the version of Python ---
 
 
+@check("H224", step=1)
+def names_of_nltk_data(project):
+    """Each line goes to NLTK's downloader as it is; for a name it does not know it asks, and nobody answers."""
+    lines = project.contents.get("nltk.txt", b"x").decode("utf-8", "replace")
+    for number, line in enumerate(lines.removesuffix("\n").split("\n"), start=1):
+        if "nltk" in project.available[0] and not re.fullmatch(r"[\w.-]+", line):
+            yield "nltk.txt", number, {"line": line.rstrip("\r") or "–"}
+            return
+
+
 @check("H301", step=1, level="warning")
 def python_not_named(project):
     named = {".python-version", "runtime.txt"} & set(project.sizes)

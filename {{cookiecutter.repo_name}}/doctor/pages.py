@@ -1,14 +1,17 @@
 """Checks of the pages: templates, static files and the names that link them (steps 1 and 12)."""
 
 import ast
+import difflib
 import posixpath
 import re
 from collections import Counter
 
-from doctor import check
+from doctor import FACTS, check
 from doctor.files import once
-from doctor.project import first_value
+from doctor.loading import LOOPS, ROUTES, Function, Scope, inner_nodes, visible
+from doctor.project import first_value, last_name
 
+PAGES = FACTS["pages"]
 TEMPLATE = re.compile(r".*\.(html?|jinja2?|j2|xml|txt)$")
 NAMED = re.compile(
     r"""\{%-?\s*(?:extends|include|import|from)\s+["']([^"']+)["'](.*)"""
@@ -21,6 +24,205 @@ COMMENT = re.compile(r"(?s)\{#.*?#\}|\{%-?\s*raw.*?endraw\s*-?%\}")
 BLOCK = re.compile(
     r"\{%[-+]?\s*(end)?(for|if|block|macro|call|filter|with|autoescape)\b"
 )
+
+TAG = re.compile(r"(?s)\{%[-+]?\s*(\w+)\s*(.*?)\s*[-+]?%\}|\{\{(.*?)\}\}")
+QUOTED = re.compile(r"""["']([^"']+)["']""")
+CONDITIONS = {"if", "for", "macro", "call", "set"}
+# What is false when a page is asked for, and handlers that a fault of a page may end in.
+POSTED = re.compile(
+    r"\w+\.(validate_on_submit|is_submitted)\(\)|request\.method == 'POST'"
+)
+SURVIVES = re.compile(
+    r"except:|\b(Base)?Exception\b|Template|BuildError|SQLAlchemy|RuntimeError"
+)
+
+
+# --- the start page ---
+
+
+@once
+def start_pages(project):
+    """Return [(Module, function)] of the view at "/", none where another may come before it."""
+    found, loading = [], project.running.loading
+    for module, function, route, owner in loading.views:
+        given = {word.arg: word.value for word in route.keywords}
+        methods = given.pop("methods", None)
+        gets = "'GET'" in ast.unparse(methods) if methods else route.func.attr != "post"
+        at_root = first_value(route) == "/" and route.func.attr in (
+            "route",
+            "get",
+            "post",
+        )
+        if at_root and gets and not given.keys() - {"endpoint", "strict_slashes"}:
+            found.append((module, function) if mounted(loading, owner) else None)
+    routed = [
+        isinstance(node, ast.Call) and last_name(node.func) in ROUTES
+        for pair in filter(None, found)
+        for node in pair[1].decorator_list
+    ]
+    first = {"before_request", "before_app_request"}
+    before = any(
+        node.attr in first and not path.startswith("deploy/")
+        for path, node in project.nodes(ast.Attribute)
+    )
+    return found if len(found) == 1 and all([*found, *routed]) and not before else []
+
+
+def mounted(loading, owner):
+    """Tell whether what belongs to an app or a blueprint is at the root of the addresses."""
+    if owner.of == "flask.Flask":
+        return True
+    over = loading.mounted.get(owner.node, [])
+    words = [
+        word for call in (owner.node, *(c for c, _ in over)) for word in call.keywords
+    ]
+    prefixes = [w.value for w in words if w.arg in (None, "url_prefix", "subdomain")]
+    inner = any(getattr(app, "of", "") == "flask.Blueprint" for _, app in over)
+    at_root = all(getattr(value, "value", 0) in ("/", "", None) for value in prefixes)
+    return bool(over) and at_root and not inner
+
+
+def on_start_page(project, hit):
+    """Tell whether the start page surely makes a call for which hit(call) is true."""
+    pages = start_pages(project)
+    return any(surely(project, m, f.body, hit) for m, f in pages)
+
+
+def surely(project, module, statements, hit, depth=0):
+    """Tell whether such a call is made on every way through these statements, by a GET."""
+
+    def within(statements):
+        return surely(project, module, statements, hit, depth)
+
+    def hits(node):
+        if not isinstance(node, ast.Call):
+            return False
+        known = project.running.loading.meaning(node.func, Scope(module.names))
+        follow = isinstance(known, Function) and known.is_plain and depth < 5
+        return hit(node) or (
+            follow and surely(project, known.module, known.node.body, hit, depth + 1)
+        )
+
+    for statement in statements:
+        kind, branches = type(statement), []
+        parts = [n for n in ast.iter_child_nodes(statement) if isinstance(n, ast.expr)]
+        if kind is ast.If:
+            branches = [statement.body, statement.orelse]
+            if POSTED.fullmatch(ast.unparse(statement.test)):
+                branches = branches[1:]
+        elif kind in (ast.With, ast.AsyncWith):
+            parts = [item.context_expr for item in statement.items]
+            branches = [statement.body]
+        elif kind in (ast.Try, ast.TryStar):
+            caught = map(ast.unparse, statement.handlers)
+            heads = " ".join(text.partition("\n")[0] for text in caught)
+            if not SURVIVES.search(heads):
+                branches = [statement.body]
+        elif kind in LOOPS:
+            parts = parts[-1:] if kind is ast.While else []
+        elif not isinstance(statement, ast.stmt) or hasattr(
+            statement, "decorator_list"
+        ):
+            continue
+        if any(hits(node) for part in parts for node in visible(part)):
+            return True
+        sure = [within(branch) for branch in branches]
+        if sure and all(sure):
+            return True
+        open_ends = [b for b, s in zip(branches, sure, strict=True) if not s]
+        if any(map(leaves, open_ends if branches else [[statement]])):
+            return False
+    return False
+
+
+def leaves(statements):
+    """Tell whether statements may end a function."""
+    nodes = (node for s in statements for node in inner_nodes(s))
+    stops = {"abort", "redirect"}
+    return any(
+        isinstance(n, (ast.Return, ast.Raise))
+        or isinstance(n, ast.Call)
+        and last_name(n.func) in stops
+        for n in nodes
+    )
+
+
+def parts_of(text):
+    """Yield (line, tag or "", what follows, blocks around it) of a template.
+
+    blocks: their names, None where a condition or a loop stands around.
+    """
+    stack = []
+    for match in TAG.finditer(text):
+        tag, rest = match[1] or "", match[2] or match[3] or ""
+        if tag.startswith("end"):
+            del stack[-1:]
+        blocks = [name for kind, name in stack if kind == "block"]
+        if CONDITIONS & {kind for kind, _ in stack}:
+            blocks = None
+        yield text.count("\n", 0, match.start()) + 1, tag, rest, blocks
+        if (
+            BLOCK.match(match[0])
+            and not tag.startswith("end")
+            or (tag == "set" and "=" not in rest)
+        ):
+            stack.append((tag, rest.partition(" ")[0]))
+
+
+@once
+def shown(project):
+    """Yield (path, line, tag, what follows) of what the start page shows in any case."""
+    texts, done = dict(templates(project)), set()
+    named = {first_value(node) for _, node in project.calls("render_template")}
+    waiting = [
+        (name, frozenset())
+        for name in sorted(n for n in named if isinstance(n, str))
+        if on_start_page(project, lambda call, name=name: renders(call, name))
+    ]
+    while waiting:  # grows on the way
+        name, overridden = waiting.pop()
+        paths = [
+            p for f in template_folders(project) or () if (p := f"{f}/{name}") in texts
+        ]
+        if len(paths) != 1 or paths[0] in done:
+            continue
+        path, parts = paths[0], list(parts_of(texts[paths[0]]))
+        done.add(path)
+        yield path, 0, "file", name
+        parents = [rest for _, tag, rest, _ in parts if tag == "extends"]
+        own = {rest.partition(" ")[0] for _, tag, rest, _ in parts if tag == "block"}
+        parent = QUOTED.fullmatch(parents[0]) if parents else None
+        above = blocks_above(project, texts, parent[1]) if parent else set()
+        for line, tag, rest, blocks in parts:
+            if blocks is None or overridden & set(blocks):
+                continue
+            late = tag in ("extends", "import", "from")
+            if parents and not (blocks[:1] and blocks[0] in above or late):
+                continue
+            yield path, line, tag, rest
+            if tag == "include" and QUOTED.match(rest) and "missing" not in rest:
+                waiting.append((QUOTED.match(rest)[1], frozenset()))
+        if parent:
+            waiting.append((parent[1], overridden | own))
+
+
+def blocks_above(project, texts, name, depth=0):
+    """Return the blocks that a template and what it extends show in any case."""
+    found = set()
+    for folder in (template_folders(project) or ()) if depth < 9 else ():
+        for _, tag, rest, blocks in parts_of(texts.get(f"{folder}/{name}", "")):
+            if tag == "block" and blocks is not None:
+                found.add(rest.partition(" ")[0])
+            elif tag == "extends" and (match := QUOTED.fullmatch(rest)):
+                found |= blocks_above(project, texts, match[1], depth + 1)
+    return found
+
+
+def renders(call, name):
+    return last_name(call.func) == "render_template" and first_value(call) == name
+
+
+# --- templates ---
 
 
 @once
@@ -102,7 +304,14 @@ def template_that_is_not_there(project):
         if project.times(name) > calls[name] or first in listed:
             continue  # the code itself asks whether it is there, or a package brings it
         if not any(project.is_nearly_there(f"{folder}/{name}") for folder in folders):
-            yield path, line, {"name": name}
+            if path in project.trees:
+                sure = on_start_page(project, lambda call, n=name: renders(call, n))
+            else:
+                named = (
+                    rest for p, _, tag, rest in shown(project) if p == path and tag
+                )
+                sure = any(m[1] == name for m in map(QUOTED.match, named) if m)
+            yield path, line, {"name": name}, "error" if sure else "warning"
 
 
 @check("H109", step=1, level="warning")
@@ -118,28 +327,75 @@ def static_file_that_is_not_there(project):
 
 
 @check("H121", step=12, level="warning")
-def block_without_its_end(project):
-    for path, text in templates(project):
-        starts = Counter()
-        for end, name in BLOCK.findall(text):
-            starts[name] += -1 if end else 1
-        for name, count in starts.items():
-            if count and project.is_flask:
-                missing = f"end{name}" if count > 0 else name
-                yield path, 0, {"name": path, "missing": missing}
+def template_that_jinja_cannot_read(project):
+    signs = {"variable_start_string", "block_start_string"}
+    own = project.constants & signs or any(map(project.has_keyword, signs))
+    extended = project.calls_any("add_extension") or "extensions" in project.constants
+    extended = extended or project.has_keyword("extensions")
+    for path, text in templates(project) if project.is_flask and not own else ():
+        if what := fault_of(text, extended):
+            sure = any(p == path for p, _, _, _ in shown(project))
+            level = "error" if sure else "warning"
+            yield path, 0, {"name": path, "missing": what}, level
+
+
+def fault_of(text, extended):
+    """Return a block without its other half, an unknown tag, or a sign that is not closed."""
+    starts = Counter()
+    for end, name in BLOCK.findall(text):
+        starts[name] += -1 if end else 1
+    for name, count in starts.items():
+        if count:
+            return f"{name} … end{name}"
+    for match in re.finditer(r"\{%[-+]?\s*(\w+)", text):
+        if not extended and is_misspelt(match[1]):
+            return match[1]
+    for match in re.finditer(r"\{\{|\{%", text):
+        closing = {"{{": "}}", "{%": "%}"}[match[0]]
+        after = re.search(r"""\}\}|%\}|\{\{|\{%|["']|\Z""", text[match.end() :])[0]
+        if after not in (closing, '"', "'") and (after or match[0] == "{%"):
+            return closing
+    return ""
+
+
+def is_misspelt(tag):
+    """Tell whether no extension of Jinja may have a tag, which is one of Django's or nearly Jinja's."""
+    known, others = PAGES["tags"], PAGES["tags_of_others"]
+    near = difflib.get_close_matches(tag, known, 1, 0.8)
+    return (
+        tag in others or tag not in known + PAGES["tags_of_extensions"] and bool(near)
+    )
 
 
 @check("H122", step=12, level="warning")
 def link_to_no_view(project):
     """url_for() of a view that no code has: the page that shows the link fails."""
     names = {getattr(node, "name", "") for node in project.definitions}
-    names |= project.constants
-    if not project.is_flask or project.calls_any("add_url_rule", "add_view", "as_view"):
+    if not project.is_flask or project.calls_any(*PAGES["routes_otherwise"]):
         return
-    told = names | {"static"}
+    given = [w.value for _, w in project.nodes(ast.keyword) if w.arg == "endpoint"]
+    given += [node.args[0] for _, node in project.calls("endpoint") if node.args]
+    told = names | {"static"} | {getattr(value, "value", None) for value in given}
     for path, line, view in named_by(project, LINK):
         owner, _, name = view.rpartition(".")
         own = not owner or owner in project.blueprints
-        if own and not {name, view} & told:
-            told.add(view)
-            yield path, line, {"name": view}
+        if not own or {name, view} & told:
+            continue
+        told.add(view)
+        if path in project.trees:
+            sure = on_start_page(project, lambda call, v=view: links(call, v))
+        else:
+            sure = any(p == path and links_in(t, view) for p, _, *t in shown(project))
+        if sure or not {name, view} & project.constants:
+            yield path, line, {"name": view}, "error" if sure else "warning"
+
+
+def links(call, view):
+    return last_name(call.func) == "url_for" and first_value(call) == view
+
+
+def links_in(part, view):
+    """Tell whether a tag and what follows make a link to a view in any case."""
+    tag, text = part
+    plain = not tag and not re.search(r"\b(if|or|and)\b", text)
+    return plain and any(match[1] == view for match in LINK.finditer(text))

@@ -5,6 +5,7 @@ import posixpath
 import re
 from dataclasses import dataclass
 
+from doctor import FACTS
 from doctor.commands import SERVERS
 from doctor.loading import Import, Loading, Module
 
@@ -17,10 +18,13 @@ BODIES = (
     "finalbody",
 )  # statements within statements
 SIMPLE = (ast.Expr, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Return)  # without any
-DJANGO = (
+DJANGO_APPS = (
     "django.core.wsgi.get_wsgi_application",
     "django.core.asgi.get_asgi_application",
 )
+ASSIGNS = (ast.Assign, ast.AnnAssign)
+COMPUTED = (ast.IfExp, ast.BoolOp, ast.Call, ast.ListComp, ast.GeneratorExp)
+DJANGO = FACTS["django"]
 # Programs that run the migrations, and so the code in them.
 MIGRATES = {"flask": ["db", "upgrade"], "alembic": ["upgrade"]}
 
@@ -50,6 +54,7 @@ class Running:
         self.apps = []  # the modules of apps that commands or texts name
         self.roots = []  # (command, a Module that stands for what it loads)
         self.served = {}  # Module of an app: whether the code names it, not a command
+        self.settings = {}  # Django's, as values() returns them
         self.leads = {}  # file: the files that its imports may load
         self.flexible = False  # something changes sys.path
         self.searched = [""]
@@ -73,7 +78,7 @@ class Running:
             self.follow_texts()
         except RecursionError:  # a program that is nested beyond what can be followed
             self.flexible = True
-        self.foreign = list(self.loading.imports)
+        self.foreign = [*self.loading.imports, *self.django_names()]
         for module in self.loading.modules.values():
             self.reached[module.path] = (True, module.paths)
         if not self.starts:  # nothing is known of what starts
@@ -153,7 +158,7 @@ class Running:
 
     def load_django(self):
         """Load the module of Django's URLs, as its first request does."""
-        starts = [use for use in self.loading.calls if use.of in DJANGO]
+        starts = [use for use in self.loading.calls if use.of in DJANGO_APPS]
         texts = [
             node.value.value
             for path in (self.project.trees if starts else ())
@@ -168,6 +173,95 @@ class Running:
             # Models come first, which may put circles in another order.
             new = [m for m in self.loading.mistakes[before:] if m.kind != "circular"]
             self.loading.mistakes[before:] = new
+
+    def django_names(self):
+        """Load Django's settings; yield the modules that they name, as imports."""
+        modules = list(self.loading.modules.values())
+        given = [(name, m.paths) for m in modules for name in self.settings_of(m.path)]
+        for command in self.project.commands:
+            name = command.variables.get(DJANGO["variable"])
+            given += [(name, self.paths(command))] if name else []
+        names = {name for name, _ in given}
+        if len(names) != 1 or re.search(DJANGO["elsewhere"], (name := names.pop())):
+            return
+        listed = [self.project.text(file) for file in ("app.json", ".env.example")]
+        path, paths = self.find(name, given[0][1]), given[0][1]
+        if not path or DJANGO["variable"] in "".join(listed):
+            return
+        self.loading.module(name, paths)
+        self.settings = values = self.values(path, name, paths)
+        for setting, sure in DJANGO["names"].items():
+            for file, value in values.get(setting, ()):
+                for node in ast.walk(value):
+                    text = getattr(node, "value", None)
+                    known = isinstance(text, str) and re.fullmatch(
+                        DJANGO["module"], text
+                    )
+                    dotted = known and ("." in text or setting == "INSTALLED_APPS")
+                    first = text.partition(".")[0] if dotted else ""
+                    own = self.find(first, paths) or self.loading.is_folder(
+                        first, paths
+                    )
+                    if dotted and not own:
+                        yield Import(file, node.lineno, text, (), 0, sure)
+
+    def settings_of(self, path):
+        """Yield the settings' modules that a file sets for Django."""
+        named = DJANGO["variable"] in self.project.text(path)
+        for node in self.project.all_nodes(path) if named else ():
+            texts = []
+            if (
+                isinstance(node, ast.Call)
+                and getattr(node.func, "attr", "") == "setdefault"
+            ):
+                texts = [getattr(argument, "value", None) for argument in node.args]
+            elif isinstance(node, ast.Assign):
+                key = getattr(node.targets[0], "slice", None)
+                texts = [getattr(n, "value", None) for n in (key, node.value)]
+            if texts[:1] == [DJANGO["variable"]] and isinstance(texts[-1], str):
+                yield texts[-1]
+
+    def values(self, path, name, paths, depth=0):
+        """Return {setting: [(file, node)]} of settings and of what they take over by `import *`.
+
+        Left out is what nobody can tell: assigned under a condition, or computed.
+        """
+        found, tree = {}, self.project.trees.get(path)
+        for node in tree.body if tree and depth < 9 else ():
+            if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+                parts = name.split(".") + ["__init__"] * path.endswith("__init__.py")
+                above = parts[: -node.level] if node.level else []
+                wanted = ".".join([*above, *filter(None, [node.module])])
+                if file := self.find(wanted, paths):
+                    found |= self.values(file, wanted, paths, depth + 1)
+                continue
+            for inner in ast.walk(node):
+                target = getattr(
+                    inner, "target", (getattr(inner, "targets", 0) or [0])[0]
+                )
+                setting, value = (
+                    getattr(target, "id", None),
+                    getattr(inner, "value", None),
+                )
+                if (
+                    not setting
+                    or not isinstance(inner, (*ASSIGNS, ast.AugAssign))
+                    or not value
+                ):
+                    continue
+                parts = list(ast.walk(value))
+                before = found.get(setting, [])
+                grows = isinstance(inner, ast.AugAssign)
+                grows = grows or any(getattr(n, "id", "") == setting for n in parts)
+                if (
+                    inner is not node
+                    and not grows
+                    or any(isinstance(n, COMPUTED) for n in parts)
+                ):
+                    found[setting] = before if grows else []
+                elif inner is node:
+                    found[setting] = [*(before if grows else []), (path, value)]
+        return found
 
     def page(self, command):
         """Return the file that a program such as streamlit runs."""

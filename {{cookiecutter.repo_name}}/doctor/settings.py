@@ -2,14 +2,15 @@
 
 import ast
 import json
+import posixpath
 import re
 
 from doctor import FACTS, check
 from doctor.files import hits
 from doctor.lists import fits
-from doctor.project import as_dict, last_name, several
+from doctor.project import as_dict, last_name, several, strings
 
-APP_JSON = FACTS["app_json"]
+APP_JSON, DJANGO = FACTS["app_json"], FACTS["django"]
 KNOWN = re.compile(FACTS["config_vars"]["known"])
 HARMLESS = re.compile(FACTS["config_vars"]["harmless"])
 ASIDE = re.compile(FACTS["config_vars"]["aside"])
@@ -214,6 +215,52 @@ def key_made_anew(project):
             and "getenv" not in code
         ):
             yield path, node.lineno, {"what": f"SECRET_KEY: {target} = {code[:50]}"}
+
+
+@check("H609", step=9, level="warning")
+def hosts_of_this_computer(project):
+    """Django answers 400 to all that ask for another host, as every visitor of the platform does."""
+    values = project.running.settings
+    hosts = values.get("ALLOWED_HOSTS", [])
+    names = [name for _, value in hosts for name in strings(value)]
+    plain = all(isinstance(value, (ast.List, ast.Tuple)) for _, value in hosts)
+    debug = [getattr(value, "value", None) for _, value in values.get("DEBUG", [])]
+    here = all(re.fullmatch(DJANGO["here"], name) for name in names)
+    grows = any("ALLOWED_HOSTS." in project.text(path) for path, _ in hosts)
+    if hosts and plain and here and not grows and (names or debug == [False]):
+        yield hosts[-1][0], hosts[-1][1].lineno, {"hosts": several(names) or "[]"}
+
+
+@check("H610", step=13)
+def static_files_without_a_place(project):
+    """The buildpack runs collectstatic where there is a manage.py, and stops if that fails."""
+    found = sorted(
+        (p.count("/"), p) for p in project.trees if f"/{p}".endswith("/manage.py")
+    )
+    if not found or found[0][0] > 2 or "django" not in project.available[0]:
+        return
+    manage, running = found[0][1], project.running
+    paths = [posixpath.dirname(manage)]
+    names = set(running.settings_of(manage))
+    path = (
+        running.find(name, paths) if len(names) == 1 and (name := names.pop()) else None
+    )
+    otherwise = re.compile(DJANGO["static_otherwise"])
+    own = [p for p in project.contents if path and not p.startswith("doctor/")]
+    if not path or any(otherwise.search(project.text(p)) for p in own):
+        return
+    if re.search(r"(locals|globals)\(\)", project.text(path)):
+        return  # a package changes the settings
+    apps = [
+        (file, app)
+        for file, value in running.values(path, name, paths).get("INSTALLED_APPS", [])
+        for app in strings(value)
+    ]
+    named = [app for _, app in apps]
+    folders = [posixpath.join(*paths, app.partition(".")[0], "static") for app in named]
+    some = "django.contrib.admin" in named or any(map(project.has_folder, folders))
+    if some and "django.contrib.staticfiles" in named:
+        yield apps[0][0], 0, {"name": manage}
 
 
 @check("H701", step=7)

@@ -10,7 +10,7 @@ from itertools import zip_longest
 
 from doctor import FACTS, check
 from doctor.commands import PYTHONS, SERVERS, SHELLS, shell_script
-from doctor.data import full_paths, not_brought, only_value, path_of
+from doctor.data import constant, full_paths, not_brought, only_value, path_of
 from doctor.files import plain_utf8, utf16
 from doctor.imports import named_at_start, newest_allowed
 from doctor.layout import is_moved
@@ -56,6 +56,32 @@ def no_space_after_colon(project):
     for number, line in project.lines("Procfile") if readable(project) else ():
         if re.match(r"\s*[a-zA-Z0-9_-]+:\S", line):
             yield "Procfile", number, {"line": line.strip()}
+
+
+@check("H418", step=10, level="warning")
+def sockets_and_many_workers(project):
+    """Flask-SocketIO keeps a visitor's session in one process; gunicorn starts WEB_CONCURRENCY of them."""
+    made = [
+        c
+        for _, _, c, *_ in project.running.loading.calls
+        if c in PROGRAMS["one_worker"]
+    ]
+    for command in in_code(project, "web") if made else ():
+        if command.program != "gunicorn":
+            continue
+        text = f"{command.text} {command.variables.get('GUNICORN_CMD_ARGS', '')}"
+        few = re.search(r"(-w|--workers)[ =]?1\b", text)
+        entry = project.app_env.get("WEB_CONCURRENCY")
+        entry = command.variables.get(
+            "WEB_CONCURRENCY", as_dict(entry).get("value", entry)
+        )
+        few = few or str(entry) == "1"
+        file = command.option("-c", "--config") or "gunicorn.conf.py"
+        few = few or re.search(
+            r"(?m)^workers\s*=\s*1\s*$", project.text(command.path(file))
+        )
+        if not few:
+            yield *command.place, {"what": made[0]}
 
 
 @check("H404", step=10)
@@ -124,25 +150,49 @@ def development_server(project):
 
 
 def run_call(project, command):
-    """Return (path, node, text) of the call in a Python file that opens a port, or None."""
-    file = command.python_file()
-    for path, node in project.calls(*FACTS["calls"]) if file else ():
+    """Return (path, node, text) of the call in Python's files that opens a port, or None."""
+    main = python_path(project, command)
+    at_start = {id(node) for _, node, *_ in project.running.loading.calls if main}
+    below = project.running.below(main) if main else ()
+    for path, node in project.calls(*FACTS["calls"]) if main else ():
         text = ast.unparse(node.func)
         owner = text.rpartition(".")[0].rpartition(".")[2].partition("(")[0]
         bot = owner.lower() in PROGRAMS["not_listening"] or owner.startswith("bot")
-        if path == command.path(file) and not bot and text not in ("run", "launch"):
+        runs = path == main or path in below and id(node) in at_start
+        runs &= bool(node.args) or not text.endswith(
+            ".serve"
+        )  # of an app, not of a server
+        if runs and not bot and text not in ("run", "launch"):
             return path, node, re.sub(r"^application", "app", text)
     return None
+
+
+def python_path(project, command):
+    """Return the file of the project's own that Python runs as a program, None where there is none."""
+    module, paths = command.module(), project.running.paths(command)
+    if file := command.python_file():
+        return command.path(file)
+    find = project.running.find
+    return (
+        (find(f"{module}.__main__", paths) or find(module, paths)) if module else None
+    )
 
 
 @check("H407", step=10)
 def port_of_its_own(project):
     """The router sends requests to $PORT, on all addresses."""
     for command in in_code(project, "web"):
+        if passes_port_on(command):
+            continue
         if what := wrong_place(project, command):
             yield *command.place, {"what": what}
         else:
             yield from wrong_call(project, command)
+
+
+def passes_port_on(command):
+    """Tell whether a variable in front of a command holds $PORT: GRADIO_SERVER_PORT=$PORT."""
+    return any(re.search(r"\$\{?PORT\b", v) for v in command.variables.values())
 
 
 def wrong_place(project, command):
@@ -238,21 +288,14 @@ def wrong_call(project, command):
         yield path, node.lineno, {"what": what}
 
 
-def constant(project, path, node):
-    """Return the value of a constant, or of a name that stands for one; None otherwise."""
-    if isinstance(node, ast.Name):
-        known = [n for p, n in project.nodes(ast.Assign) if p == path]
-        values = [n.value for n in known if getattr(n.targets[0], "id", "") == node.id]
-        node = values[0] if len(values) == 1 else None
-    return getattr(node, "value", None)
-
-
 @check("H412", step=10)
 def nothing_listens(project):
     """A bot as web: the platform waits a minute for somebody to listen on $PORT, and stops it."""
     commands = list(in_code(project, "web"))
     line, text = project.procfile.get("web", (0, ""))
     if not commands or "&" in text.replace("&&", "") or is_moved(project):
+        return
+    if passes_port_on(commands[-1]):
         return
     file, running = commands[-1].python_file(), project.running
     path = commands[-1].path(file or "")
@@ -327,6 +370,8 @@ def missing_file(project, command):
         return missing_migrations(project, command)
     if program == "alembic":
         file = command.option("-c", "--config") or "alembic.ini"
+        if command.path(file) in project:
+            return missing_scripts(project, command, file)
     elif program in SHELLS:
         file = next((w for w in words if not w.startswith("-")), "")
         file = "" if "-c" in words else file
@@ -370,6 +415,20 @@ def missing_migrations(project, command):
         return "" if command.path(env) in project else env
     made = any({"init", "db"} <= {*c.arguments} for c in project.commands)
     return "" if made else f"{folder}/"
+
+
+def missing_scripts(project, command, file):
+    """Return the script_location of an alembic.ini where there is no env.py in it."""
+    found = re.search(
+        r"(?m)^script_location\s*=\s*(\S+)\s*$", project.text(command.path(file))
+    )
+    inside = posixpath.dirname(file)
+    folder = re.sub(
+        r"%\(here\)s/?", f"{inside}/" if inside else "", found[1] if found else ":"
+    )
+    other = re.search(r"[:%$]|^/|\.\.", folder) or "init" in command.arguments
+    there = other or command.path(f"{folder}/env.py") in project
+    return "" if there else f"script_location = {found[1]}"
 
 
 def missing_module(project, command, module):
@@ -741,6 +800,32 @@ def settings_targets(project):
             yield file, line, target
 
 
+@check("H611", step=9)
+def debug_mode(project):
+    """Flask reads .flaskenv on the dyno too; deploy/ refuses to serve the internet in debug mode."""
+    refuses = '"debug_is_on"' in project.text("deploy/environment.py")
+    pattern = re.compile(r"\s*(?:export\s+)?FLASK_DEBUG\s*=\s*[\"']?([^\s\"'#]*)")
+    lines = [
+        (n, m[1]) for n, l in project.lines(".flaskenv") if (m := pattern.match(l))
+    ]
+    for command in in_code(project):
+        reads = command.program == "flask" and "python-dotenv" in project.available[0]
+        places = [(".flaskenv", n, value) for n, value in lines[-1:] if reads]
+        if "FLASK_DEBUG" in command.variables:
+            places = [(*command.place, command.variables["FLASK_DEBUG"])]
+        own = reads or command.module() == "deploy.server"
+        serves_visitors = (
+            command.words[:2] == ["flask", "run"] and command.type == "web"
+        )
+        for file, line, value in places:
+            if value.lower() in ("", "0", "false", "no", "off") or "$" in value:
+                continue
+            if refuses and own or serves_visitors:
+                level = "error" if refuses and own else "warning"
+                yield file, line, {"name": file, "command": command.start(3)}, level
+                return
+
+
 @check("H951", step=10)
 def windows_line_ends(project):
     started = {shell_script(command) for command in project.commands}
@@ -749,7 +834,9 @@ def windows_line_ends(project):
         content = project.contents[path]
         script = content.startswith(b"#!") or not path.endswith(".py")
         if script and b"\r\n" in content and not utf16(content):
-            yield path, 1, {"name": path}
+            # Whether the platform's own reader of the Procfile takes it off, nobody says.
+            level = "warning" if path == "Procfile" else "error"
+            yield path, 1, {"name": path}, level
 
 
 @check("H952", step=1)
