@@ -128,7 +128,8 @@ def unlisted(project):
         name = found.first.lower().replace("_", "-")
         called_so = {name, f"python-{name}"} & project.available[0]
         if found.first not in moved and not called_so and foreign(project, found):
-            yield found, project.owners_of(found.module)
+            names = [found.module, *(f"{found.module}.{n}" for n in found.names)]
+            yield found, set().union(*map(project.owners_of, names))
 
 
 def foreign(project, found):

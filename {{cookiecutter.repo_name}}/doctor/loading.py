@@ -121,7 +121,8 @@ class Import:
 class Use(NamedTuple):
     """A call, or a name of a package that is used, at the start.
 
-    of: what is called or used; guards: "with" and "try", where it stands in such a block.
+    of: what is called or used; guards: "with" and "try", where it stands in such a block,
+    "thread" where it runs beside the rest.
     """
 
     path: str
@@ -371,11 +372,13 @@ class Loading:
                 self.register(module, node, scope)
                 self.load_settings(module, node, called)
                 self.call(called, [self.meaning(given, scope) for given in node.args])
-                for word in node.keywords if called == "threading.Thread" else ():
-                    # What it is to run.
-                    if isinstance(word.value, ast.Lambda):
-                        self.look(module, [word.value.body], scope)
-                    self.call(self.meaning(word.value, scope))
+                if called == "threading.Thread":
+                    self.guards += ["thread", "try"]  # what it raises stops nobody else
+                    for word in node.keywords:
+                        if isinstance(word.value, ast.Lambda):
+                            self.look(module, [word.value.body], scope)
+                        self.call(self.meaning(word.value, scope))
+                    del self.guards[-2:]
 
     def need_name(self, module, node, scope):
         known, _ = scope.find(node.id)

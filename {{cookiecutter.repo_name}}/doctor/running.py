@@ -396,10 +396,12 @@ def targets(command, project, paths):
                 words = [project.gunicorn_setting(command, "wsgi_app")]
     for word in filter(None, words):
         module, colon, name = word.partition(":")
+        if not colon and row.get("dotted"):
+            module, _, name = word.rpartition(".")
         module = module.removesuffix(".py") if row.get("file") else module
         if re.fullmatch(r"[^\W\d][\w.]*", module):
             default = row.get("name")
-            yield Target(command, word, module, name if colon else default, paths)
+            yield Target(command, word, module, name or default, paths)
     if command.program in ("celery", "procrastinate"):
         loose = command.option("-A", "--app")
         if loose:

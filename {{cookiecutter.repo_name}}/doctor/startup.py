@@ -152,7 +152,7 @@ def development_server(project):
 def run_call(project, command):
     """Return (path, node, text) of the call in Python's files that opens a port, or None."""
     main = python_path(project, command)
-    at_start = {id(node) for _, node, *_ in project.running.loading.calls if main}
+    at_start = {id(n): of for _, n, of, *_ in project.running.loading.calls if main}
     below = project.running.below(main) if main else ()
     for path, node in project.calls(*FACTS["calls"]) if main else ():
         text = ast.unparse(node.func)
@@ -162,9 +162,18 @@ def run_call(project, command):
         runs &= bool(node.args) or not text.endswith(
             ".serve"
         )  # of an app, not of a server
+        runs &= may_listen(project, at_start.get(id(node)), below)
         if runs and not bot and text not in ("run", "launch"):
             return path, node, re.sub(r"^application", "app", text)
     return None
+
+
+def may_listen(project, called, below):
+    """Tell whether what is called surely takes its port from its arguments."""
+    if isinstance(called, str):
+        return called.partition(".")[0] in FACTS["serving"]["packages"]
+    texts = [node.value for path, node in project.texts() if path in below]
+    return called is None and "PORT" not in texts
 
 
 def python_path(project, command):
@@ -500,7 +509,8 @@ def import_that_never_ends(project):
     """app.run() without the guard in a module that a server imports; `flask` passes it over."""
     served = set().union(*(module.below() for module in project.running.served))
     for use in project.running.loading.calls:
-        if use.of in PROGRAMS["never_end"] and use.module in served:
+        ends = use.of not in PROGRAMS["never_end"] or "thread" in use.guards
+        if not ends and use.module in served:
             yield use.path, use.node.lineno, {"name": ast.unparse(use.node.func)}
 
 
