@@ -26,7 +26,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 from pip._internal.models.index import PyPI
 
-from lab import NEWEST_PYTHON, TEMPLATE
+from lab import CHOICES, NEWEST_PYTHON, TEMPLATE
 
 INDEX = PyPI.pypi_url + "/{name}/json"
 NAMES = Path(__file__).with_name("packages.txt")
@@ -40,7 +40,7 @@ platform's Pythons only. wants: from which version on it wants which versions of
 DYNO = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "python_version": NEWEST_PYTHON}
 DYNO |= {"python_full_version": f"{NEWEST_PYTHON}.0", "platform_machine": "x86_64", "implementation_name": "cpython"}
 DYNO |= {"platform_python_implementation": "CPython", "extra": ""}
-PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+PYTHONS = ["3.10", *sorted(set(CHOICES["python_version"]) - {"auto"})]
 # Whose versions are asked one by one what they want: those that people pin beside what they need.
 ASKED_ONE_BY_ONE = {
     *("aiogram", "alembic", "black", "celery", "dash", "django-allauth", "djangorestframework"),

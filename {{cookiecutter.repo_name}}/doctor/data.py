@@ -91,10 +91,10 @@ def database_of_this_computer(project):
         return next((match[1] or match[2] for match in found if match), "")
 
     for use in project.running.loading.calls:
-        if use.of in CONNECTS and "try" not in use.guards:
-            if name := host(use.path, use.node):
-                what = f"{ast.unparse(use.node.func)}({name})"
-                yield use.path, use.node.lineno, {"what": what}
+        at_once = use.of in CONNECTS and "try" not in use.guards
+        if at_once and (name := host(use.path, use.node)):
+            what = f"{ast.unparse(use.node.func)}({name})"
+            yield use.path, use.node.lineno, {"what": what}
     guarded = {
         id(inner)
         for _, node in project.nodes(ast.If, ast.Try, ast.IfExp, ast.BoolOp)
@@ -510,8 +510,8 @@ def partner(node, call, classes):
     target = getattr(first, "value", last_name(first))
     if first is None:
         own = [s for s in node.body if getattr(s, "value", None) is call]
-        notes = [s.annotation for s in own if isinstance(s, ast.AnnAssign)]
-        words = re.findall(r"[A-Za-z_]\w*", ast.unparse(notes[0])) if notes else []
+        said = [s.annotation for s in own if isinstance(s, ast.AnnAssign)]
+        words = re.findall(r"[A-Za-z_]\w*", ast.unparse(said[0])) if said else []
         target = words[-1] if words and words[-1] in classes else None
     known = isinstance(target, str) and re.fullmatch(r"[\w.]+", target)
     return target.rpartition(".")[2] if known else None
@@ -662,7 +662,7 @@ def migration_that_does_not_load(project):
     """Alembic loads every file of the folder, and needs a revision in each; no circles."""
     found = revisions(project)
     folders = {posixpath.dirname(path) for path in found}
-    legacy = re.compile(r"[a-f0-9]+\.py")
+    loaded_aside = re.compile(r"(__init__|\.#).*|[a-f0-9]+\.py")
     for path in sorted(project.sizes):
         folder, name = posixpath.split(path)
         if folder not in folders or path in found or not name.endswith(".py"):
@@ -671,9 +671,8 @@ def migration_that_does_not_load(project):
             line, error, certain = parse_error(project, path)
             if certain:
                 yield path, line, {"name": path, "error": error}
-        elif path in project.trees and not re.match("__init__|[.]#", name):
-            if not legacy.fullmatch(name):
-                yield path, 0, {"name": path, "error": "revision = ?"}
+        elif path in project.trees and not loaded_aside.fullmatch(name):
+            yield path, 0, {"name": path, "error": "revision = ?"}
     before = {name: [d for d in down if d] for name, down in found.values()}
     for path, (name, _) in sorted(found.items()):
         circle = [name]

@@ -253,9 +253,9 @@ def poetry_finds_no_package(project):
     told = tool.get("package-mode") is False or tool.keys() & {"packages", "include"}
     places = (f"{base}{name}" for base in ("", "src/"))
     there = any(project.has_folder(p) or f"{p}.py" in project for p in places)
-    if [n for n in PACKAGES["lists"] if n in project] == ["poetry.lock"]:
-        if name and not told and not there:
-            yield "pyproject.toml", 0, {"name": name}
+    only = [n for n in PACKAGES["lists"] if n in project] == ["poetry.lock"]
+    if only and name and not told and not there:
+        yield "pyproject.toml", 0, {"name": name}
 
 
 @check("H205", step=13, level="warning")
