@@ -30,7 +30,7 @@ from classroom import ROOT, Refused, roster
 
 SETTINGS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 QUESTIONS = [name for name in SETTINGS if not name.startswith("_")]
-MEGABYTES_EACH = 2  # of a project and its repository, in whole blocks of a disk
+MEGABYTES_EACH = 3  # of a project and its repository, in whole blocks of a disk
 UNFINISHED = ".unfinished-"  # what the folders are called that projects are made in
 
 

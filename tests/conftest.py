@@ -1,6 +1,7 @@
 """The fixtures of all tests: baked projects, the packages they run on, a place for their databases."""
 
 import contextlib
+import functools
 import importlib
 import json
 import os
@@ -123,6 +124,9 @@ def doctor(baked):
     folder = str(baked(language="en").path)
     sys.path.insert(0, folder)
     module = importlib.import_module("doctor.__main__")
+    # Most files of a case are those of all others: they are parsed once.
+    project = importlib.import_module("doctor.project")
+    project.parse = functools.lru_cache(maxsize=300)(project.parse)
     module.explain = importlib.import_module("doctor.explain")  # which it loads where it is asked
     sys.path.remove(folder)
     return module

@@ -259,7 +259,7 @@ def test_the_disk_needs_room_for_what_all_projects_take(file, tmp_path, baked_cl
     monkeypatch.setattr(bake.shutil, "disk_usage", lambda _: usage)
     path = file("username\n" + "".join(f"s{number}\n" for number in range(150)))
     assert main(["bake", str(path), str(tmp_path / "out")]) == 2
-    assert "room for 200 MB only, the project needs 305" in capsys.readouterr().err
+    assert "room for 200 MB only, the project needs 455" in capsys.readouterr().err
 
 
 def test_what_is_no_text_gets_its_sentence(tmp_path):

@@ -31,7 +31,7 @@ def versions(tmp_path_factory):
     template.replace(f"{inside}/Procfile", "release: flask db upgrade", "release: flask db upgrade --sql")
     template.append(f"{inside}/views.py", "\n# new in views.py\n")
     template.append("templates/en/README.md", "\nnew in README.md\n")
-    template.write(f"{inside}/deploy/added.py", "# {{ cookiecutter.class_name }} {{ cookiecutter._rows[1] }}\n")
+    template.write(f"{inside}/migrations/added.py", "# {{ cookiecutter.class_name }} {{ cookiecutter._rows[1] }}\n")
     template.remove(f"{inside}/static/icon.svg")
     template.rename(f"{inside}/deploy/dates.py", f"{inside}/deploy/times.py")
     template.replace(f"{inside}/deploy/__init__.py", "dates", "times")
@@ -95,7 +95,7 @@ def test_a_newer_version_is_noticed_and_comes(project, versions):
     assert result.returncode == 0, result.stderr
     assert "make run" not in result.stdout  # the hooks' words are for a project that somebody begins
     assert "LINGER = 2" in project.read("deploy/server.py")
-    assert project.read("deploy/added.py") == "# 1a two\n"
+    assert project.read("migrations/added.py") == "# 1a two\n"
     assert not (project.path / "deploy/dates.py").exists()
     assert (project.path / "deploy/times.py").exists()
     # What is the student's was not touched, though the template's own has changed.

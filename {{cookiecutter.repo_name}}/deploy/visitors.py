@@ -110,9 +110,17 @@ class Bodies:
         most = self.app.config["MAX_CONTENT_LENGTH"]
         is_a_number = re.fullmatch("[0-9]{1,18}", length)
         too_long = is_a_number and most is not None and int(length) > most
-        if length == "0" or not is_a_number or too_long:  # Flask refuses the last
+        if length == "0" or not is_a_number:
             return self.wsgi_app(environ, start_response)
         visitor = visitor_of(environ)
+        if too_long:  # Flask refuses it
+            # Who is still sending may not hear that: what is not much is let come.
+            if int(length) <= IN_MEMORY and self.places.take(visitor, MOMENT):
+                try:
+                    read(environ["wsgi.input"], int(length))
+                finally:
+                    self.places.give(visitor)
+            return self.wsgi_app(environ, start_response)
         if not self.places.take(visitor, MOMENT):
             error = ServiceUnavailable(retry_after=5)
             return self.answer(environ, start_response, error)

@@ -25,6 +25,7 @@ for _package, _modules in FACTS["modules"].items():
     for _module in _modules:
         OWNERS[_module].add(_package)
 ASIDE = FACTS["layout"]["aside"]
+OLDEST = (3, 10)  # of the Pythons whose grammar is told apart
 
 
 class Project(Files):
@@ -41,6 +42,7 @@ class Project(Files):
         files = self.contents
         # What is newer than the project's Python is none there, also where it is here.
         version = min(numbers(newest_python(self)), sys.version_info[:2])
+        version = max(version, OLDEST)
         large = {p for p in files if len(files[p]) > LARGE}
         rank = {
             p: (p in large, not self.may_be_the_app(p), len(files[p])) for p in files
@@ -52,18 +54,15 @@ class Project(Files):
             if total > MAX_NODES:
                 continue
             try:
-                with warnings.catch_warnings(action="ignore"):  # "\\d" and the like
-                    tree = ast.parse(content, feature_version=version)
+                tree, inner = parse(content, version)
             except (SyntaxError, ValueError) as error:
                 broken[path] = error
             except (RecursionError, MemoryError):
                 continue
             else:
-                layers = list(layers_of(tree))
-                if len(layers) <= MAX_DEPTH:
-                    trees[path] = tree
-                    nodes[path] = [node for layer in layers for node in layer]
-                    total += len(nodes[path])
+                if inner is not None:
+                    trees[path], nodes[path] = tree, inner
+                    total += len(inner)
         return {p: trees[p] for p in files if p in trees}, broken, nodes
 
     @cached_property
@@ -438,6 +437,16 @@ def last_name(node):
 def first_value(call):
     """Return the constant that a call is given first, None for other things."""
     return getattr(call.args[0], "value", None) if call.args else None
+
+
+def parse(content, version):
+    """Return (syntax tree, its nodes as ast.walk() would give them, None where they lie too deep)."""
+    with warnings.catch_warnings(action="ignore"):  # "\\d" and the like
+        tree = ast.parse(content, feature_version=version)
+    layers = list(layers_of(tree))
+    if len(layers) > MAX_DEPTH:
+        return tree, None
+    return tree, [node for layer in layers for node in layer]
 
 
 def layers_of(tree):
