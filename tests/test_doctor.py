@@ -70,6 +70,7 @@ BREAK = {
     "H105": [lambda p: p.write("package.json", "{}"), lambda p: p.write("Gemfile", "")],
     "H106": [lambda p: p.write("Dockerfile", "FROM python\n")],
     "H107": [lambda p: p.write("venv/pyvenv.cfg", "x"), lambda p: p.write("env/pyvenv.cfg", "home = /usr\n")],
+    "H123": [lambda p: p.replace("views.py", "    return notes_page(NoteForm())\n", "    notes_page(NoteForm())\n")],
     "H201": [lambda p: p.write("uv.lock", ""), lambda p: p.remove("requirements.txt")],
     "H202": [
         lambda p: p.rename("requirements.txt", "Requirements.txt"),
@@ -171,6 +172,16 @@ BREAK = {
             env={"FLASK_APP": {"value": "main.py:create_app()"}, "SECRET_KEY": {"generator": "secret"}}
         ),
         lambda p: (p.append("requirements.txt", GUNICORN), p.procfile("gunicorn wsgi:app")),
+    ],
+    "H515": [
+        lambda p: p.replace("views.py", 'Blueprint("notes", ', 'Blueprint("my.notes", '),
+        lambda p: p.replace("views.py", '@bp.get("/notes.csv")', '@bp.get("notes.csv")'),
+    ],
+    "H516": [
+        lambda p: (
+            p.append("requirements.txt", "flask-login==0.6.3\n"),
+            p.append("forms.py", "\nfrom flask_login import LoginManager\n\nlogins = LoginManager()\n"),
+        )
     ],
     "H601": [lambda p: p.write(".env", "SECRET_KEY=k3j4h5g6k7j8h9g0\n")],
     "H602": [

@@ -130,7 +130,8 @@ def not_brought(project):
         paths = [place] if windows else list(full_paths(project, use, place))
         if how == "write" and not windows:
             paths = [folder for p in paths if (folder := posixpath.dirname(p))]
-        there = any(p in project or project.has_folder(p) for p in paths)
+        left = {p for p in paths if p not in project.slugignored}
+        there = any(p in project or project.has_folder(p) for p in left)
         if not paths or there or how != "read" and not sure and not windows:
             continue
         name = paths[0] if how == "read" else f"{paths[0]}/"

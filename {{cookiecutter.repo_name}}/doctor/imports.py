@@ -17,8 +17,8 @@ from doctor.packages import (
     newest_python,
     pins_against_each_other,
 )
-from doctor.pages import start_pages
-from doctor.project import several, strings
+from doctor.pages import on_start_page, start_pages
+from doctor.project import first_value, last_name, several, strings
 
 PACKAGES, REMOVED = FACTS["packages"], FACTS["python"]["removed"]
 LOST, ADDED = defaultdict(list), defaultdict(list)
@@ -158,6 +158,49 @@ def similar(project, found):
 def standard(module):
     """Tell whether a module comes with Python."""
     return module in sys.stdlib_module_names or module in PACKAGES["always"]
+
+
+@check("H515", step=9)
+def name_that_flask_refuses(project):
+    """A dot in a blueprint's name, an address without its slash."""
+    loading = project.running.loading
+    for use in loading.calls:
+        name = first_value(use.node) if use.of == "flask.Blueprint" else None
+        if isinstance(name, str) and "." in name and "try" not in use.guards:
+            yield use.path, use.node.lineno, {"what": f'Blueprint("{name}")'}
+    for module, _, route, owner in loading.views:
+        address = first_value(route)
+        if isinstance(address, str) and address[:1] not in ("/", "{"):
+            given = [
+                owner.node,
+                *(call for call, _ in loading.mounted.get(owner.node, ())),
+            ]
+            prefixed = any(
+                word.arg in (None, "url_prefix")
+                for call in given
+                for word in call.keywords
+            )
+            if owner.of == "flask.Flask" or address and not prefixed:
+                what = f'{ast.unparse(route.func)}("{address}")'
+                yield module.path, route.lineno, {"what": what}
+
+
+@check("H516", step=12, level="warning")
+def login_without_its_loader(project):
+    """Flask-Login asks for it on every page: its variable current_user is in all templates."""
+    made = [
+        use
+        for use in project.running.loading.calls
+        if use.of == "flask_login.LoginManager"
+    ]
+    loaders = {"user_loader", "request_loader", "_user_callback", "_request_callback"}
+    known = {node.attr for _, node in project.nodes(ast.Attribute)} & loaders
+    if made and not known and not project.running.flexible:
+        shows = on_start_page(
+            project, lambda call: last_name(call.func) == "render_template"
+        )
+        level = "error" if shows and "with" not in made[0].guards else "warning"
+        yield made[0].path, made[0].node.lineno, {}, level
 
 
 @check("H510", step=9)

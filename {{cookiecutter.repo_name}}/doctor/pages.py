@@ -367,6 +367,19 @@ def is_misspelt(tag):
     )
 
 
+@check("H123", step=12)
+def view_without_an_answer(project):
+    """The start page's view returns nothing, which Flask answers with a 500."""
+    for module, function in start_pages(project):
+        nodes = [n for part in function.body for n in inner_nodes(part)]
+        ends = (ast.Return, ast.Raise, ast.Yield, ast.YieldFrom, ast.Await, ast.Match)
+        aborts = [
+            n for n in nodes if isinstance(n, ast.Call) and last_name(n.func) == "abort"
+        ]
+        if not aborts and not any(isinstance(node, ends) for node in nodes):
+            yield module.path, function.lineno, {"name": f"{function.name}()"}
+
+
 @check("H122", step=12, level="warning")
 def link_to_no_view(project):
     """url_for() of a view that no code has: the page that shows the link fails."""
@@ -376,10 +389,17 @@ def link_to_no_view(project):
     given = [w.value for _, w in project.nodes(ast.keyword) if w.arg == "endpoint"]
     given += [node.args[0] for _, node in project.calls("endpoint") if node.args]
     told = names | {"static"} | {getattr(value, "value", None) for value in given}
+    views = [(f.name, owner.of) for _, f, _, owner in project.running.loading.views]
+    # The view of a blueprint has the blueprint's name before its own.
+    of_blueprints = {name for name, of in views if of == "flask.Blueprint"}
+    told -= of_blueprints - {name for name, of in views if of != "flask.Blueprint"}
+    there = {
+        f"{blueprint}.{name}" for blueprint in project.blueprints for name in names
+    }
     for path, line, view in named_by(project, LINK):
         owner, _, name = view.rpartition(".")
         own = not owner or owner in project.blueprints
-        if not own or {name, view} & told:
+        if not own or view[0] == "." or {name, view} & told or view in there:
             continue
         told.add(view)
         if path in project.trees:

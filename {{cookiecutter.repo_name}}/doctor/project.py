@@ -203,8 +203,15 @@ class Project(Files):
     def path_changes(self, path):
         """Yield the folders that a file adds to sys.path, "" where they are not known."""
         for node in self.all_nodes(path):
-            if isinstance(node, ast.Call) and is_sys_path(node.func):
+            call = isinstance(node, ast.Call)
+            if call and is_sys_path(node.func):
                 yield from [text.strip("./") for text in strings(node)] or [""]
+            elif call and last_name(node.func) == "addsitedir":
+                yield ""
+            elif isinstance(node, (ast.Assign, ast.AugAssign)):
+                target = getattr(node, "target", None) or node.targets[0]
+                if re.match(r"sys\.path($|\[)", ast.unparse(target)):
+                    yield from [text.strip("./") for text in strings(node)] or [""]
 
     def gunicorn_setting(self, command, name):
         """Return a setting of gunicorn's configuration file, None where there is none."""
