@@ -341,7 +341,23 @@ def revisions(project):
                 values[last_name(target)] = strings(node.value)
         if values.get("revision"):
             found[path] = (values["revision"][0], values.get("down_revision", []))
+    # Of a very large project not all is parsed.
+    for path in project.contents.keys() - project.trees.keys() - project.broken.keys():
+        if "versions/" in path and path.endswith(".py"):
+            texts = dict(
+                re.findall(r"(?m)^(revision|down_revision)\b(.*)", project.text(path))
+            )
+            own, down = (
+                re.findall(r"[\"'](\w+)[\"']", texts.get(name, ""))
+                for name in ("revision", "down_revision")
+            )
+            found |= {path: (own[0], down)} if own else {}
     return found
+
+
+def all_read(project):
+    """Tell whether all migrations were parsed."""
+    return revisions(project).keys() <= project.trees.keys()
 
 
 def tables(project):
@@ -584,7 +600,7 @@ def snake_case(name):
 def table_without_migration(project):
     if not revisions(project) and "flask-migrate" not in project.list.packages:
         return  # the tables are made in another way
-    if project.calls_any("create_all"):
+    if project.calls_any("create_all") or not all_read(project):
         return
     written = in_migrations(project)
     if not written and not project.has_folder("migrations"):
@@ -609,7 +625,7 @@ def in_migrations(project):
 
 @check("H906", step=7, level="warning")
 def column_without_migration(project):
-    written = in_migrations(project)
+    written = in_migrations(project) if all_read(project) else ()
     for path, _, table, columns in models(project):
         for name, line in columns.items() if table in written else ():
             if name not in written:
@@ -688,6 +704,8 @@ def migration_that_does_not_load(project):
 def table_made_twice(project):
     """On an empty database: what upgrade() makes again, or drops where nothing made it."""
     found = {name: (path, down) for path, (name, down) in revisions(project).items()}
+    if not all_read(project):
+        return
     trees = [project.trees[path] for path, _ in found.values()]
     if any("rename_table" in ast.unparse(tree) for tree in trees):
         return

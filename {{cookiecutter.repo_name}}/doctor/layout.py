@@ -83,10 +83,13 @@ def moved(project):
 @check("H511", step=1)
 def module_moved(project):
     """A module is imported as if it lay in the root, but lies in a folder."""
+    _, complete, known = project.available
+    level = "error" if complete and known else "warning"  # a package may have it
     for found, path in modules_elsewhere(project):
         name = found.first
         package = posixpath.dirname(path).replace("/", ".")
-        yield found.path, found.line, {"name": name, "file": path, "folder": package}
+        details = {"name": name, "file": path, "folder": package}
+        yield found.path, found.line, details, level
 
 
 @once
@@ -98,6 +101,10 @@ def modules_elsewhere(project):
         if not found.sure or name in told or project.running.flexible:
             continue
         if project.is_package(name) or project.in_folder(f"{name}.py"):
+            continue
+        # A folder that several packages share: google.oauth2 is google-auth's.
+        inner = [found.module, *(f"{found.module}.{n}" for n in found.names)]
+        if any(map(project.owners_of, inner)):
             continue
         if name in sys.stdlib_module_names:
             continue

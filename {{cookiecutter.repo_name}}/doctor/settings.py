@@ -174,7 +174,7 @@ def variable_not_listed(project):
 @check("H604", step=7)
 def url_as_heroku_writes_it(project):
     """SQLAlchemy refuses postgres://, which is what DATABASE_URL begins with."""
-    if not {"sqlalchemy", "flask-sqlalchemy", "sqlmodel"} & project.available[0]:
+    if not {"sqlalchemy", "flask_sqlalchemy", "sqlmodel"} & project.imported:
         return
     old = project.list.version("sqlalchemy")
     if old and fits(old, "<1.4"):
