@@ -187,11 +187,8 @@ def full_paths(project, use, place):
 def made_nowhere(project, use, how, argument, path):
     """Tell whether nothing seems to make a file before it is read, or a folder."""
     name = posixpath.basename(path)
-    hooks = [p for p in project.sizes if p.startswith("bin/") or p.endswith(".sh")]
-    texts = [
-        *map(project.text, hooks),
-        *(text for _, text in project.procfile.values()),
-    ]
+    commands = [text for _, text in project.procfile.values()]
+    texts = [*project.shell_texts, *commands]
     if "package.json" in project or any(name in text for text in texts):
         return False
     if how != "read":
@@ -330,6 +327,7 @@ def too_many_connections(project):
         yield command.file, command.line, {"total": total, **details}
 
 
+@once
 def revisions(project):
     """Return {path: (revision, the revisions before it)} of the migrations."""
     found = {}
@@ -709,7 +707,7 @@ def table_made_twice(project):
     trees = [project.trees[path] for path, _ in found.values()]
     if any("rename_table" in ast.unparse(tree) for tree in trees):
         return
-    texts = [text for tree in trees for text in strings(tree)]
+    in_sql = "\n".join(t for tree in trees for t in strings(tree) if SQL.search(t))
     done, there = set(), set()
     while ready := [
         name
@@ -720,9 +718,8 @@ def table_made_twice(project):
             done.add(name)
             path = found[name][0]
             for call, table in table_changes(project.trees[path]):
-                told = any(table in text and SQL.search(text) for text in texts)
                 made = last_name(call.func) == "create_table"
-                if made == (table in there) and not told:
+                if made == (table in there) and table not in in_sql:
                     shown = f'{ast.unparse(call.func)}("{table}")'
                     # An older database may have a table that no migration made.
                     level = "error" if made else "warning"

@@ -13,11 +13,11 @@ from doctor.layout import candidates, hiding, is_moved, modules_elsewhere
 from doctor.lists import fits, normal, numbers
 from doctor.packages import (
     for_other_pythons,
-    named_python,
     newest_python,
     pins_against_each_other,
+    python_not_offered,
 )
-from doctor.pages import on_start_page, start_pages
+from doctor.pages import on_start_page, start_pages, words_of
 from doctor.project import first_value, last_name, several, strings
 
 PACKAGES, REMOVED = FACTS["packages"], FACTS["python"]["removed"]
@@ -171,15 +171,8 @@ def name_that_flask_refuses(project):
     for module, _, route, owner in loading.views:
         address = first_value(route)
         if isinstance(address, str) and address[:1] not in ("/", "{"):
-            given = [
-                owner.node,
-                *(call for call, _ in loading.mounted.get(owner.node, ())),
-            ]
-            prefixed = any(
-                word.arg in (None, "url_prefix")
-                for call in given
-                for word in call.keywords
-            )
+            words = {word.arg for word in words_of(loading, owner)}
+            prefixed = words & {None, "url_prefix"}
             if owner.of == "flask.Flask" or address and not prefixed:
                 what = f'{ast.unparse(route.func)}("{address}")'
                 yield module.path, route.lineno, {"what": what}
@@ -306,9 +299,8 @@ def name_that_a_package_has_lost(project):
 @check("H514", step=13)
 def name_that_is_not_there_yet(project):
     """from datetime import UTC, where .python-version says 3.10."""
-    told, named = set(), named_python(project)
-    offered = FACTS["python"]["offered"] + FACTS["python"]["ending"]
-    if named and numbers(named[1]) < numbers(offered[-1]):
+    told = set()
+    if list(python_not_offered(project)):
         return  # H303 names it
     for path, line, module, names in named_at_start(project):
         for row, new in rows_of(ADDED, module, names):

@@ -152,6 +152,14 @@ class PackageList:
         return found or self.packages
 
     @cached_property
+    def own(self):
+        """Return the first Line that installs the project itself, None without one."""
+        for line in self.lines:
+            if line.kind == "path" and posixpath.normpath(line.url) == ".":
+                return line
+        return None
+
+    @cached_property
     def pinned(self):
         """Return {name: Line} of the final versions that pip is told to install, whatever else."""
         plain = re.compile(r"v?\d+(\.\d+)*(\.?post\d+)?")

@@ -6,7 +6,7 @@ import re
 import tomllib
 
 from doctor import FACTS, check
-from doctor.files import plain_utf8
+from doctor.files import once, plain_utf8
 from doctor.lists import asked, fits, in_force, locked, normal, numbers
 from doctor.project import as_dict, several
 
@@ -187,9 +187,10 @@ def not_for_this_python(project):
         yield line.file, line.number, {"what": what, "python": newest_python(project)}
 
 
+@once
 def for_other_pythons(project):
     """Return [(Line, what it installs, the Pythons that this is for)]: pins, and the project itself."""
-    python, own = numbers(newest_python(project)), of_the_project(project)
+    python, own = numbers(newest_python(project)), project.list.own
     found = [
         (
             line,
@@ -204,21 +205,13 @@ def for_other_pythons(project):
     return [(line, what, spec) for line, what, spec in found if not fits(python, spec)]
 
 
-def of_the_project(project):
-    """Return the first line of the list that installs the project itself, None without one."""
-    for line in project.list.lines:
-        if line.kind == "path" and posixpath.normpath(line.url) == ".":
-            return line
-    return None
-
-
 @check("H222", step=13)
 def several_packages_of_its_own(project):
     """The project installs itself, and setuptools has to guess what of it is the package.
 
     https://setuptools.pypa.io/en/latest/userguide/package_discovery.html#flat-layout
     """
-    own = of_the_project(project)
+    own = project.list.own
     build, tools = (
         project.settings("build-system"),
         project.settings("tool", "setuptools"),

@@ -73,13 +73,17 @@ def mounted(loading, owner):
     if owner.of == "flask.Flask":
         return True
     over = loading.mounted.get(owner.node, [])
-    words = [
-        word for call in (owner.node, *(c for c, _ in over)) for word in call.keywords
-    ]
+    words = words_of(loading, owner)
     prefixes = [w.value for w in words if w.arg in (None, "url_prefix", "subdomain")]
     inner = any(getattr(app, "of", "") == "flask.Blueprint" for _, app in over)
     at_root = all(getattr(value, "value", 0) in ("/", "", None) for value in prefixes)
     return bool(over) and at_root and not inner
+
+
+def words_of(loading, blueprint):
+    """Return the keywords that a blueprint is made and registered with."""
+    calls = [call for call, _ in loading.mounted.get(blueprint.node, ())]
+    return [word for call in (blueprint.node, *calls) for word in call.keywords]
 
 
 def on_start_page(project, hit):

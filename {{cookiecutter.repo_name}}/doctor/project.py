@@ -88,13 +88,23 @@ class Project(Files):
 
     def settings(self, *path):
         """Return a table of pyproject.toml, {} where there is none or nobody can read it."""
+        found = self._pyproject
+        for name in path:
+            found = as_dict(found.get(name))
+        return found
+
+    @cached_property
+    def _pyproject(self):
         try:
-            found = tomllib.loads(self.text("pyproject.toml"))
+            return tomllib.loads(self.text("pyproject.toml"))
         except (ValueError, RecursionError):
             return {}
-        for name in path:
-            found = as_dict(as_dict(found).get(name))
-        return found
+
+    @cached_property
+    def shell_texts(self):
+        """Return the texts of the scripts that a build or a dyno may run."""
+        named = (p for p in self.sizes if p.startswith("bin/") or p.endswith(".sh"))
+        return [self.text(path) for path in named]
 
     @cached_property
     def commands(self):

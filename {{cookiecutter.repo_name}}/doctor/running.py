@@ -58,9 +58,6 @@ class Running:
         self.leads = {}  # file: the files that its imports may load
         self.flexible = False  # something changes sys.path
         self.searched = [""]
-        as_package = [
-            re.match(r"(-e\s*)?\.(\[.*\])?$", n.text) for n in project.list.lines
-        ]
         # uv installs the project only where it says how to build it.
         built = (
             "poetry.lock" in project
@@ -70,7 +67,7 @@ class Running:
                 or project.settings("tool", "uv").get("package")
             )
         )
-        if any(as_package) or built:
+        if project.list.own or built:
             self.searched.append("src")
         try:
             for command in project.commands:

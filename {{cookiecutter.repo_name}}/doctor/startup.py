@@ -403,8 +403,7 @@ def missing_settings(project, command):
     named = [command.option(*names) for names in options]
     if command.program in PROGRAMS["files_first"]:
         named += [w for w in command.positional() if w.endswith((".ini", ".conf"))]
-    hooks = [p for p in project.sizes if p.startswith("bin/") or p.endswith(".sh")]
-    texts = "".join(map(project.text, hooks)) + command.text
+    texts = "".join(project.shell_texts) + command.text
     for name in filter(None, named):
         path = command.path(name.removeprefix("file:"))
         known = "$" in name or name.startswith("python:") or not is_own(name)
