@@ -1,16 +1,20 @@
 """Asks the package index about packages and writes doctor/packages.json: make facts.
 
-Which modules a package has, what it brings along, which Pythons its versions are for, and for some which versions of
-others they want.
+Which modules a package has, what it brings along, which Pythons its versions are for, for some which versions of
+others they want, and for some which names their modules have.
 
 The packages are those of tests/packages.txt and all that they need. A wheel is not downloaded: its list of files is.
+Those whose names are wanted are installed and asked.
 """
 
 import io
 import json
 import re
+import subprocess
 import sys
+import tempfile
 import urllib.request
+import venv
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -34,7 +38,8 @@ FACTS = TEMPLATE / "doctor" / "packages.json"
 ABOUT = """
 Facts about packages, as the index had them on this day; written by the template's `make facts`. modules: what a package
 is imported by, where that is not its name. brings: what it needs. pythons: from which version on it is for some of the
-platform's Pythons only. wants: from which version on it wants which versions of another.
+platform's Pythons only. wants: from which version on it wants which versions of another. names: what a module, or
+what a class makes, has in the version that stands first.
 """.strip().replace("\n", " ")
 # What a dyno is: requirements with other marks are not for it.
 DYNO = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "python_version": NEWEST_PYTHON}
@@ -50,6 +55,46 @@ ASKED_ONE_BY_ONE = {
     *("scipy", "seaborn", "spacy", "sqlalchemy-utils", "starlette", "streamlit", "tensorflow"),
     *("transformers", "uvicorn", "werkzeug"),
 }
+# Modules and classes whose names are told apart, by the packages that they are of.
+NAMED = {
+    "flask": ["flask", "flask.Flask", "flask.Blueprint", "flask.Flask.config"],
+    "flask-sqlalchemy": ["flask_sqlalchemy", "flask_sqlalchemy.SQLAlchemy"],
+    "sqlalchemy": ["sqlalchemy", "sqlalchemy.orm", "sqlalchemy.exc"],
+    "flask-login": ["flask_login", "flask_login.LoginManager"],
+    "flask-wtf": ["flask_wtf", "flask_wtf.csrf", "flask_wtf.file"],
+    "wtforms": ["wtforms", "wtforms.fields", "wtforms.validators"],
+    "flask-migrate": ["flask_migrate"],
+    "flask-mail": ["flask_mail"],
+    "flask-cors": ["flask_cors"],
+    "flask-bcrypt": ["flask_bcrypt"],
+    "werkzeug": ["werkzeug", "werkzeug.exceptions", "werkzeug.security", "werkzeug.utils"],
+    "python-dotenv": ["dotenv"],
+    "fastapi": ["fastapi", "fastapi.FastAPI", "fastapi.responses"],
+    "pydantic": ["pydantic"],
+    "requests": ["requests"],
+}
+# Each of those by its words: a module, else what a class of it makes, else an attribute of that.
+ASK_NAMES = """
+import importlib, importlib.metadata as metadata, json, sys
+found = {}
+for package, wanted in json.loads(sys.argv[1]).items():
+    for name in wanted:
+        parts, rest = name.split("."), []
+        while True:
+            try:
+                thing = importlib.import_module(".".join(parts))
+                break
+            except ModuleNotFoundError:
+                rest.insert(0, parts.pop())
+        for part in rest:
+            thing = getattr(thing, part)
+            if isinstance(thing, type):
+                of_flask = {"Flask": ("x",), "Blueprint": ("x", "x")}
+                thing = thing(*of_flask.get(thing.__name__, ()))
+        own = sorted(n for n in dir(thing) if not n.startswith("_"))
+        found[name] = [f"{package} {metadata.version(package)}", *own]
+print(json.dumps(found))
+"""
 OLDEST = "2019"  # what was released before is not asked one by one
 MOST = 12  # modules of one package; more are a shared folder's
 # Folders in a wheel that are no modules anybody means.
@@ -225,6 +270,16 @@ def modules(url):
     return sorted(name for name in found if not ASIDE.search(name))
 
 
+def names():
+    """Return {module or class: ["package version", its names]} of NAMED, as they are in the newest versions."""
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        python = next(Path(folder).glob("[bS]*/python*"))
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *NAMED], check=True)
+        asked = subprocess.run([python, "-c", ASK_NAMES, json.dumps(NAMED)], check=True, stdout=subprocess.PIPE)
+    return json.loads(asked.stdout)
+
+
 def main():
     waiting = {
         line.strip() for line in NAMES.read_text(encoding="utf-8").splitlines() if line.strip() and line[0] != "#"
@@ -244,11 +299,11 @@ def main():
                 - {f.partition(":")[0] for f in failed}
             )
             print(f"{len(known)} packages, {len(waiting)} more", file=sys.stderr, flush=True)
-    write(known)
+    write(known, names())
     print("\n".join(failed), file=sys.stderr)
 
 
-def write(known):
+def write(known, named):
     """Write the facts, a line a package."""
     parts = {"modules": {}, "brings": {}, "pythons": {}, "wants": {}}
     for name, (found, needs, rows, wants) in sorted(known.items()):
@@ -261,6 +316,7 @@ def write(known):
             parts["pythons"][name] = rows
         if wants:
             parts["wants"][name] = wants
+    parts["names"] = named
     lines = [f'"about": {json.dumps(ABOUT)}', f'"date": "{date.today():%Y-%m}"']
     for title, rows in parts.items():
         inner = ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items())

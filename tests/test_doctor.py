@@ -212,7 +212,7 @@ BREAK = {
     "H704": [lambda p: p.app_json(name="a" * 31)],
     "H705": [
         lambda p: (
-            p.app_json(env={"MAIL": {"description": "x"}}),
+            p.app_json(env={"MAIL": {}}),
             p.append("config.py", '\nimport os\n\nMAIL = os.environ["MAIL"]\n'),
         )
     ],
@@ -443,6 +443,71 @@ BREAK = {
             p.replace("models.py", "import Mapped, mapped_column", "import Mapped, mapped_column, relationship"),
         )
     ],
+    "H913": [
+        lambda p: p.replace(
+            "models.py", "    body: Mapped[str]\n", "    body: Mapped[str]\n    body: str = mapped_column()\n"
+        ),
+        lambda p: p.replace("models.py", ", primary_key=True)", ")"),
+    ],
+    "H914": [
+        lambda p: (
+            p.replace(
+                "models.py", "    body: Mapped[str]\n", "    body: Mapped[str]\n    tags = relationship('Tag')\n"
+            ),
+            p.replace("models.py", "import Mapped, mapped_column", "import Mapped, mapped_column, relationship"),
+            p.append("models.py", "\n\nclass Tag(db.Model):\n    id: Mapped[int] = mapped_column(primary_key=True)\n"),
+            p.write(
+                "migrations/versions/0002_b.py",
+                "from alembic import op\n\nrevision = '0002'\ndown_revision = '0001'\n"
+                "\n\ndef upgrade():\n    op.create_table('tag', 'id')\n",
+            ),
+        )
+    ],
+    "H517": [lambda p: p.replace("views.py", "    redirect,\n", "    redirct,\n    redirect,\n")],
+    "H518": [
+        lambda p: (
+            p.append("requirements.txt", GUNICORN),
+            p.write("Procfile", "web: gunicorn main:app\n"),
+            shutil.rmtree(p.path / "migrations"),
+            p.write(
+                "main.py",
+                "from flask import Flask, flash\n\napp = Flask(__name__)\n\n\n@app.get('/')\ndef index():\n"
+                "    flash('hello')\n    return ''\n\n\ndef init_app():\n    return app\n",
+            ),
+        )
+    ],
+    "H519": [
+        lambda p: p.write(
+            "main.py",
+            "from flask import Flask\nfrom flask_sqlalchemy import SQLAlchemy\n\napp = Flask(__name__)\n"
+            "data = SQLAlchemy(app)\napp.config['SQLALCHEMY_DATABASE_URI'] = 'x'\n\n\ndef init_app():\n    return app\n",
+        )
+    ],
+    "H225": [
+        lambda p: (
+            without_psycopg(p),
+            p.write("requirements.txt", p.read("requirements.txt").replace("sqlalchemy==2.1.", "sqlalchemy==2.0.4")),
+            p.append("requirements.txt", "psycopg2-binary==2.9.12\nasyncpg==0.31.0\n"),
+            p.write("deploy/environment.py", p.read("deploy/environment.py").replace("sql+psycopg", "sql")),
+            p.append(
+                "database.py",
+                "\n\nimport os\n\nfrom sqlalchemy.ext.asyncio import create_async_engine\n\n"
+                "engine = create_async_engine(os.environ['DATABASE_URL'].replace('postgres:', 'postgresql:'))\n",
+            ),
+        )
+    ],
+    "H124": [lambda p: p.append("templates/base.html", '<script src="https://cdn.example.org/x.js"></script>\n')],
+    "H125": [lambda p: p.append("templates/base.html", "{{ '1'|linebreaks }}\n")],
+    "H126": [lambda p: p.write("static/app.js", 'fetch("http://localhost:5000/api")\n')],
+    "H127": [
+        lambda p: p.replace(
+            "views.py",
+            "    return notes_page(NoteForm())\n",
+            "    import time\n\n    time.sleep(45)\n    return notes_page(NoteForm())\n",
+        )
+    ],
+    "H419": [lambda p: p.procfile("python -m deploy.server --bind 0.0.0.0")],
+    "H614": [lambda p: p.replace("config.py", "EXTRA_SOURCES = {}", 'EXTRA_SOURCES = ["https://cdn.example.org"]')],
     "H906": [
         lambda p: p.replace("models.py", "    body: Mapped[str]\n", "    body: Mapped[str]\n    author: Mapped[str]\n")
     ],
@@ -718,7 +783,7 @@ def test_what_cannot_be_checked_is_said(baked, tmp_path):
 
 
 def test_ten_mistakes_at_once_are_all_named(copy, diagnose):
-    names = ["H104", "H110", "H107", "H302", "H404", "H501", "H601", "H602", "H703", "H209"]
+    names = ["H104", "H110", "H107", "H302", "H404", "H501", "H601", "H602", "H913", "H209"]
     break_and_commit(copy, *((id, 0) for id in names))
     status, report = run(copy)
     assert status == 1

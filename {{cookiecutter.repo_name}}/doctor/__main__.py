@@ -16,9 +16,13 @@ from pathlib import Path
 try:
     from doctor import (  # noqa: F401
         CHECKS,
+        baked,
+        browser,
         data,
         imports,
         layout,
+        migrations,
+        models,
         packages,
         pages,
         report,

@@ -1,4 +1,4 @@
-"""Checks of what is kept: the database, its migrations, the dyno's disk (step 7 of the guide)."""
+"""Checks of what is kept: the database, the dyno's disk, files that are opened (steps 1 and 7)."""
 
 import ast
 import posixpath
@@ -7,20 +7,21 @@ from collections import Counter
 
 from doctor import FACTS, check
 from doctor.files import once
-from doctor.imports import parse_error
-from doctor.loading import Use, bound
-from doctor.pages import on_start_page
-from doctor.project import as_dict, first_value, last_name, several, strings
+from doctor.imports import newest_allowed
+from doctor.loading import Use
+from doctor.project import as_dict, first_value, last_name, several
 
 CONNECTS, OPENS = frozenset(FACTS["programs"]["connects"]), FACTS["programs"]["opens"]
 LATER = FACTS["programs"]["connects_later"]
 MAX_PATH = 1_000  # letters
+ASYNC_ENGINES = (
+    "sqlalchemy.ext.asyncio.create_async_engine",
+    "sqlalchemy.ext.asyncio.engine.create_async_engine",
+)
+READ_AT_ONCE = ("flask_sqlalchemy.SQLAlchemy", "flask_sqlalchemy.SQLAlchemy.init_app")
 METHODS = {"read_text": "read", "read_bytes": "read", "write_text": "write"}
 # Calls that return their argument as a path, and methods that return their owner as one.
 JOINED = ("Path", "PurePath", "str", "abspath", "realpath", "normpath", "fspath")
-# What makes a change of a table depend on what is there, or of another schema.
-GUARDS = {"if_not_exists", "if_exists", "schema"}
-SQL = re.compile(r"(?i)\b(create|drop|alter)\s+(\w+\s+)?table\b")
 
 
 @check("H901", step=7, level="warning")
@@ -47,7 +48,7 @@ def on_disk(project):
     ):
         name = first_value(node)
         code = ast.unparse(node.func)
-        if not isinstance(name, str) or re.match(r"/tmp|:memory:|/dev/", name):
+        if not isinstance(name, str) or re.match(r"/tmp|:memory:|/dev/|.*\.pid$", name):
             continue
         writes = code == "open" and re.match(r"[wax]|r\+", mode_of(node))
         base = code in (
@@ -106,6 +107,36 @@ def database_of_this_computer(project):
         if sure and used and (name := host(path, node)):
             what = f"{ast.unparse(node.func)}({name})"
             yield path, node.lineno, {"what": what}, "warning"
+
+
+@check("H519", step=7)
+def database_told_too_late(project):
+    """SQLAlchemy(app), and app.config[…] after it: Flask-SQLAlchemy 3 reads the address at once."""
+    version = newest_allowed(project, "flask-sqlalchemy") or (0,)
+    for use in project.running.loading.calls if version >= (3,) else ():
+        name = getattr(next(iter(use.node.args), None), "id", None)
+        if use.of not in READ_AT_ONCE or not name or "try" in use.guards:
+            continue
+        made = only_value(project, use.path, name)
+        if not isinstance(made, ast.Call) or last_name(made.func) != "Flask":
+            continue
+        touched = [
+            n for n in project.all_nodes(use.path) if getattr(n, "id", "") == name
+        ]
+        if not any(made.end_lineno < n.lineno < use.node.lineno for n in touched):
+            yield use.path, use.node.lineno, {"call": ast.unparse(use.node)}
+
+
+@check("H225", step=7)
+def driver_that_cannot_wait(project):
+    """create_async_engine() of a plain postgresql://, which is psycopg2's up to SQLAlchemy 2.0."""
+    version = newest_allowed(project, "sqlalchemy") or (9999,)
+    chosen = any(re.search(r"\+\w|\+$", text) for text in project.constants)
+    for use in project.running.loading.calls:
+        asks = use.of in ASYNC_ENGINES and not chosen
+        old = version < (2, 1) and "DATABASE_URL" in project.constants
+        if asks and old and "try" not in use.guards:
+            yield use.path, use.node.lineno, {"call": ast.unparse(use.node)[:60]}
 
 
 @check("H119", step=1)
@@ -325,418 +356,3 @@ def too_many_connections(project):
     if total > 20:
         details = {"workers": known["workers"], "threads": threads, "dynos": dynos}
         yield command.file, command.line, {"total": total, **details}
-
-
-@once
-def revisions(project):
-    """Return {path: (revision, the revisions before it)} of the migrations."""
-    found = {}
-    for path, tree in project.trees.items():
-        values = {}
-        for node in tree.body if "versions/" in path else ():
-            if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value:
-                target = getattr(node, "target", None) or node.targets[0]
-                values[last_name(target)] = strings(node.value)
-        if values.get("revision"):
-            found[path] = (values["revision"][0], values.get("down_revision", []))
-    # Of a very large project not all is parsed.
-    for path in project.contents.keys() - project.trees.keys() - project.broken.keys():
-        if "versions/" in path and path.endswith(".py"):
-            texts = dict(
-                re.findall(r"(?m)^(revision|down_revision)\b(.*)", project.text(path))
-            )
-            own, down = (
-                re.findall(r"[\"'](\w+)[\"']", texts.get(name, ""))
-                for name in ("revision", "down_revision")
-            )
-            found |= {path: (own[0], down)} if own else {}
-    return found
-
-
-def all_read(project):
-    """Tell whether all migrations were parsed."""
-    return revisions(project).keys() <= project.trees.keys()
-
-
-def tables(project):
-    """Yield (path, node, table, {}) of what Table("name", …) describes."""
-    for path, node in project.calls("Table"):
-        name = first_value(node)
-        if isinstance(name, str) and len(node.args) > 1:
-            yield path, node, name, {}
-
-
-def models(project):
-    """Yield (path, class, table, columns) of the tables that the code describes.
-
-    columns: {name: line}; a class without a table of its own is left out.
-    """
-    for path, node in project.nodes(ast.ClassDef):
-        columns, table = {}, None
-        for statement in node.body:
-            if (
-                isinstance(statement, ast.Assign)
-                and last_name(statement.targets[0]) == "__tablename__"
-            ):
-                table = getattr(statement.value, "value", None)
-            name, value = column(statement)
-            if name:
-                columns[value or name] = statement.lineno
-        bases = {ast.unparse(base) for base in node.bases}
-        if table is None and bases & {"db.Model", "Model"} and columns:
-            table = snake_case(node.name)
-        if isinstance(table, str) and not {"__abstract__"} & {
-            last_name(s.targets[0]) for s in node.body if isinstance(s, ast.Assign)
-        }:
-            yield path, node, table, columns
-
-
-def column(statement):
-    """Return (attribute, name in the table or None) of a column, (None, None) for other things."""
-    target = (
-        getattr(statement, "target", None)
-        or (getattr(statement, "targets", None) or [None])[0]
-    )
-    if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or not isinstance(
-        target, ast.Name
-    ):
-        return None, None
-    value = statement.value
-    kind = last_name(value.func) if isinstance(value, ast.Call) else ""
-    mapped = isinstance(statement, ast.AnnAssign) and ast.unparse(
-        statement.annotation
-    ).startswith("Mapped[")
-    if kind in (
-        "relationship",
-        "association_proxy",
-        "column_property",
-        "synonym",
-        "dynamic_loader",
-    ):
-        return None, None
-    if kind not in ("Column", "mapped_column") and not (mapped and value is None):
-        return None, None
-    if (
-        mapped
-        and value is None
-        and re.search(r"list\[|List\[|['\"]", ast.unparse(statement.annotation))
-    ):
-        return None, None
-    first = value.args[0] if value is not None and value.args else None
-    own = (
-        first.value
-        if isinstance(first, ast.Constant) and isinstance(first.value, str)
-        else None
-    )
-    return target.id, own
-
-
-@check("H912", step=7, level="warning")
-def models_that_do_not_fit(project):
-    """SQLAlchemy looks at all models together, at the first query: then all pages that ask fail."""
-    queries = re.compile(
-        r".*\bsession\.(execute|scalars?|query|get|add)|\w+\.query\.\w+|\w+\.(paginate|\w+_or_404)"
-    )
-
-    def asks(call):
-        return queries.fullmatch(ast.unparse(call.func)) and "text(" not in ast.unparse(
-            call
-        )
-
-    made = any(
-        last_name(node.func) == "create_all"
-        for _, node, *_ in project.running.loading.calls
-    )
-    for path, line, what, by_query in misfits(project):
-        sure = project.is_sure(path) and not project.running.flexible
-        failing = on_start_page(project, asks) if by_query else made
-        yield path, line, {"what": what}, "error" if sure and failing else "warning"
-
-
-@once
-def misfits(project):
-    """Yield (path, line, what, whether a query fails of it) of names that no model has.
-
-    Nothing where there are models that cannot be seen.
-    """
-    classes, bases = {}, set(FACTS["models"]["bases"])
-    for path, node in project.nodes(ast.ClassDef):
-        classes.setdefault(node.name, []).append((path, node))
-    for _, node in project.nodes(ast.Assign):
-        if last_name(getattr(node.value, "func", None)) == "declarative_base":
-            bases.add(last_name(node.targets[0]))
-    made = any(len(node.args) == 3 for _, node in project.calls("type"))
-    unseen = made or project.calls_any(*FACTS["models"]["unseen"])
-    known = {"sqlalchemy", "flask_sqlalchemy"} & project.imported
-    if unseen or not known or {"sqlmodel", "django"} & project.imported:
-        return
-    aside = (
-        project.text(path) for path in project.trees.keys() - project.app_trees.keys()
-    )
-    words = re.findall(r"class (\w+)|[\"'](\w+)[\"']", " ".join(aside))
-    elsewhere = {"".join(pair).replace("_", "").lower() for pair in words}
-    names, unknown = table_names(project)
-    back = {first_value(node) for _, node in project.calls("backref")}
-    back |= {
-        getattr(w.value, "value", None)
-        for _, w in project.nodes(ast.keyword)
-        if w.arg == "backref"
-    }
-    back |= {
-        n.attr for _, n in project.nodes(ast.Attribute) if isinstance(n.ctx, ast.Store)
-    }
-
-    def members(name, depth=0):
-        """Return what a class has, None where nobody knows."""
-        if name in bases:
-            return set()
-        if len(classes.get(name, ())) != 1 or depth > 9:
-            return None
-        node = classes[name][0][1]
-        inherited = [members(last_name(base), depth + 1) for base in node.bases]
-        if None in inherited or node.decorator_list:
-            return None
-        return set().union(bound(node.body), *inherited)
-
-    for path, tree in project.app_trees.items():
-        for node in (n for n in tree.body if isinstance(n, ast.ClassDef)):
-            if members(node.name) is None or not is_model(node, classes, bases):
-                continue
-            related = [c for c in calls_in(node) if last_name(c.func) == "relationship"]
-            for call in calls_in(node):
-                text = first_value(call)
-                if last_name(call.func) == "ForeignKey" and isinstance(text, str):
-                    table = text.rpartition(".")[0]
-                    lost = table and "." not in table and table not in names
-                    lost = lost and table.replace("_", "").lower() not in elsewhere
-                    if lost and not unknown and table not in in_migrations(project):
-                        only = any(is_only_way(node, c, classes) for c in related)
-                        yield path, call.lineno, f'ForeignKey("{text}")', only
-                if call in related:
-                    for what in lost_partner(node, call, classes, members, back):
-                        if what[0].lower() not in elsewhere:
-                            yield path, call.lineno, what[1], True
-
-
-def partner(node, call, classes):
-    """Return the name of the class that a relationship leads to, None where nobody knows."""
-    named = [word.value for word in call.keywords if word.arg == "argument"]
-    first = (call.args or named or [None])[0]
-    target = getattr(first, "value", last_name(first))
-    if first is None:
-        own = [s for s in node.body if getattr(s, "value", None) is call]
-        said = [s.annotation for s in own if isinstance(s, ast.AnnAssign)]
-        words = re.findall(r"[A-Za-z_]\w*", ast.unparse(said[0])) if said else []
-        target = words[-1] if words and words[-1] in classes else None
-    known = isinstance(target, str) and re.fullmatch(r"[\w.]+", target)
-    return target.rpartition(".")[2] if known else None
-
-
-def lost_partner(node, call, classes, members, back):
-    """Yield (name, what names it) of a relationship: a class, or an attribute of it, not there."""
-    target = partner(node, call, classes)
-    given = {word.arg: getattr(word.value, "value", None) for word in call.keywords}
-    other = given.get("back_populates")
-    by_name = isinstance(first_value(call) or given.get("argument"), str)
-    if by_name and target and target not in classes:
-        yield target, f'relationship("{target}")'
-    known = members(target) if target else None
-    if isinstance(other, str) and known is not None and other not in known | back:
-        yield other, f'back_populates="{other}" ({target}.{other})'
-
-
-def is_only_way(node, call, classes):
-    """Tell whether a relationship needs the one foreign key that there is between two classes."""
-    target = partner(node, call, classes)
-    plain = not {"primaryjoin", "secondary"} & {word.arg for word in call.keywords}
-    theirs = [n for _, other in classes.get(target, ()) for n in calls_in(other)]
-    keys = [n for n in [*calls_in(node), *theirs] if last_name(n.func) == "ForeignKey"]
-    return plain and target in classes and target != node.name and len(keys) == 1
-
-
-def calls_in(node):
-    """Return the calls in a class's own statements, not in its methods."""
-    values = [getattr(statement, "value", None) for statement in node.body]
-    return [n for v in values if v for n in ast.walk(v) if isinstance(n, ast.Call)]
-
-
-def is_model(node, classes, bases, depth=0):
-    """Tell whether a class is one of SQLAlchemy's models, by the classes that it is made from."""
-    for base in map(last_name, node.bases):
-        above = [n for _, n in classes.get(base, ())]
-        if (
-            base in bases
-            or depth < 9
-            and any(is_model(n, classes, bases, depth + 1) for n in above)
-        ):
-            return True
-    return False
-
-
-def table_names(project):
-    """Return (the names of all tables, whether there are more than can be told)."""
-    names, unknown = set(), False
-    for _, node in project.calls("Table"):
-        name = first_value(node)
-        unknown |= not isinstance(name, str)
-        names.add(name)
-    for _, node in project.nodes(ast.ClassDef):
-        own = [s for s in node.body if "__tablename__" in bound([s])]
-        values = [getattr(getattr(s, "value", None), "value", None) for s in own]
-        unknown |= None in values
-        names |= set(values) if own else {snake_case(node.name)}
-    return names, unknown
-
-
-def snake_case(name):
-    """Return the name that Flask-SQLAlchemy gives the table of a class."""
-    between = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
-    return re.sub(between, "_", name).lower()
-
-
-@check("H903", step=7)
-def table_without_migration(project):
-    if not revisions(project) and "flask-migrate" not in project.list.packages:
-        return  # the tables are made in another way
-    if project.calls_any("create_all") or not all_read(project):
-        return
-    written = in_migrations(project)
-    if not written and not project.has_folder("migrations"):
-        return
-    for path, node, table, _ in [*models(project), *tables(project)]:
-        if table not in written and path in project.running.reached:
-            yield path, node.lineno, {"table": table}
-
-
-def in_migrations(project):
-    """Return all texts in the migrations, words of SQL too."""
-    texts = [
-        text
-        for path, tree in project.trees.items()
-        if "versions/" in path
-        for text in strings(tree)
-    ]
-    return set(texts) | {
-        word for text in texts if " " in text for word in re.findall(r"\w+", text)
-    }
-
-
-@check("H906", step=7, level="warning")
-def column_without_migration(project):
-    written = in_migrations(project) if all_read(project) else ()
-    for path, _, table, columns in models(project):
-        for name, line in columns.items() if table in written else ():
-            if name not in written:
-                yield path, line, {"table": table, "column": name}
-
-
-@check("H904", step=7)
-def two_heads(project):
-    if list(migration_without_its_parent(project)):
-        return  # that is the reason
-    found = revisions(project)
-    before = {name for _, down in found.values() for name in down}
-    heads = {path: name for path, (name, _) in found.items() if name not in before}
-    if len(set(heads.values())) > 1:  # a copy with the same name is for H907
-        yield max(heads), 0, {"heads": ", ".join(sorted(heads.values()))}
-
-
-@check("H907", step=7)
-def migration_without_its_parent(project):
-    """Alembic stops where a migration follows one whose file is not there, or two have one name."""
-    found = revisions(project)
-    names = Counter(name for name, _ in found.values())
-    for path, (name, down) in sorted(found.items()):
-        lost = [
-            parent
-            for parent in down
-            if parent not in names and not re.fullmatch(r"[0-9a-f]{4,11}", parent)
-        ]
-        shortened = [
-            p
-            for p in down
-            if p not in names
-            and p not in lost
-            and not any(n.startswith(p) for n in names)
-        ]
-        if lost or shortened:
-            yield path, 0, {"name": (lost + shortened)[0]}
-
-
-@check("H909", step=7)
-def migration_in_two_files(project):
-    found = revisions(project)
-    names = Counter(name for name, _ in found.values())
-    for name in sorted(name for name, count in names.items() if count > 1):
-        files = sorted(path for path, (own, _) in found.items() if own == name)
-        yield files[-1], 0, {"name": name, "files": ", ".join(files)}
-
-
-@check("H910", step=7)
-def migration_that_does_not_load(project):
-    """Alembic loads every file of the folder, and needs a revision in each; no circles."""
-    found = revisions(project)
-    folders = {posixpath.dirname(path) for path in found}
-    loaded_aside = re.compile(r"(__init__|\.#).*|[a-f0-9]+\.py")
-    for path in sorted(project.sizes):
-        folder, name = posixpath.split(path)
-        if folder not in folders or path in found or not name.endswith(".py"):
-            continue
-        if path in project.broken and path not in project.running.reached:
-            line, error, certain = parse_error(project, path)
-            if certain:
-                yield path, line, {"name": path, "error": error}
-        elif path in project.trees and not loaded_aside.fullmatch(name):
-            yield path, 0, {"name": path, "error": "revision = ?"}
-    before = {name: [d for d in down if d] for name, down in found.values()}
-    for path, (name, _) in sorted(found.items()):
-        circle = [name]
-        while len(circle) <= len(found) and (down := before.get(circle[-1])):
-            circle.append(down[0])
-            if down[0] == name:
-                yield path, 0, {"name": path, "error": " → ".join(circle)}
-                return
-
-
-@check("H911", step=7)
-def table_made_twice(project):
-    """On an empty database: what upgrade() makes again, or drops where nothing made it."""
-    found = {name: (path, down) for path, (name, down) in revisions(project).items()}
-    if not all_read(project):
-        return
-    trees = [project.trees[path] for path, _ in found.values()]
-    if any("rename_table" in ast.unparse(tree) for tree in trees):
-        return
-    in_sql = "\n".join(t for tree in trees for t in strings(tree) if SQL.search(t))
-    done, there = set(), set()
-    while ready := [
-        name
-        for name, (_, down) in found.items()
-        if name not in done and not ({*down} & found.keys()) - done
-    ]:
-        for name in sorted(ready):
-            done.add(name)
-            path = found[name][0]
-            for call, table in table_changes(project.trees[path]):
-                made = last_name(call.func) == "create_table"
-                if made == (table in there) and table not in in_sql:
-                    shown = f'{ast.unparse(call.func)}("{table}")'
-                    # An older database may have a table that no migration made.
-                    level = "error" if made else "warning"
-                    yield path, call.lineno, {"call": shown}, level
-                there = there | {table} if made else there - {table}
-
-
-def table_changes(tree):
-    """Yield (call, table) of what upgrade() makes and drops whatever else is there."""
-    for function in tree.body:
-        if isinstance(function, ast.FunctionDef) and function.name == "upgrade":
-            for node in function.body:
-                call = node.value if isinstance(node, (ast.Expr, ast.Assign)) else None
-                plain = isinstance(call, ast.Call) and isinstance(
-                    first_value(call), str
-                )
-                keywords = {word.arg for word in call.keywords} if plain else set()
-                kind = last_name(call.func) if plain else ""
-                if kind in ("create_table", "drop_table") and not keywords & GUARDS:
-                    yield call, first_value(call)

@@ -61,8 +61,8 @@ class Files:
             self.sizes = {path: size for path, (_, _, size) in files.items()}
             self.modes = {path: mode for path, (mode, _, _) in files.items()}
             self.hashes = {path: hash for path, (_, hash, _) in files.items()}
-            small, total = [], 0
-            for path in in_order(self.sizes):
+            small, total, aside = [], 0, set(installed(self.sizes))
+            for path in in_order(self.sizes.keys() - aside):
                 size = self.sizes[path]
                 if size > MAX_BYTES or not self.is_file(path):
                     continue
@@ -210,6 +210,7 @@ class Files:
         return after
 
 
+INSTALLED = ("site-packages", "node_modules")
 BINARY = (
     *(".png", ".jpg", ".jpeg", ".gif", ".webp", ".ico", ".pdf", ".zip", ".gz", ".mp4"),
     *(".mp3", ".woff", ".woff2", ".ttf", ".pkl", ".pt", ".h5", ".npy", ".db", ".bin"),
@@ -224,6 +225,16 @@ def above(path):
     while path := posixpath.dirname(path):
         yield path
     yield "."
+
+
+def installed(paths):
+    """Yield the paths of packages that an installer has put there: H107 needs no look into them."""
+    mark = "/pyvenv.cfg"
+    tops = {path.removesuffix(mark) for path in paths if path.endswith(mark)}
+    for path in paths:
+        folders = set(above(path))
+        if folders & tops or any(f.endswith(INSTALLED) for f in folders):
+            yield path
 
 
 def in_order(paths):

@@ -2,10 +2,13 @@
 
 import ast
 import difflib
+import io
 import posixpath
 import re
 import sys
+import tokenize
 from collections import defaultdict
+from functools import cache
 
 from doctor import FACTS, check
 from doctor.files import once
@@ -65,6 +68,10 @@ def broken(project):
     for path in sorted(project.broken):
         if path in project.running.reached and not marks(project, path):
             yield path, *parse_error(project, path)
+    if sys.version_info >= (3, 12) > numbers(newest_python(project)):
+        for path in project.app_trees:
+            if line := newer_f_string(project.text(path)):
+                yield path, line, "f-string: Python 3.12", True
 
 
 def parse_error(project, path):
@@ -77,6 +84,32 @@ def parse_error(project, path):
     new = any(re.search(FACTS["python"]["newer_grammar"], part) for part in lines)
     certain = CERTAIN.search(text) and "f-string" not in text
     return line, text, not newer or not new or bool(certain)
+
+
+def newer_f_string(text):
+    """Return the line of an f-string that Python reads from 3.12 on only, 0 where there is none.
+
+    https://peps.python.org/pep-0701/: the same quotation marks inside, backslashes, comments.
+    """
+    inside = []  # the quotation marks of the f-strings that are open
+    if not re.search(r"\b[rR]?[fF][rR]?[\"']", text):
+        return 0
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        kind = tokenize.tok_name[token.type]
+        marks = re.search(r"(\"\"\"|\'\'\'|[\"'])", token.string)
+        opens = kind in ("STRING", "FSTRING_START") and inside
+        same = opens and any(marks[1].startswith(mark) for mark in inside)
+        if (
+            same
+            or inside
+            and (kind == "COMMENT" or kind == "STRING" and "\\" in token.string)
+        ):
+            return token.start[0]
+        if kind == "FSTRING_START":
+            inside.append(marks[1])
+        elif kind == "FSTRING_END":
+            inside.pop()
+    return 0
 
 
 def marks(project, path):
@@ -294,6 +327,40 @@ def name_that_a_package_has_lost(project):
             if version is not None and version >= numbers(row["since"]):
                 details = {"since": row["since"], "package": row["package"]}
                 yield path, line, {"name": ", ".join(lost) or module, **details}
+
+
+@check("H517", step=9)
+def name_misspelt(project):
+    """from flask import render_tempalte, db.Interger: names that a package nearly has."""
+    told, stored = set(), None
+    for path, line, module, names in named_at_start(project):
+        package, known = names_in(module)
+        for name in names if package in project.available[0] else ():
+            plain = name.isidentifier() and name[0] != "_" and len(name) > 3
+            lost = [*rows_of(LOST, module, (name,))]  # H506 names those
+            if name in known or not plain or lost or (path, name) in told:
+                continue
+            told.add((path, name))
+            if stored is None:  # what the code itself gives a thing
+                nodes = project.nodes(ast.Attribute)
+                stored = {n.attr for _, n in nodes if isinstance(n.ctx, ast.Store)}
+            near = difflib.get_close_matches(name, known, 1, 0.8)
+            if near and name not in stored:
+                # Some that differ in capital letters only were there in older versions.
+                line_of_list = project.list.packages.get(package)
+                old = near[0].lower() == name.lower() and line_of_list
+                level = "warning" if old and old.pin else "error"
+                yield path, line, {"name": f"{module}.{name}", "right": near[0]}, level
+
+
+@cache
+def names_in(module):
+    """Return (package, the names) of a module, or of what a class makes; ("", []) where unknown."""
+    known = FACTS["names"]
+    also = PACKAGES["names_of_others"].get(module, [])
+    rows = [known[name] for name in (module, *also) if name in known]
+    package = rows[0][0].partition(" ")[0] if module in known else ""
+    return package, [name for row in rows for name in row[1:]] if package else []
 
 
 @check("H514", step=13)
@@ -519,6 +586,12 @@ def call_needs_another_package(project):
             at_once = version < numbers(row.get("later", "9999.1"))
             level = "error" if complete and at_once else "warning"
             yield path, node.lineno, {"name": called, "package": row["package"]}, level
+    for path, node in project.nodes(ast.AnnAssign) if complete else ():
+        named = {getattr(n, "id", "") for n in ast.walk(node.annotation)}
+        lacks = "EmailStr" in named and "email-validator" not in told
+        if lacks and "pydantic" in project.imported and project.is_sure(path):
+            yield path, node.lineno, {"name": "EmailStr", "package": "email-validator"}
+            told.add("email-validator")
     if not complete or "flask" not in have or "asgiref" in have:
         return
     for module, function, _, _ in loading.views:

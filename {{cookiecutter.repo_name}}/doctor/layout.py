@@ -235,9 +235,11 @@ def buildpack_that_is_gone(project):
 
 @check("H106", step=1, level="warning")
 def container_files(project):
-    for name in ("Dockerfile", "heroku.yml"):
-        if name in project and not project.is_container:
-            yield name, 0, {"name": name}
+    """Unless something else in the project builds it."""
+    names = " ".join(project.sizes)
+    other = "heroku.yml" in project or re.search(LAYOUT["builds_containers"], names)
+    if "Dockerfile" in project and not project.is_container and not other:
+        yield "Dockerfile", 0, {"name": "Dockerfile"}
 
 
 @check("H107", step=13)

@@ -149,7 +149,10 @@ class PackageList:
         for line in self.read("requirements.in"):
             if line.name:
                 found.setdefault(normal(line.name), line)
-        return found or self.packages
+        direct = asked(self.project) | pipfile(self.project)
+        locked_only = "requirements.txt" not in self.project
+        named = {n: line for n, line in self.packages.items() if n in direct}
+        return found or locked_only and named or self.packages
 
     @cached_property
     def own(self):
@@ -284,6 +287,15 @@ def asked(project):
         names = [re.match(NAME, text.strip()) for text in texts]
         found = {normal(match[0]) for match in names if match}
         return found | {normal(name) for name in poetry if name != "python"}
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return set()
+
+
+def pipfile(project):
+    """Return the names of what a Pipfile asks for, without those for development."""
+    try:
+        packages = tomllib.loads(project.text("Pipfile")).get("packages", {})
+        return {normal(name) for name in packages}
     except (ValueError, AttributeError, TypeError, RecursionError):
         return set()
 

@@ -22,6 +22,11 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 LOOPS = (ast.For, ast.AsyncFor, ast.While, ast.Match)
 ROUTES = {"route", "get", "post", "put", "patch", "delete"}
+MODELS = (
+    ".Model",
+    ".DeclarativeBase",
+    ".declarative_base",
+)  # what a model is made from
 FASTAPI = ("fastapi.FastAPI", "fastapi.APIRouter", "fastapi.routing.APIRouter")
 MAX_DEPTH = 40  # imports and calls inside of each other
 STOP = "the rest runs at times only"
@@ -156,6 +161,7 @@ class Loading:
         self.project = project
         self.modules = {}  # (path, whether it is the program): Module
         self.imports, self.mistakes, self.calls, self.uses = [], [], [], []
+        self.classes = []  # Uses, whose `of` is what makes a class a model of SQLAlchemy
         self.running, self.guards, self.returned = [], [], None
         self.seen, self.called, self.registered = set(), set(), set()
         self.views = []  # (Module, function, what routes it, the Made that it belongs to)
@@ -293,8 +299,11 @@ class Loading:
                 self.look(module, parts, scope)
             self.run(module, statement.body, Scope({}, scope))
             bases = [self.meaning(base, scope) for base in statement.bases]
-            tables = [base for base in bases if str(base).endswith(".Model")]
-            scope.names[statement.name] = tables[0] if tables else None
+            bases = [getattr(base, "of", base) for base in bases]
+            texts = [base for base in bases if isinstance(base, str)]
+            model = next((text for text in texts if text.endswith(MODELS)), None)
+            self.classes.append(self.use(module, statement, model))
+            scope.names[statement.name] = model
         elif kind is ast.If:
             return self.step_if(module, statement, scope)
         elif kind in (ast.Try, ast.TryStar):

@@ -7,7 +7,7 @@ import tomllib
 
 from doctor import FACTS, check
 from doctor.files import once, plain_utf8
-from doctor.lists import asked, fits, in_force, locked, normal, numbers
+from doctor.lists import asked, fits, in_force, locked, normal, numbers, pipfile
 from doctor.project import as_dict, several
 
 PACKAGES, PYTHON = FACTS["packages"], FACTS["python"]
@@ -322,16 +322,6 @@ def all_locked(project, file):
         return {normal(package["name"]) for package in packages}
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return set(locked(project, file))
-
-
-def pipfile(project):
-    try:
-        return {
-            normal(name)
-            for name in tomllib.loads(project.text("Pipfile")).get("packages", {})
-        }
-    except (ValueError, AttributeError, TypeError, RecursionError):
-        return set()
 
 
 @check("H217", step=13)

@@ -24,7 +24,7 @@ COMMENT = re.compile(r"(?s)\{#.*?#\}|\{%-?\s*raw.*?endraw\s*-?%\}")
 BLOCK = re.compile(
     r"\{%[-+]?\s*(end)?(for|if|block|macro|call|filter|with|autoescape)\b"
 )
-
+ONE_BLOCK = re.compile(r"\{%[-+]?\s*block\s+(\w+)")
 TAG = re.compile(r"(?s)\{%[-+]?\s*(\w+)\s*(.*?)\s*[-+]?%\}|\{\{(.*?)\}\}")
 QUOTED = re.compile(r"""["']([^"']+)["']""")
 CONDITIONS = {"if", "for", "macro", "call", "set"}
@@ -86,21 +86,25 @@ def words_of(loading, blueprint):
     return [word for call in (blueprint.node, *calls) for word in call.keywords]
 
 
-def on_start_page(project, hit):
-    """Tell whether the start page surely makes a call for which hit(call) is true."""
+def on_start_page(project, hit, of=ast.Call):
+    """Tell whether the start page surely comes to a call, or another node, for which hit(node) is true."""
+
+    def is_hit(node):
+        return isinstance(node, of) and hit(node)
+
     pages = start_pages(project)
-    return any(surely(project, m, f.body, hit) for m, f in pages)
+    return any(surely(project, m, f.body, is_hit) for m, f in pages)
 
 
 def surely(project, module, statements, hit, depth=0):
-    """Tell whether such a call is made on every way through these statements, by a GET."""
+    """Tell whether such a node is come to on every way through these statements, by a GET."""
 
     def within(statements):
         return surely(project, module, statements, hit, depth)
 
     def hits(node):
         if not isinstance(node, ast.Call):
-            return False
+            return hit(node)
         known = project.running.loading.meaning(node.func, Scope(module.names))
         follow = isinstance(known, Function) and known.is_plain and depth < 5
         return hit(node) or (
@@ -244,7 +248,15 @@ def template_folders(project):
                 return None
             base = posixpath.dirname(path)
             folders |= {posixpath.normpath(posixpath.join(base, name)), name}
-    return sorted({"templates", *folders})
+    # What no code that runs lies beside is another app's.
+    reached = [path for path in project.running.reached if path.endswith(".py")]
+    aside = {
+        folder
+        for folder in folders
+        if (above := posixpath.dirname(folder))
+        and not any(path.startswith(f"{above}/") for path in reached)
+    }
+    return sorted({"templates", *(folders - aside)})
 
 
 @once
@@ -351,6 +363,9 @@ def fault_of(text, extended):
     for name, count in starts.items():
         if count:
             return f"{name} … end{name}"
+    for name, count in Counter(ONE_BLOCK.findall(text)).items():
+        if count > 1:
+            return f"{count} × block {name}"
     for match in re.finditer(r"\{%[-+]?\s*(\w+)", text):
         if not extended and is_misspelt(match[1]):
             return match[1]
@@ -369,6 +384,89 @@ def is_misspelt(tag):
     return (
         tag in others or tag not in known + PAGES["tags_of_extensions"] and bool(near)
     )
+
+
+@check("H125", step=12, level="warning")
+def filter_that_jinja_does_not_have(project):
+    """{{ note.text|linebreaks }}: a filter of Django's, or a misspelt one."""
+    known, others = PAGES["filters"], PAGES["filters_of_others"]
+    named = project.constants | {getattr(n, "name", "") for n in project.definitions}
+    extended = project.calls_any("add_extension") or any(
+        module.startswith(("flask_", "jinja2_")) and module not in PAGES["no_filters"]
+        for module in project.imported
+    )
+    own_signs = project.has_keyword("variable_start_string")
+    if not project.is_flask or extended or own_signs:
+        return
+    told, seen = set(), set(shown(project))
+    for path, text in templates(project):
+        for line, tag, rest, _ in parts_of(text):
+            plain = re.sub(r"\"[^\"]*\"|'[^']*'", "''", rest)
+            for name in re.findall(r"\|\s*([A-Za-z_]\w*)", plain):
+                near = difflib.get_close_matches(name, known, 1, 0.8)
+                unknown = name not in known and name not in named and name not in told
+                if unknown and (near or name in others):
+                    told.add(name)
+                    choices = re.search(r"\b(if|or|and)\b", plain) or tag == "set"
+                    sure = (path, line, tag, rest) in seen and not choices
+                    details = {"name": name, "right": near[0] if near else "…"}
+                    yield path, line, details, "error" if sure else "warning"
+
+
+@check("H127", step=12, level="warning")
+def page_that_takes_too_long(project):
+    """The router gives up after 30 s: https://devcenter.heroku.com/articles/request-timeout"""
+    views = {id(n) for _, f, *_ in project.running.loading.views for n in ast.walk(f)}
+
+    def waits(call):
+        seconds = first_value(call)
+        long = isinstance(seconds, (int, float)) and seconds >= PAGES["longest"]
+        return last_name(call.func) == "sleep" and long
+
+    long = [(path, call) for path, call in project.calls("sleep") if waits(call)]
+    start = bool(long) and on_start_page(project, waits)
+    for path, call in long:
+        if id(call) in views or start:
+            level = "error" if start else "warning"
+            yield path, call.lineno, {"what": ast.unparse(call)}, level
+
+
+@check("H518", step=9, level="warning")
+def session_without_a_key(project):
+    """Flask signs cookies with SECRET_KEY: without one a page that writes a session, or a message, fails."""
+    loads = (
+        "from_prefixed_env",
+        "from_envvar",
+        "from_pyfile",
+        "from_file",
+        "from_json",
+    )
+    code = "".join(project.text(path) for path in project.app_trees)
+    if not project.is_flask or re.search(r"secret_key", code, re.IGNORECASE):
+        return
+    filled = [
+        last_name(c.func.value) for _, c in project.calls("from_mapping", "update")
+    ]
+    if "config" in filled or project.calls_any(*loads) or project.running.flexible:
+        return
+    uses = [
+        (path, node)
+        for path, node in project.nodes(ast.Subscript, ast.Call)
+        if writes_session(node)
+    ]
+    if uses and re.search(r"\b(session|flash)\b", code):
+        sure = on_start_page(project, writes_session, (ast.Subscript, ast.Call))
+        path, node = uses[0]
+        what = ast.unparse(node).partition("\n")[0][:60]
+        yield path, node.lineno, {"what": what}, "error" if sure else "warning"
+
+
+def writes_session(node):
+    """Tell whether a node is flash(…) or session["…"] = …"""
+    if isinstance(node, ast.Call):
+        return getattr(node.func, "id", "") == "flash"
+    of_session = getattr(node.value, "id", "") == "session"
+    return of_session and isinstance(node.ctx, ast.Store)
 
 
 @check("H123", step=12)

@@ -183,6 +183,10 @@ class Project(Files):
         """Return the names of the app's blueprints."""
         return {first_value(node) for _, node in self.calls("Blueprint")} - {None}
 
+    def has_text(self, text):
+        """Tell whether a text stands anywhere in the app's code, as a name too."""
+        return any(text in self.text(path) for path in self.app_trees)
+
     def has_keyword(self, name):
         return any(word.arg == name for _, word in self.nodes(ast.keyword))
 
@@ -305,6 +309,20 @@ class Project(Files):
             if where:
                 found[text] = where
         return found
+
+    @cached_property
+    def environment_looks(self):
+        """Return the config vars that code asks for before it reads them, or has a value for."""
+        compared = [node.left for _, node in self.nodes(ast.Compare)]
+        given = [node.args[0] for _, node in self.calls("setdefault") if node.args]
+        stored = [
+            node.slice
+            for _, node in self.nodes(ast.Subscript)
+            if isinstance(node.ctx, ast.Store)
+        ]
+        values = [getattr(node, "value", None) for node in (*compared, *given, *stored)]
+        schemes = [word.arg for _, call in self.calls("Env") for word in call.keywords]
+        return {value for value in [*values, *schemes] if isinstance(value, str)}
 
     @cached_property
     def _counts(self):

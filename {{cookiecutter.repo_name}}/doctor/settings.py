@@ -14,6 +14,8 @@ APP_JSON, DJANGO = FACTS["app_json"], FACTS["django"]
 KNOWN = re.compile(FACTS["config_vars"]["known"])
 HARMLESS = re.compile(FACTS["config_vars"]["harmless"])
 ASIDE = re.compile(FACTS["config_vars"]["aside"])
+# Values that nobody takes for a password: words, an address of a page, a sentence.
+PLAIN = r"[A-Za-z_-]*|.{0,7}|/.*|https?:.*|.*\s.*[.!?:]|(\S+\s+){4}.*"
 SHOWN = re.compile(FACTS["config_vars"]["shown"])
 SECRETS = {kind: re.compile(pattern) for kind, pattern in FACTS["secrets"].items()}
 # What JSON's types are here, and how they look.
@@ -35,11 +37,10 @@ def is_secret(name, value):
     """Tell whether a config var's name and value look like a real secret."""
     named = re.search(r"(?i)SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|DATABASE_URL", name)
     plain = HARMLESS.fullmatch(value) or re.fullmatch("[a-z_ -]*|.{0,7}", value)
-    return (
-        bool(named)
-        and not plain
-        and not re.search(r"@(localhost|127|db|postgres)\b", value)
-    )
+    near = re.search(
+        r"@(localhost|127|[\w-]+(:\d+)?/)", value
+    )  # no host of the internet
+    return bool(named) and not plain and not near
 
 
 @check("H602", step=9)
@@ -62,8 +63,20 @@ def secret_in_file(project):
                 own = kind == "SECRET_KEY" and re.match(
                     "(?i)dev|test|local", "".join(of_class)
                 )
-                if not own and not any(map(HARMLESS.fullmatch, match.groups())):
+                shown = any(map(HARMLESS.fullmatch, match.groups()))
+                if not own and not shown and not is_for_show(*match.groups()):
                     yield path, before.count("\n") + 1, {"kind": kind}
+
+
+def is_for_show(secret, host):
+    """Tell whether a secret is made of few characters, or for a host that is not on the internet."""
+    few = len(secret) >= 16 and len(set(secret)) < 8
+    counted = re.search(r"(?i)123456789|abcdefgh|deadbeef", secret)
+    inside = re.fullmatch(
+        r"[\w-]+|.*\.(local|internal|lan|test)|(10|192\.168|172\.(1[6-9]|2\d|3[01]))\..*",
+        host,
+    )
+    return bool(few or counted or host and inside)
 
 
 @check("H607", step=9)
@@ -95,7 +108,7 @@ def password_in_code(project):
         if not isinstance(name, str) or not isinstance(value, str):
             continue
         first_key = value.startswith("django-insecure-")
-        plain = HARMLESS.fullmatch(value) or re.fullmatch("[A-Za-z_-]*|.{0,7}", value)
+        plain = HARMLESS.fullmatch(value) or re.fullmatch(PLAIN, value)
         real = not plain and name != "SECRET_KEY"
         if named.fullmatch(name) and (real or first_key):
             yield path, node.lineno, {"name": name}
@@ -106,18 +119,20 @@ def environment_reads(project):
 
     needed: without it the code fails. Also through environs, decouple and pydantic-settings.
     """
+    optional = set(project.environment_looks)
     for path, node in project.nodes(ast.Subscript):
         if isinstance(node.ctx, ast.Load) and "environ" in last_name(node.value):
-            yield from named(path, node, node.slice, True)
+            yield from named(path, node, node.slice, optional)
     for path, node in project.nodes(ast.Call):
         owner = last_name(getattr(node.func, "value", None)) or ""
         name, default = last_name(node.func), len(node.args) > 1 or bool(node.keywords)
         if not node.args:
             continue
         if name == "getenv" or (name in ("get", "pop") and "environ" in owner):
-            yield from named(path, node, node.args[0], False)
-        elif name in ("env", "config") and project.reads_settings or owner == "env":
-            yield from named(path, node, node.args[0], not default)
+            yield from named(path, node, node.args[0], None)
+        elif project.reads_settings and (name in ("env", "config") or owner == "env"):
+            optional_here = None if default else optional
+            yield from named(path, node, node.args[0], optional_here)
     for path, node in project.nodes(ast.ClassDef):
         if any(last_name(base) == "BaseSettings" for base in node.bases):
             for field in node.body:
@@ -127,9 +142,10 @@ def environment_reads(project):
                     yield path, field, field.target.id.upper(), field.value is None
 
 
-def named(path, node, key, needed):
+def named(path, node, key, optional):
+    """Yield a read of a key that is a text; optional: those that need not be there, None for all."""
     if isinstance(key, ast.Constant) and isinstance(key.value, str):
-        yield path, node, key.value, needed
+        yield path, node, key.value, optional is not None and key.value not in optional
 
 
 def names_listed(project):
@@ -146,7 +162,7 @@ def names_listed(project):
 @check("H603", step=9, level="warning")
 def variable_nobody_reads(project):
     """Whatever reads it, in whatever language, has its name in it."""
-    listed, prefixed = names_listed(project), project.has_keyword("env_prefix")
+    listed, prefixed = names_listed(project), reads_what_nobody_names(project)
     words, listing = set(), {file for file, _ in listed.values()} | {".env.example"}
     for path in project.contents if listed and not prefixed else ():
         if path not in listing and not path.endswith((".md", ".rst")):
@@ -157,6 +173,25 @@ def variable_nobody_reads(project):
     ]
     if lost:
         yield *listed[lost[0]], {"name": several(lost)}
+
+
+def reads_what_nobody_names(project):
+    """Tell whether code reads config vars by names that it computes, or all of them."""
+    prefixed = project.has_keyword("env_prefix") or "dynaconf" in project.imported
+    keys = [
+        node.slice
+        for path, node in project.nodes(ast.Subscript)
+        if "environ" in last_name(node.value) and not path.startswith("deploy/")
+    ]
+    keys += [node.args[0] for _, node in project.calls("getenv") if node.args]
+    whole = [node.args[0] for _, node in project.calls("dict") if node.args]
+    whole += [node.func.value for _, node in project.calls("items")]
+    return (
+        prefixed
+        or project.calls_any("from_prefixed_env")
+        or any(not isinstance(key, ast.Constant) for key in keys)
+        or any(ast.unparse(node) == "os.environ" for node in whole)
+    )
 
 
 @check("H605", step=9, level="warning")
@@ -288,8 +323,9 @@ def app_json_shape(project):
         yield "app.json", line, {"key": key, "right": right}
 
 
-@check("H703", step=7)
+@check("H703", step=7, level="warning")
 def plan_that_is_gone(project):
+    """A push does not read app.json: a button, a review app and a new app from it do."""
     addons, stack = project.json.get("addons"), str(project.json.get("stack"))
     addons = addons if isinstance(addons, list) else []
     plans = [str(as_dict(addon).get("plan", addon)) for addon in addons]
@@ -315,7 +351,8 @@ def variable_without_value(project):
     found = []
     for name, entry in project.app_env.items():
         required = isinstance(entry, dict) and entry.get("required", True)
-        if required and not entry.get("value") and "generator" not in entry:
+        explained = required and entry.keys() & {"value", "generator", "description"}
+        if required and not explained:
             found.append(name)
     if found:
         yield "app.json", project.app_json_line(found[0]), {"name": several(found)}

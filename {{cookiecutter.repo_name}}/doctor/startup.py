@@ -282,8 +282,10 @@ def wrong_call(project, command):
     if given.keys() & {None, "listen", "sock", "path", "unix_socket", "fd", "uds"}:
         return
     owner, name = text.rpartition(".")[0], last_name(node.func)
-    row, places = FACTS["calls"][name], [None, None]
-    if name == "run" and owner not in ("uvicorn", "socketio"):
+    row, places = FACTS["calls"].get(text) or FACTS["calls"][name], [None, None]
+    if "at" in row:  # where its arguments for the host and the port stand
+        places = [next(iter(node.args[at : at + 1]), None) for at in row["at"]]
+    elif name == "run" and owner not in ("uvicorn", "socketio"):
         places = [a for a in node.args if not isinstance(a, ast.Name)] + places
     host = given.get(row["host"]) or places[0]
     port = given.get(row["port"]) or places[1]

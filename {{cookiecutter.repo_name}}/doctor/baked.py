@@ -1,0 +1,64 @@
+"""Checks of what deploy/ reads and refuses: config.py, and words behind its commands (steps 8 to 10)."""
+
+import ast
+import re
+
+from doctor import FACTS, check
+from doctor.startup import in_code
+
+BAKED = FACTS["baked"]
+CONFIG = "config.py"
+
+
+@check("H614", step=8)
+def setting_that_deploy_refuses(project):
+    """The server command says it in one sentence, and does not start."""
+    if "deploy/environment.py" not in project or CONFIG not in project.trees:
+        return
+    for statement in project.trees[CONFIG].body:
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+        name, value = getattr(target, "id", ""), getattr(statement, "value", None)
+        try:
+            wrong = name in BAKED["settings"] and wrong_value(
+                name, ast.literal_eval(value)
+            )
+        except (ValueError, TypeError):
+            continue  # computed
+        if wrong:
+            right = BAKED["settings"][name]
+            details = {"what": f"{name} = {ast.unparse(value)[:60]}", "right": right}
+            yield CONFIG, statement.lineno, details
+
+
+def wrong_value(name, value):
+    """Tell whether a setting's value is refused."""
+    if name == "TIME_ZONE":
+        return not isinstance(value, str) or is_zone(value) < is_zone("Europe/London")
+    if name == "EXTRA_SOURCES":
+        return not isinstance(value, dict) or not all(
+            kind in BAKED["sources"]
+            and isinstance(more, str)
+            and re.fullmatch(BAKED["source"], more)
+            for kind, more in value.items()
+        )
+    return not isinstance(value, int) or value < 2  # a number; two processes share it
+
+
+def is_zone(name):
+    """Tell whether a time zone is known here; on Windows none may be."""
+    from zoneinfo import ZoneInfo  # only some calls need it
+
+    try:
+        return bool(ZoneInfo(name))
+    except (KeyError, OSError, ValueError):  # not found is a KeyError
+        return False
+
+
+@check("H419", step=10)
+def words_behind_the_server_command(project):
+    """python -m deploy.server --bind …: it takes none, $PORT tells where to listen."""
+    takes_none = "sys.argv[1:]" in project.text("deploy/server.py")
+    for command in in_code(project) if takes_none else ():
+        _, _, words = command.text.partition("-m deploy.server")
+        if command.module() == "deploy.server" and re.match(r"\s+[-\w]", words):
+            yield *command.place, {"words": words.strip()}

@@ -1,0 +1,219 @@
+"""Checks of the migrations: can Alembic run them, on an empty database too (step 7 of the guide)?"""
+
+import ast
+import posixpath
+import re
+from collections import Counter
+
+from doctor import check
+from doctor.files import once
+from doctor.imports import parse_error
+from doctor.models import in_migrations, models, tables
+from doctor.project import last_name, strings
+
+# What makes a change of a table depend on what is there, or of another schema.
+GUARDS = {"if_not_exists", "if_exists", "schema"}
+# Operations on a table, and which of their arguments names it.
+TABLE_AT = {"create_table": 0, "drop_table": 0, "add_column": 0, "drop_column": 0}
+TABLE_AT |= {"alter_column": 0, "batch_alter_table": 0, "create_index": 1}
+TABLE_AT |= {"create_unique_constraint": 1, "create_foreign_key": 1}
+SQL = re.compile(r"(?i)\b(create|drop|alter)\s+(\w+\s+)?table\b")
+
+
+@once
+def revisions(project):
+    """Return {path: (revision, the revisions before it)} of the migrations."""
+    found = {}
+    for path, tree in project.trees.items():
+        values = {}
+        for node in tree.body if "versions/" in path else ():
+            if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value:
+                target = getattr(node, "target", None) or node.targets[0]
+                values[last_name(target)] = strings(node.value)
+        if values.get("revision"):
+            found[path] = (values["revision"][0], values.get("down_revision", []))
+    # Of a very large project not all is parsed.
+    for path in project.contents.keys() - project.trees.keys() - project.broken.keys():
+        if "versions/" in path and path.endswith(".py"):
+            texts = dict(
+                re.findall(r"(?m)^(revision|down_revision)\b(.*)", project.text(path))
+            )
+            own, down = (
+                re.findall(r"[\"'](\w+)[\"']", texts.get(name, ""))
+                for name in ("revision", "down_revision")
+            )
+            found |= {path: (own[0], down)} if own else {}
+    return found
+
+
+def all_read(project):
+    """Tell whether all migrations were parsed."""
+    return revisions(project).keys() <= project.trees.keys()
+
+
+@check("H903", step=7)
+def table_without_migration(project):
+    if not revisions(project) and "flask-migrate" not in project.list.packages:
+        return  # the tables are made in another way
+    if project.calls_any("create_all") or not all_read(project):
+        return
+    written = in_migrations(project)
+    if not written and not project.has_folder("migrations"):
+        return
+    for path, node, table, _ in [*models(project), *tables(project)]:
+        if table not in written and path in project.running.reached:
+            yield path, node.lineno, {"table": table}
+
+
+@check("H906", step=7, level="warning")
+def column_without_migration(project):
+    written = in_migrations(project) if all_read(project) else ()
+    for path, _, table, columns in models(project):
+        for name, line in columns.items() if table in written else ():
+            if name not in written:
+                yield path, line, {"table": table, "column": name}
+
+
+@check("H904", step=7)
+def two_heads(project):
+    if list(migration_without_its_parent(project)):
+        return  # that is the reason
+    found = revisions(project)
+    before = {name for _, down in found.values() for name in down}
+    heads = {path: name for path, (name, _) in found.items() if name not in before}
+    if len(set(heads.values())) > 1:  # a copy with the same name is for H907
+        yield max(heads), 0, {"heads": ", ".join(sorted(heads.values()))}
+
+
+@check("H907", step=7)
+def migration_without_its_parent(project):
+    """Alembic stops where a migration follows one whose file is not there, or two have one name."""
+    found = revisions(project)
+    names = Counter(name for name, _ in found.values())
+    for path, (name, down) in sorted(found.items()):
+        lost = [
+            parent
+            for parent in down
+            if parent not in names and not re.fullmatch(r"[0-9a-f]{4,11}", parent)
+        ]
+        shortened = [
+            p
+            for p in down
+            if p not in names
+            and p not in lost
+            and not any(n.startswith(p) for n in names)
+        ]
+        if lost or shortened:
+            yield path, 0, {"name": (lost + shortened)[0]}
+
+
+@check("H909", step=7)
+def migration_in_two_files(project):
+    found = revisions(project)
+    names = Counter(name for name, _ in found.values())
+    for name in sorted(name for name, count in names.items() if count > 1):
+        files = sorted(path for path, (own, _) in found.items() if own == name)
+        yield files[-1], 0, {"name": name, "files": ", ".join(files)}
+
+
+@check("H910", step=7)
+def migration_that_does_not_load(project):
+    """Alembic loads every file of the folder, and needs a revision in each; no circles."""
+    found = revisions(project)
+    folders = {posixpath.dirname(path) for path in found}
+    loaded_aside = re.compile(r"(__init__|\.#).*|[a-f0-9]+\.py")
+    for path in sorted(project.sizes):
+        folder, name = posixpath.split(path)
+        if folder not in folders or path in found or not name.endswith(".py"):
+            continue
+        if path in project.broken and path not in project.running.reached:
+            line, error, certain = parse_error(project, path)
+            if certain:
+                yield path, line, {"name": path, "error": error}
+        elif path in project.trees and not loaded_aside.fullmatch(name):
+            yield path, 0, {"name": path, "error": "revision = ?"}
+    before = {name: [d for d in down if d] for name, down in found.values()}
+    for path, (name, _) in sorted(found.items()):
+        circle = [name]
+        while len(circle) <= len(found) and (down := before.get(circle[-1])):
+            circle.append(down[0])
+            if down[0] == name:
+                yield path, 0, {"name": path, "error": " → ".join(circle)}
+                return
+
+
+@check("H911", step=7)
+def table_made_twice(project):
+    """On an empty database: what upgrade() makes again, or drops where nothing made it."""
+    found = {name: (path, down) for path, (name, down) in revisions(project).items()}
+    if not all_read(project):
+        return
+    trees = [project.trees[path] for path, _ in found.values()]
+    if any("rename_table" in ast.unparse(tree) for tree in trees):
+        return
+    in_sql = "\n".join(t for tree in trees for t in strings(tree) if SQL.search(t))
+    elsewhere = (
+        project.calls_any("create_all", "reflect")
+        or "alembic" not in project.available[0]
+    )
+    elsewhere = elsewhere or any(
+        "include_object" in project.text(p) for p in project.trees
+    )
+    done, there = set(), set()
+    while ready := [
+        name
+        for name, (_, down) in found.items()
+        if name not in done and not ({*down} & found.keys()) - done
+    ]:
+        for name in sorted(ready):
+            done.add(name)
+            path = found[name][0]
+            for call, table in table_changes(project.trees[path]):
+                kind = last_name(call.func)
+                if kind not in ("create_table", "drop_table"):
+                    # What makes the others is not to be seen where code makes tables too.
+                    if table not in there and table not in in_sql and not elsewhere:
+                        yield path, call.lineno, {"call": shown(call, table)}
+                    continue
+                made = kind == "create_table"
+                if made == (table in there) and table not in in_sql:
+                    # An older database may have a table that no migration made.
+                    level = "error" if made else "warning"
+                    yield path, call.lineno, {"call": shown(call, table)}, level
+                there = there | {table} if made else there - {table}
+
+
+def shown(call, table):
+    return f'{ast.unparse(call.func)}("{table}")'
+
+
+def table_changes(tree):
+    """Yield (call, table) of what upgrade() makes, drops and changes whatever else is there.
+
+    What a new table's foreign keys lead to comes before it, as calls of ForeignKey.
+    """
+    upgrades = [f for f in tree.body if getattr(f, "name", "") == "upgrade"]
+    for node in upgrades[0].body if upgrades else ():
+        call = getattr(node, "value", None)
+        if isinstance(node, ast.With):
+            call = node.items[0].context_expr
+        if not isinstance(call, ast.Call):
+            continue
+        words = {w.arg for w in call.keywords if getattr(w.value, "value", w)}
+        if words & GUARDS:
+            continue
+        kind = last_name(call.func)
+        place = TABLE_AT.get(kind, len(call.args))
+        table = [getattr(n, "value", None) for n in call.args[place : place + 1]]
+        if not table or not isinstance(table[0], str):
+            continue
+        for key in ast.walk(call) if kind == "create_table" else ():
+            if last_name(getattr(key, "func", None)) in (
+                "ForeignKey",
+                "ForeignKeyConstraint",
+            ):
+                for text in strings(key):
+                    other, dot, _ = text.rpartition(".")
+                    if dot and other.isidentifier() and other != table[0]:
+                        yield key, other
+        yield call, table[0]

@@ -1,0 +1,421 @@
+"""Checks of SQLAlchemy's models: does it take them, and do they fit each other (step 7 of the guide)?"""
+
+import ast
+import difflib
+import re
+
+from doctor import FACTS, check
+from doctor.files import once
+from doctor.imports import newest_allowed
+from doctor.loading import bound
+from doctor.pages import on_start_page
+from doctor.project import first_value, last_name, strings
+
+MODELS = FACTS["models"]
+
+
+@check("H913", step=7)
+def model_that_sqlalchemy_refuses(project):
+    """What SQLAlchemy raises as soon as it comes to the class: at the import."""
+    running, tables, classes = project.running, {}, class_definitions(project)
+    new = (newest_allowed(project, "sqlalchemy") or (0,)) >= (2,)
+    for use in running.loading.classes if new and not running.flexible else ():
+        node, of = use.node, use.of or ""
+        if "sqlalchemy" not in of or "try" in use.guards:
+            continue
+        for line, what, right in refused(node, project):
+            yield use.path, line, {"what": what, "right": right}
+        body = {
+            name: statement for statement in node.body for name in bound([statement])
+        }
+        if "__abstract__" in body or {*map(last_name, node.bases)} & {*MODELS["roots"]}:
+            continue
+        if has_key(project, node, classes) is False:
+            details = {"what": f"class {node.name}", "right": MODELS["key"]}
+            yield use.path, node.lineno, details
+        own, table = "__tablename__" in body, snake_case(node.name)
+        if own:
+            table = getattr(
+                getattr(body["__tablename__"], "value", None), "value", None
+            )
+        elif (
+            not of.endswith(".SQLAlchemy.Model") or last_name(node.bases[0]) != "Model"
+        ):
+            continue
+        key = (ast.unparse(node.bases[0]), table)
+        first = tables.setdefault(key, use)
+        if (
+            table
+            and first.node is not node
+            and not {"__table_args__", "__table__"} & {*body}
+        ):
+            what = f'"{table}" ({first.path}:{first.node.lineno})'
+            details = {"what": what, "right": '__tablename__ = "…"'}
+            yield use.path, node.lineno, details
+
+
+def refused(node, project):
+    """Yield (line, what SQLAlchemy refuses in a model's class, what it wants)."""
+    for statement in node.body:
+        value, target = (
+            getattr(statement, "value", None),
+            getattr(statement, "target", None),
+        )
+        call = value if isinstance(value, ast.Call) else None
+        kind = last_name(call.func) if call else ""
+        name = last_name(target or (getattr(statement, "targets", None) or [None])[0])
+        if name == "metadata" and kind in MODELS["keywords"]:
+            yield statement.lineno, name, f'meta = {kind}("metadata", …)'
+        if isinstance(statement, ast.AnnAssign):
+            said = ast.unparse(statement.annotation)
+            bare = kind in MODELS["annotated"] and re.fullmatch(
+                MODELS["unmapped"], said
+            )
+            if bare and not project.has_text("__allow_unmapped__"):
+                yield statement.lineno, f"{name}: {said}", f"{name}: Mapped[{said}]"
+            typed = call and (call.args or any(w.arg == "type_" for w in call.keywords))
+            untyped = kind in ("", "mapped_column") and not typed
+            untyped = untyped and re.fullmatch(MODELS["no_type"], said)
+            if untyped and not project.has_text("type_annotation_map"):
+                yield statement.lineno, f"{name}: {said}", "mapped_column(JSON)"
+        known = MODELS["keywords"].get(kind, ())
+        for word in call.keywords if known else ():
+            near = difflib.get_close_matches(word.arg or "", known, 1, 0.8)
+            if near and word.arg not in known:
+                yield statement.lineno, f"{word.arg}=", f"{near[0]}="
+
+
+def class_definitions(project):
+    """Return {name: [class]} of the app's code."""
+    found = {}
+    for _, node in project.nodes(ast.ClassDef):
+        found.setdefault(node.name, []).append(node)
+    return found
+
+
+def has_key(project, node, classes, depth=0):
+    """Tell whether a class, or what it is made from, has a primary key; None where nobody knows."""
+    text = ast.unparse(node)
+    if "primary_key" in text:
+        return True
+    if node.decorator_list or depth > 9 or re.search(MODELS["hides"], text):
+        return None
+    found = []
+    for base in map(last_name, node.bases):
+        own = classes.get(base, ())
+        if base == "Model" and project.has_keyword("model_class"):
+            words = [word for _, word in project.nodes(ast.keyword)]
+            base = next(last_name(w.value) for w in words if w.arg == "model_class")
+            own = classes.get(base, ())
+        known = False if base in MODELS["bases"] else None
+        found.append(
+            has_key(project, own[0], classes, depth + 1) if len(own) == 1 else known
+        )
+    return True if True in found else None if None in found else False
+
+
+@check("H912", step=7, level="warning")
+def models_that_do_not_fit(project):
+    """SQLAlchemy looks at all models together, at the first query: then all pages that ask fail."""
+    yield from told(project, misfits(project))
+
+
+@check("H914", step=7, level="warning")
+def relationship_without_its_key(project):
+    """It wants one foreign key between the two tables, or to be told which."""
+    yield from told(project, keyless(project))
+
+
+def told(project, found):
+    """Yield what a check yields of (path, line, what, whether a query fails of it)."""
+    queries = re.compile(
+        r".*\bsession\.(execute|scalars?|query|get|add)|\w+\.query\.\w+|\w+\.(paginate|\w+_or_404)"
+    )
+
+    def asks(call):
+        code = ast.unparse(call.func)
+        return queries.fullmatch(code) and "text(" not in ast.unparse(call)
+
+    calls = project.running.loading.calls
+    made = any(last_name(use.node.func) == "create_all" for use in calls)
+    for path, line, what, by_query in found:
+        sure = project.is_sure(path) and not project.running.flexible
+        failing = on_start_page(project, asks) if by_query else made
+        yield path, line, {"what": what}, "error" if sure and failing else "warning"
+
+
+def keyless(project):
+    """Yield (path, line, what, True) of relationships between two classes that can all be seen."""
+    classes, bases = class_definitions(project), set(MODELS["bases"])
+    plain = {
+        name: nodes[0]
+        for name, nodes in classes.items()
+        if len(nodes) == 1 and is_model(nodes[0], classes, bases)
+        if all(last_name(b) in bases or is_root(classes, b) for b in nodes[0].bases)
+        if not re.search(MODELS["joins"], ast.unparse(nodes[0]))
+    }
+    if project.calls_any(*MODELS["unseen"]) or "sqlmodel" in project.imported:
+        return
+    for path, node in project.nodes(ast.ClassDef):
+        for name, call in relationships(node) if plain.get(node.name) is node else ():
+            other = plain.get(target := partner(node, call, classes))
+            if other is None or other is node:
+                continue
+            words = {word.arg: word.value for word in call.keywords}
+            keys = keys_to(node, other) + keys_to(other, node)
+            shown = f"{node.name}.{name}"
+            if len(keys) != 1 and not {*words} & {*MODELS["told"]}:
+                yield path, call.lineno, f"{shown} ({len(keys)} × ForeignKey)", True
+            back = getattr(words.get("backref"), "value", None)
+            if back in {n for n, _ in relationships(other)}:
+                yield path, call.lineno, f'backref="{back}", {target}.{back}', True
+
+
+def is_root(classes, base):
+    """Tell whether a base is a class of the app's own with nothing in it, as Base of SQLAlchemy."""
+    own = classes.get(last_name(base), ())
+    return len(own) == 1 and not any(bound([s]) for s in own[0].body)
+
+
+def relationships(node):
+    """Yield (attribute, call) of a class's relationships."""
+    for statement in node.body:
+        call = getattr(statement, "value", None)
+        if last_name(getattr(call, "func", None)) == "relationship":
+            target = getattr(statement, "target", None) or statement.targets[0]
+            yield last_name(target), call
+
+
+def keys_to(node, other):
+    """Return the texts of the foreign keys that lead from one model to another."""
+    body = {name: s for s in other.body for name in bound([s])}
+    named = getattr(getattr(body.get("__tablename__"), "value", None), "value", None)
+    tables = {named} if "__tablename__" in body else {snake_case(other.name)}
+    calls = [call for call in calls_in(node) if last_name(call.func) == "ForeignKey"]
+    texts = [str(first_value(call)) for call in calls]
+    return [text for text in texts if text.rpartition(".")[0] in tables]
+
+
+@once
+def misfits(project):
+    """Yield (path, line, what, whether a query fails of it) of names that no model has.
+
+    Nothing where there are models that cannot be seen.
+    """
+    classes, bases = class_definitions(project), set(MODELS["bases"])
+    for _, node in project.nodes(ast.Assign):
+        if last_name(getattr(node.value, "func", None)) == "declarative_base":
+            bases.add(last_name(node.targets[0]))
+    made = any(len(node.args) == 3 for _, node in project.calls("type"))
+    unseen = made or project.calls_any(*MODELS["unseen"])
+    known = {"sqlalchemy", "flask_sqlalchemy"} & project.imported
+    if unseen or not known or {"sqlmodel", "django"} & project.imported:
+        return
+    aside = (
+        project.text(path) for path in project.trees.keys() - project.app_trees.keys()
+    )
+    words = re.findall(r"class (\w+)|[\"'](\w+)[\"']", " ".join(aside))
+    elsewhere = {"".join(pair).replace("_", "").lower() for pair in words}
+    names, unknown = table_names(project)
+    back = {first_value(node) for _, node in project.calls("backref")}
+    back |= {
+        getattr(w.value, "value", None)
+        for _, w in project.nodes(ast.keyword)
+        if w.arg == "backref"
+    }
+    back |= {
+        n.attr for _, n in project.nodes(ast.Attribute) if isinstance(n.ctx, ast.Store)
+    }
+
+    def members(name, depth=0):
+        """Return what a class has, None where nobody knows."""
+        if name in bases:
+            return set()
+        if len(classes.get(name, ())) != 1 or depth > 9:
+            return None
+        node = classes[name][0]
+        inherited = [members(last_name(base), depth + 1) for base in node.bases]
+        if None in inherited or node.decorator_list:
+            return None
+        return set().union(bound(node.body), *inherited)
+
+    for path, tree in project.app_trees.items():
+        for node in (n for n in tree.body if isinstance(n, ast.ClassDef)):
+            if members(node.name) is None or not is_model(node, classes, bases):
+                continue
+            related = [c for c in calls_in(node) if last_name(c.func) == "relationship"]
+            for call in calls_in(node):
+                text = first_value(call)
+                if last_name(call.func) == "ForeignKey" and isinstance(text, str):
+                    table = text.rpartition(".")[0]
+                    lost = table and "." not in table and table not in names
+                    lost = lost and table.replace("_", "").lower() not in elsewhere
+                    if lost and not unknown and table not in in_migrations(project):
+                        only = any(is_only_way(node, c, classes) for c in related)
+                        yield path, call.lineno, f'ForeignKey("{text}")', only
+                if call in related:
+                    for what in lost_partner(node, call, classes, members, back):
+                        if what[0].lower() not in elsewhere:
+                            yield path, call.lineno, what[1], True
+
+
+def partner(node, call, classes):
+    """Return the name of the class that a relationship leads to, None where nobody knows."""
+    named = [word.value for word in call.keywords if word.arg == "argument"]
+    first = (call.args or named or [None])[0]
+    target = getattr(first, "value", last_name(first))
+    if first is None:
+        own = [s for s in node.body if getattr(s, "value", None) is call]
+        said = [s.annotation for s in own if isinstance(s, ast.AnnAssign)]
+        words = re.findall(r"[A-Za-z_]\w*", ast.unparse(said[0])) if said else []
+        target = words[-1] if words and words[-1] in classes else None
+    known = isinstance(target, str) and re.fullmatch(r"[\w.]+", target)
+    return target.rpartition(".")[2] if known else None
+
+
+def lost_partner(node, call, classes, members, back):
+    """Yield (name, what names it) of a relationship: a class, or an attribute of it, not there."""
+    target = partner(node, call, classes)
+    given = {word.arg: getattr(word.value, "value", None) for word in call.keywords}
+    other = given.get("back_populates")
+    by_name = isinstance(first_value(call) or given.get("argument"), str)
+    if by_name and target and target not in classes:
+        yield target, f'relationship("{target}")'
+    known = members(target) if target else None
+    if isinstance(other, str) and known is not None and other not in known | back:
+        yield other, f'back_populates="{other}" ({target}.{other})'
+
+
+def is_only_way(node, call, classes):
+    """Tell whether a relationship needs the one foreign key that there is between two classes."""
+    target = partner(node, call, classes)
+    plain = not {"primaryjoin", "secondary"} & {word.arg for word in call.keywords}
+    theirs = [n for other in classes.get(target, ()) for n in calls_in(other)]
+    keys = [n for n in [*calls_in(node), *theirs] if last_name(n.func) == "ForeignKey"]
+    return plain and target in classes and target != node.name and len(keys) == 1
+
+
+def calls_in(node):
+    """Return the calls in a class's own statements, not in its methods."""
+    values = [getattr(statement, "value", None) for statement in node.body]
+    return [n for v in values if v for n in ast.walk(v) if isinstance(n, ast.Call)]
+
+
+def is_model(node, classes, bases, depth=0):
+    """Tell whether a class is one of SQLAlchemy's models, by the classes that it is made from."""
+    for base in map(last_name, node.bases):
+        above = classes.get(base, ())
+        if (
+            base in bases
+            or depth < 9
+            and any(is_model(n, classes, bases, depth + 1) for n in above)
+        ):
+            return True
+    return False
+
+
+def models(project):
+    """Yield (path, class, table, columns) of the tables that the code describes.
+
+    columns: {name: line}; a class without a table of its own is left out.
+    """
+    for path, node in project.nodes(ast.ClassDef):
+        columns, table = {}, None
+        for statement in node.body:
+            if (
+                isinstance(statement, ast.Assign)
+                and last_name(statement.targets[0]) == "__tablename__"
+            ):
+                table = getattr(statement.value, "value", None)
+            name, value = column(statement)
+            if name:
+                columns[value or name] = statement.lineno
+        bases = {ast.unparse(base) for base in node.bases}
+        if table is None and bases & {"db.Model", "Model"} and columns:
+            table = snake_case(node.name)
+        if isinstance(table, str) and not {"__abstract__"} & {
+            last_name(s.targets[0]) for s in node.body if isinstance(s, ast.Assign)
+        }:
+            yield path, node, table, columns
+
+
+def tables(project):
+    """Yield (path, node, table, {}) of what Table("name", …) describes."""
+    for path, node in project.calls("Table"):
+        name = first_value(node)
+        if isinstance(name, str) and len(node.args) > 1:
+            yield path, node, name, {}
+
+
+def table_names(project):
+    """Return (the names of all tables, whether there are more than can be told)."""
+    names, unknown = set(), False
+    for _, node in project.calls("Table"):
+        name = first_value(node)
+        unknown |= not isinstance(name, str)
+        names.add(name)
+    for _, node in project.nodes(ast.ClassDef):
+        own = [s for s in node.body if "__tablename__" in bound([s])]
+        values = [getattr(getattr(s, "value", None), "value", None) for s in own]
+        unknown |= None in values
+        names |= set(values) if own else {snake_case(node.name)}
+    return names, unknown
+
+
+def column(statement):
+    """Return (attribute, name in the table or None) of a column, (None, None) for other things."""
+    target = (
+        getattr(statement, "target", None)
+        or (getattr(statement, "targets", None) or [None])[0]
+    )
+    if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or not isinstance(
+        target, ast.Name
+    ):
+        return None, None
+    value = statement.value
+    kind = last_name(value.func) if isinstance(value, ast.Call) else ""
+    mapped = isinstance(statement, ast.AnnAssign) and ast.unparse(
+        statement.annotation
+    ).startswith("Mapped[")
+    if kind in (
+        "relationship",
+        "association_proxy",
+        "column_property",
+        "synonym",
+        "dynamic_loader",
+    ):
+        return None, None
+    if kind not in ("Column", "mapped_column") and not (mapped and value is None):
+        return None, None
+    if (
+        mapped
+        and value is None
+        and re.search(r"list\[|List\[|['\"]", ast.unparse(statement.annotation))
+    ):
+        return None, None
+    first = value.args[0] if value is not None and value.args else None
+    own = (
+        first.value
+        if isinstance(first, ast.Constant) and isinstance(first.value, str)
+        else None
+    )
+    return target.id, own
+
+
+def snake_case(name):
+    """Return the name that Flask-SQLAlchemy gives the table of a class."""
+    between = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
+    return re.sub(between, "_", name).lower()
+
+
+def in_migrations(project):
+    """Return all texts in the migrations, words of SQL too."""
+    texts = [
+        text
+        for path, tree in project.trees.items()
+        if "versions/" in path
+        for text in strings(tree)
+    ]
+    return set(texts) | {
+        word for text in texts if " " in text for word in re.findall(r"\w+", text)
+    }
