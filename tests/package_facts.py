@@ -26,7 +26,7 @@ from urllib.parse import urljoin
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 from pip._internal.models.index import PyPI
 
@@ -38,7 +38,7 @@ FACTS = TEMPLATE / "doctor" / "packages.json"
 ABOUT = """
 Facts about packages, as the index had them on this day; written by the template's `make facts`. modules: what a package
 is imported by, where that is not its name. brings: what it needs. pythons: from which version on it is for some of the
-platform's Pythons only. wants: from which version on it wants which versions of another. names: what a module, or
+platform's Pythons only. wants: from which version on it wants which versions of another. versions: all that there are, of some. names: what a module, or
 what a class makes, has in the version that stands first.
 """.strip().replace("\n", " ")
 # What a dyno is: requirements with other marks are not for it.
@@ -54,6 +54,12 @@ ASKED_ONE_BY_ONE = {
     *("numba", "pandas", "pydantic", "python-socketio", "python-telegram-bot", "requests", "scikit-learn"),
     *("scipy", "seaborn", "spacy", "sqlalchemy-utils", "starlette", "streamlit", "tensorflow"),
     *("transformers", "uvicorn", "werkzeug"),
+}
+# Others whose versions people type by hand, or take from an old answer.
+PINNED = {
+    *("gunicorn", "psycopg2", "psycopg2-binary", "psycopg", "sqlalchemy", "numpy", "django", "click", "itsdangerous"),
+    *("markupsafe", "waitress", "granian", "whitenoise", "dj-database-url", "python-dotenv", "pillow", "gevent", "eventlet"),
+    *("redis", "beautifulsoup4", "lxml", "pymongo", "nltk", "torch", "opencv-python-headless", "discord-py"),
 }
 # Modules and classes whose names are told apart, by the packages that they are of.
 NAMED = {
@@ -101,6 +107,9 @@ MOST = 12  # modules of one package; more are a shared folder's
 ASIDE = re.compile(r"(tests?|docs?|examples?|benchmarks?|scripts|tools|samples)$")
 
 
+OTHER_SYSTEM = re.compile(r"win32|win_|win-|macosx|\.exe$|\.msi$|\.dmg$")
+
+
 class Remote(io.RawIOBase):
     """A file on a server, read in pieces."""
 
@@ -135,7 +144,7 @@ class Remote(io.RawIOBase):
 
 
 def ask(name):
-    """Return (name, its modules, the names of what it needs, its Pythons, what its versions want)."""
+    """Return (name, its modules, the names of what it needs, its Pythons, what its versions want, its versions)."""
     base, _, extra = name.partition("[")
     with urllib.request.urlopen(INDEX.format(name=base), timeout=60) as answer:
         known = json.load(answer)
@@ -151,7 +160,8 @@ def ask(name):
     # A package without a wheel may tell what it needs at its installation only.
     needs = sorted(set(needs)) if wheels or needs else None
     wants = wanted(base, known["releases"]) if name in ASKED_ONE_BY_ONE else {}
-    return name, found[:MOST], needs, pythons(known["releases"]), wants
+    all_of_them = versions(known["releases"]) if name in {*ASKED_ONE_BY_ONE, *NAMED, *PINNED} else ""
+    return name, found[:MOST], needs, pythons(known["releases"]), wants, all_of_them
 
 
 def final(releases):
@@ -184,7 +194,9 @@ def pythons(releases):
             spec = SpecifierSet(files[-1]["requires_python"] or "")
         except InvalidSpecifier:
             continue
-        fit = [python for python in PYTHONS if spec.contains(f"{python}.9")]
+        if not any(file["packagetype"] == "sdist" or not OTHER_SYSTEM.search(file["filename"]) for file in files):
+            continue  # the doctor knows those by their names
+        fit = [python for python in PYTHONS if spec.contains(f"{python}.9") and has_file_for(python, files)]
         clauses = []
         if not fit:
             clauses = [f"<{PYTHONS[0]}"] if spec.contains("3.6.9") or spec.contains("2.7.9") else [f">{PYTHONS[-1]}"]
@@ -194,6 +206,34 @@ def pythons(releases):
             clauses += [f"<{after[0]}"] if after else []
         rows.append((version, ",".join(clauses)))
     return changes(rows)
+
+
+def has_file_for(python, files):
+    """Tell whether pip finds something to install under a Python on a dyno: a source, or a wheel that fits."""
+    if any(file["packagetype"] == "sdist" for file in files):
+        return True
+    newest = int(python.partition(".")[2])
+    for file in files:
+        with suppress(InvalidWheelFilename):
+            for tag in parse_wheel_filename(file["filename"])[3]:
+                number = re.fullmatch(r"(cp|py)3(\d*)", tag.interpreter)
+                minor = int(number[2] or 0) if number else 99
+                any_later = tag.abi in ("abi3", "none")
+                here = tag.platform == "any" or re.fullmatch(r"(many)?linux.*_x86_64", tag.platform)
+                if here and (minor == newest or any_later and minor <= newest):
+                    return True
+    return False
+
+
+def versions(releases):
+    """Return all versions that are not for a try, as one text."""
+    found = set()
+    for text, files in releases.items():
+        with suppress(InvalidVersion):
+            version = Version(text)
+            if files and not version.is_prerelease:
+                found.add(version)
+    return " ".join(map(str, sorted(found)))
 
 
 def wanted(name, releases):
@@ -305,8 +345,8 @@ def main():
 
 def write(known, named):
     """Write the facts, a line a package."""
-    parts = {"modules": {}, "brings": {}, "pythons": {}, "wants": {}}
-    for name, (found, needs, rows, wants) in sorted(known.items()):
+    parts = {"modules": {}, "brings": {}, "pythons": {}, "wants": {}, "versions": {}}
+    for name, (found, needs, rows, wants, all_of_them) in sorted(known.items()):
         same = name.partition("[")[0].replace("-", "_")
         if found and found != [same] and "[" not in name:
             parts["modules"][name] = found
@@ -316,6 +356,8 @@ def write(known, named):
             parts["pythons"][name] = rows
         if wants:
             parts["wants"][name] = wants
+        if all_of_them:
+            parts["versions"][name] = all_of_them
     parts["names"] = named
     lines = [f'"about": {json.dumps(ABOUT)}', f'"date": "{date.today():%Y-%m}"']
     for title, rows in parts.items():

@@ -187,3 +187,14 @@ def shell_script(command):
         return command.path(name) if name and " " not in name else None
     is_path = "/" in name or name.endswith(".sh")
     return command.path(name) if is_path and not name.endswith(".py") else None
+
+
+def packages_of_program(command):
+    """Yield (package, what names it) of what a command needs to be installed."""
+    program = command.program
+    if program in SERVERS or program in PROGRAMS["others"]:
+        yield PROGRAMS["packages"].get(program, program), program
+    worker = command.option("-k", "--worker-class") or ""
+    package = PROGRAMS["workers"].get(worker.partition(".")[0])
+    if program == "gunicorn" and package:
+        yield package, f"-k {worker}"

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from doctor import FACTS, check
-from doctor.files import once
+from doctor.files import BINARY, once
 from doctor.imports import newest_allowed
 from doctor.loading import Use
 from doctor.project import as_dict, first_value, last_name, several
@@ -48,6 +48,8 @@ def on_disk(project):
     ):
         name = first_value(node)
         code = ast.unparse(node.func)
+        if code == "open" and name is None and node.args:
+            name = path_of(project, path, node.args[0])
         if not isinstance(name, str) or re.match(r"/tmp|:memory:|/dev/|.*\.pid$", name):
             continue
         writes = code == "open" and re.match(r"[wax]|r\+", mode_of(node))
@@ -66,6 +68,9 @@ def on_disk(project):
             or (code == "connect" and name.endswith((".db", ".sqlite", ".sqlite3")))
         ):
             yield path, node.lineno, f"{code}({name!r})"
+    for path, node in project.calls("write_text", "write_bytes"):
+        if name := path_of(project, path, getattr(node.func, "value", None)):
+            yield path, node.lineno, f"{ast.unparse(node.func)}() ({name})"
     if "django" in project.list.packages and not known:
         for path, node in project.texts():
             if node.value == "django.db.backends.sqlite3":
@@ -145,6 +150,22 @@ def file_opened_at_the_start(project):
     for path, line, name, level in not_brought(project):
         if not posixpath.basename(name).startswith(".env"):  # H513 names it
             yield path, line, {"name": name}, level
+
+
+@check("H114", step=1, level="warning")
+def only_a_pointer(project):
+    """Where the file is read at the start, what reads it stops at the pointer's words."""
+    mark = b"version https://git-lfs.github.com/spec/v1"
+    found = [
+        p for p in sorted(project.contents) if project.contents[p].startswith(mark)
+    ]
+    read = set()
+    for use, how, argument in opened(project) if found else ():
+        place = path_of(project, use.path, argument)
+        if place and how == "read" and not {"later", "try"} & use.guards:
+            read |= {p for p in full_paths(project, use, place) if p.endswith(BINARY)}
+    for path in sorted(found, key=lambda path: (path not in read, path))[:1]:
+        yield path, 0, {"name": path}, "error" if path in read else "warning"
 
 
 @once

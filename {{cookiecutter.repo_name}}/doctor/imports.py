@@ -11,6 +11,7 @@ from collections import defaultdict
 from functools import cache
 
 from doctor import FACTS, check
+from doctor.commands import packages_of_program
 from doctor.files import once
 from doctor.layout import candidates, hiding, is_moved, modules_elsewhere
 from doctor.lists import fits, normal, numbers
@@ -161,8 +162,7 @@ def unlisted(project):
         name = found.first.lower().replace("_", "-")
         called_so = {name, f"python-{name}"} & project.available[0]
         if found.first not in moved and not called_so and foreign(project, found):
-            names = [found.module, *(f"{found.module}.{n}" for n in found.names)]
-            yield found, set().union(*map(project.owners_of, names))
+            yield found, owners(project, found)
 
 
 def foreign(project, found):
@@ -334,7 +334,7 @@ def name_misspelt(project):
     """from flask import render_tempalte, db.Interger: names that a package nearly has."""
     told, stored = set(), None
     for path, line, module, names in named_at_start(project):
-        package, known = names_in(module)
+        package, since, known = names_in(module)
         for name in names if package in project.available[0] else ():
             plain = name.isidentifier() and name[0] != "_" and len(name) > 3
             lost = [*rows_of(LOST, module, (name,))]  # H506 names those
@@ -344,23 +344,23 @@ def name_misspelt(project):
             if stored is None:  # what the code itself gives a thing
                 nodes = project.nodes(ast.Attribute)
                 stored = {n.attr for _, n in nodes if isinstance(n.ctx, ast.Store)}
+            # What an older version had, nobody knows here.
+            version = newest_allowed(project, package) or (0,)
             near = difflib.get_close_matches(name, known, 1, 0.8)
-            if near and name not in stored:
-                # Some that differ in capital letters only were there in older versions.
-                line_of_list = project.list.packages.get(package)
-                old = near[0].lower() == name.lower() and line_of_list
-                level = "warning" if old and old.pin else "error"
-                yield path, line, {"name": f"{module}.{name}", "right": near[0]}, level
+            if near and name not in stored and version[:1] >= since[:1]:
+                yield path, line, {"name": f"{module}.{name}", "right": near[0]}
 
 
 @cache
 def names_in(module):
-    """Return (package, the names) of a module, or of what a class makes; ("", []) where unknown."""
+    """Return (package, version, the names) of a module, or of what a class makes."""
     known = FACTS["names"]
     also = PACKAGES["names_of_others"].get(module, [])
     rows = [known[name] for name in (module, *also) if name in known]
-    package = rows[0][0].partition(" ")[0] if module in known else ""
-    return package, [name for row in rows for name in row[1:]] if package else []
+    if module not in known:
+        return "", (), []
+    package, _, version = rows[0][0].partition(" ")
+    return package, numbers(version), [name for row in rows for name in row[1:]]
 
 
 @check("H514", step=13)
@@ -409,8 +409,13 @@ def rows_of(table, module, names):
 
 def version_of(project, row):
     """Return the version of a row's package, or of Python, None where it is not sure."""
+    python = numbers(newest_python(project))
     if row["package"] == "Python":
-        return numbers(newest_python(project))
+        return python
+    # For older Pythons the buildpack installs one by itself: lib/pip.sh there.
+    if row["package"] == "setuptools" and python < (3, 13):
+        line = project.list.packages.get("setuptools")
+        return numbers(line.pin) if line and line.pin else None
     return newest_allowed(project, row["package"])
 
 
@@ -484,18 +489,40 @@ def driver_of_another_version(project):
 
 @check("H213", step=13, level="warning")
 def package_older_than_the_python(project):
+    """An error where what it has lost is surely missed: the package is imported, or it is the server."""
     python, found = newest_python(project), {}
     certain = [line for line, _, _ in for_other_pythons(project)]
+    sure = {
+        name for f in project.running.foreign if f.sure for name in owners(project, f)
+    }
+    started = {
+        package for c in project.commands for package, _ in packages_of_program(c)
+    }
+    have, complete, _ = project.available
     for row in PACKAGES["python"]:
-        line = project.list.packages.get(row["package"])
+        name = row["package"]
+        line = project.list.packages.get(name)
         version = numbers(line.pin) if line else ()
         newer = numbers(python) >= numbers(row["since"])
-        told = line in certain
-        if version and newer and not told and fits(version, row["pin"]):
-            found[f"{row['package']}=={line.pin}"] = line
-    if found:
-        line = next(iter(found.values()))
-        yield line.file, line.number, {"package": several(found), "python": python}
+        if not version or not newer or line in certain or not fits(version, row["pin"]):
+            continue
+        other, _, older = row.get("unless_older", "").partition(" ")
+        other = project.list.version(other) if other else ()
+        if have & {*row.get("unless", ())} or other and other < numbers(older):
+            continue
+        misses = row.get("lost") and complete and name in sure | started
+        what = f"{name}=={line.pin}" + (f" ({row['lost']})" if row.get("lost") else "")
+        found.setdefault("error" if misses else "warning", {})[what] = line
+    for level, rows in found.items():
+        line = next(iter(rows.values()))
+        details = {"package": several(rows), "python": python}
+        yield line.file, line.number, details, level
+
+
+def owners(project, found):
+    """Return the packages that may have what an import names."""
+    names = [found.module, *(f"{found.module}.{name}" for name in found.names)]
+    return set().union(*map(project.owners_of, names))
 
 
 @check("H214", step=13)
@@ -538,7 +565,9 @@ def package_needs_more_than_pip(project):
         told.add(row["needs"])
         compiled = row.get("error") and (used or "module" not in row)
         starts = [
-            use for use in project.running.loading.calls if use.of == row.get("start")
+            use
+            for use in project.running.loading.calls
+            if isinstance(use.of, str) and re.fullmatch(row.get("start", NEVER), use.of)
         ]
         starts = "start" in row and [use for use in starts if "try" not in use.guards]
         if (
@@ -592,6 +621,14 @@ def call_needs_another_package(project):
         if lacks and "pydantic" in project.imported and project.is_sure(path):
             yield path, node.lineno, {"name": "EmailStr", "package": "email-validator"}
             told.add("email-validator")
+    migrates = any("migrate" in command.arguments for command in project.commands)
+    fields = project.trees if "django" in have and "pillow" not in have else ()
+    for path in fields if complete else ():
+        if match := re.search(r"\bmodels\.ImageField\(", project.text(path)):
+            line = project.text(path).count("\n", 0, match.start()) + 1
+            details = {"name": "models.ImageField", "package": "pillow"}
+            yield path, line, details, "error" if migrates else "warning"
+            break
     if not complete or "flask" not in have or "asgiref" in have:
         return
     for module, function, _, _ in loading.views:

@@ -315,16 +315,6 @@ def link_to_another_repository(project):
             yield path, 0, {"name": path}, "warning" if known else "error"
 
 
-@check("H114", step=1, level="warning")
-def only_a_pointer(project):
-    for path in sorted(project.contents):
-        if project.contents[path].startswith(
-            b"version https://git-lfs.github.com/spec/v1"
-        ):
-            yield path, 0, {"name": path}
-            return
-
-
 @check("H115", step=6)
 def file_too_large(project):
     for path in sorted(project.sizes):

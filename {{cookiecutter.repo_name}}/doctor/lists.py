@@ -163,6 +163,12 @@ class PackageList:
         return None
 
     @cached_property
+    def folders(self):
+        """Return the names of the folders that are installed: -e ./shop."""
+        paths = [line.url for line in self.lines if line.kind == "path"]
+        return {posixpath.basename(posixpath.normpath(path)) for path in paths}
+
+    @cached_property
     def pinned(self):
         """Return {name: Line} of the final versions that pip is told to install, whatever else."""
         plain = re.compile(r"v?\d+(\.\d+)*(\.?post\d+)?")

@@ -161,6 +161,7 @@ class Loading:
         self.project = project
         self.modules = {}  # (path, whether it is the program): Module
         self.imports, self.mistakes, self.calls, self.uses = [], [], [], []
+        self.endless = []  # Uses of loops that end with the program only
         self.classes = []  # Uses, whose `of` is what makes a class a model of SQLAlchemy
         self.running, self.guards, self.returned = [], [], None
         self.seen, self.called, self.registered = set(), set(), set()
@@ -179,6 +180,13 @@ class Loading:
                 if file in self.project:
                     return file, base
         return None, None
+
+    def is_own(self, first, paths):
+        """Tell whether a module is the project's. A folder without __init__.py loses against a package."""
+        if self.locate(first, paths)[0]:
+            return True
+        brought = self.project.is_package(first) or first in self.project.list.folders
+        return self.is_folder(first, paths) and not brought
 
     def is_folder(self, name, paths):
         """Tell whether a module is a folder without __init__.py."""
@@ -320,6 +328,8 @@ class Loading:
             scope.names |= dict.fromkeys(names)
             return self.run(module, statement.body, scope, "with")
         elif kind in LOOPS:
+            if is_endless(statement):
+                self.endless.append(self.use(module, statement, None))
             first = getattr(statement, "iter", getattr(statement, "subject", None))
             self.look(module, [first] if first else [statement.test], scope)
             return self.keep_names(module, [statement], scope)
@@ -538,8 +548,7 @@ class Loading:
     def import_one(self, module, node, name, names, paths):
         """Load what an import names; return the Module, its name where it is a package's."""
         first = name.partition(".")[0]
-        own = self.locate(first, paths)[0] or self.is_folder(first, paths)
-        if not own:
+        if not self.is_own(first, paths):
             level = getattr(node, "level", 0)
             self.imports.append(
                 Import(module.path, node.lineno, name, names, level, True)
@@ -656,6 +665,13 @@ def may_survive(statement):
         return True
     names = {getattr(n, "id", "") for t in types for n in ast.walk(t)}
     return bool(names & CATCHES)
+
+
+def is_endless(loop):
+    """Tell whether a loop is `while True` and has no way out."""
+    always = isinstance(loop, ast.While) and bool(getattr(loop.test, "value", False))
+    outs = (ast.Break, ast.Return, ast.Raise)
+    return always and not any(isinstance(node, outs) for node in inner_nodes(loop))
 
 
 def is_name_only(node):

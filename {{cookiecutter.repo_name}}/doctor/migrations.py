@@ -5,7 +5,7 @@ import posixpath
 import re
 from collections import Counter
 
-from doctor import check
+from doctor import FACTS, check
 from doctor.files import once
 from doctor.imports import parse_error
 from doctor.models import in_migrations, models, tables
@@ -13,6 +13,8 @@ from doctor.project import last_name, strings
 
 # What makes a change of a table depend on what is there, or of another schema.
 GUARDS = {"if_not_exists", "if_exists", "schema"}
+MIGRATIONS = FACTS["migrations"]
+LONGEST = 32  # characters of a revision, for which Alembic makes a column
 # Operations on a table, and which of their arguments names it.
 TABLE_AT = {"create_table": 0, "drop_table": 0, "add_column": 0, "drop_column": 0}
 TABLE_AT |= {"alter_column": 0, "batch_alter_table": 0, "create_index": 1}
@@ -120,6 +122,15 @@ def migration_in_two_files(project):
 def migration_that_does_not_load(project):
     """Alembic loads every file of the folder, and needs a revision in each; no circles."""
     found = revisions(project)
+    own_table = any(
+        "version_table" in project.text(p)
+        for p in project.trees
+        if p.endswith("env.py")
+    )
+    for path, (name, _) in sorted(found.items()):
+        if len(name) > LONGEST and not own_table:
+            error = f"revision: {len(name)} > {LONGEST} (alembic_version.version_num)"
+            yield path, 0, {"name": path, "error": error}
     folders = {posixpath.dirname(path) for path in found}
     loaded_aside = re.compile(r"(__init__|\.#).*|[a-f0-9]+\.py")
     for path in sorted(project.sizes):
@@ -181,6 +192,87 @@ def table_made_twice(project):
                     level = "error" if made else "warning"
                     yield path, call.lineno, {"call": shown(call, table)}, level
                 there = there | {table} if made else there - {table}
+
+
+@check("H915", step=7, level="warning")
+def column_without_a_value(project):
+    """NOT NULL, but what stands in the rows that are there already? The release fails over them."""
+    for path, call in operations(project, "add_column"):
+        for column in (
+            n for n in call.args if last_name(getattr(n, "func", None)) == "Column"
+        ):
+            words = {word.arg: word.value for word in column.keywords}
+            needed = getattr(words.get("nullable"), "value", True) is False
+            if needed and not {"server_default", None} & words.keys():
+                yield path, call.lineno, {"what": ast.unparse(column)[:70]}
+
+
+@check("H916", step=7)
+def operation_that_postgresql_refuses(project):
+    """Whatever is in the tables: a type that nothing becomes by itself, words of other databases."""
+    for path, call in operations(project, "alter_column"):
+        words = {word.arg: word.value for word in call.keywords}
+        kinds = [type_of(words.get(name)) for name in ("existing_type", "type_")]
+        if is_no_cast(*kinds) and "postgresql_using" not in words:
+            yield path, call.lineno, {"what": f"{kinds[0]} → {kinds[1]}"}
+    for path, call in operations(project, "execute"):
+        for text in strings(call):
+            if match := re.search(MIGRATIONS["other_sql"], text):
+                yield path, call.lineno, {"what": match[0]}
+                break
+    for path, call in operations(project, "create_table", "add_column"):
+        for column in (
+            n for n in ast.walk(call) if last_name(getattr(n, "func", None)) == "Column"
+        ):
+            words = {word.arg: word.value for word in column.keywords}
+            default = ast.unparse(words.get("server_default") or ast.Constant(""))
+            truth = any(type_of(n) in MIGRATIONS["truth"] for n in column.args)
+            if truth and re.fullmatch(
+                r"(sa\.|sqlalchemy\.)?text\(['\"][01]['\"]\)", default
+            ):
+                yield (
+                    path,
+                    column.lineno,
+                    {"what": f"Boolean, server_default={default}"},
+                )
+
+
+def type_of(node):
+    """Return the name of a column's type: "String" of sa.String(20)."""
+    return last_name(getattr(node, "func", node))
+
+
+def is_no_cast(before, after):
+    """Tell whether PostgreSQL changes the one type into the other only with USING."""
+    texts, whole, truth = (MIGRATIONS[n] for n in ("texts", "whole", "truth"))
+    return (
+        before in texts
+        and after in MIGRATIONS["others"]
+        or before in whole
+        and after in truth
+        or before in truth
+        and after in whole
+    )
+
+
+def operations(project, *names):
+    """Yield (path, call) of what upgrade() surely does: op.add_column(…), also of a batch."""
+    for path in revisions(project):
+        tree = project.trees.get(path)
+        for function in tree.body if tree else ():
+            if getattr(function, "name", "") == "upgrade":
+                for node in surely_done(function.body):
+                    if last_name(node.func) in names:
+                        yield path, node
+
+
+def surely_done(statements):
+    """Yield the calls that statements make by themselves."""
+    for node in statements:
+        if isinstance(node, ast.With):
+            yield from surely_done(node.body)
+        elif isinstance(call := getattr(node, "value", None), ast.Call):
+            yield call
 
 
 def shown(call, table):

@@ -135,6 +135,28 @@ def pins_against_each_other(project):
                 yield line.file, line.number, {"what": what}
 
 
+@check("H226", step=13)
+def version_that_there_is_not(project):
+    """A pin that no release has; what may have come out since the facts were made is not known."""
+    for name, line in project.list.pinned.items():
+        known = [numbers(text) for text in FACTS["versions"].get(name, "").split()]
+        wanted = without_zeros(numbers(line.pin))
+        if known and wanted not in map(without_zeros, known) and "post" not in line.pin:
+            older = [version for version in known if version < wanted]
+            newest = known[-1]
+            far = wanted[0] > newest[0] + 4
+            level = "error" if far or wanted < newest[:2] else "warning"
+            near = ".".join(map(str, newest if far or not older else older[-1]))
+            yield line.file, line.number, {"what": line.text[:80], "near": near}, level
+
+
+def without_zeros(version):
+    """Return a version's numbers without the last zeros: 3.1.0 is 3.1."""
+    while version[-1:] == (0,):
+        version = version[:-1]
+    return version
+
+
 def for_nobody(line):
     return "extra ==" in line.marker
 

@@ -8,7 +8,7 @@ from collections import Counter
 
 from doctor import FACTS, check
 from doctor.files import once
-from doctor.loading import LOOPS, ROUTES, Function, Scope, inner_nodes, visible
+from doctor.loading import LOOPS, ROUTES, Function, Scope, bound, inner_nodes, visible
 from doctor.project import first_value, last_name
 
 PAGES = FACTS["pages"]
@@ -24,6 +24,7 @@ COMMENT = re.compile(r"(?s)\{#.*?#\}|\{%-?\s*raw.*?endraw\s*-?%\}")
 BLOCK = re.compile(
     r"\{%[-+]?\s*(end)?(for|if|block|macro|call|filter|with|autoescape)\b"
 )
+FIELD = re.compile(r"(?<![\w.])(?:form|\w+_form|form_\w+)\.([a-z]\w*)(?=\.|\()")
 ONE_BLOCK = re.compile(r"\{%[-+]?\s*block\s+(\w+)")
 TAG = re.compile(r"(?s)\{%[-+]?\s*(\w+)\s*(.*?)\s*[-+]?%\}|\{\{(.*?)\}\}")
 QUOTED = re.compile(r"""["']([^"']+)["']""")
@@ -411,6 +412,28 @@ def filter_that_jinja_does_not_have(project):
                     sure = (path, line, tag, rest) in seen and not choices
                     details = {"name": name, "right": near[0] if near else "…"}
                     yield path, line, details, "error" if sure else "warning"
+
+
+@check("H128", step=12, level="warning")
+def field_that_no_form_has(project):
+    """{{ form.title.label }}, where no form has a title: only printed it would be nothing."""
+    classes = {n.name: n for n in project.definitions if isinstance(n, ast.ClassDef)}
+    forms, unseen = {}, project.calls_any("setattr", "FormField", "FieldList", "Form")
+    for name, node in classes.items():
+        bases = {last_name(base) for base in node.bases}
+        if bases & {*PAGES["forms"]} or bases & forms.keys():
+            forms[name] = bound(node.body)
+            unseen = unseen or bool(bases - {*PAGES["forms"]} - forms.keys())
+    fields = set().union(*forms.values()) | {*PAGES["of_forms"]}
+    seen, told = set(shown(project)), set()
+    for path, text in templates(project) if forms and not unseen else ():
+        for line, tag, rest, _ in parts_of(text):
+            for name in FIELD.findall(rest) if not tag else ():
+                if name not in fields and name not in told:
+                    told.add(name)
+                    plain = not re.search(r"\b(if|or|and)\b", rest)
+                    sure = (path, line, tag, rest) in seen and plain
+                    yield path, line, {"name": name}, "error" if sure else "warning"
 
 
 @check("H127", step=12, level="warning")

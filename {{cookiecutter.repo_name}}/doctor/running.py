@@ -346,8 +346,7 @@ class Running:
                 where = [base]
             found = Import(path, node.lineno, module, names, level, False, guarded)
             first = module.partition(".")[0]
-            own = self.find(first, where) or self.loading.is_folder(first, where)
-            if not level and not own:
+            if not level and not self.loading.is_own(first, where):
                 self.foreign += [found] if is_new else []
                 continue
             known = self.find(module, where) or self.loading.is_folder(module, where)

@@ -178,6 +178,8 @@ def variable_nobody_reads(project):
 def reads_what_nobody_names(project):
     """Tell whether code reads config vars by names that it computes, or all of them."""
     prefixed = project.has_keyword("env_prefix") or "dynaconf" in project.imported
+    composed = [p for p in project.in_root() if "compose" in p]
+    prefixed = prefixed or any("env_file" in project.text(path) for path in composed)
     keys = [
         node.slice
         for path, node in project.nodes(ast.Subscript)
@@ -243,16 +245,20 @@ def key_made_anew(project):
     for path, node in project.nodes(ast.Assign):
         target = ast.unparse(node.targets[0])
         code = ast.unparse(node.value)
+        again = (
+            len(re.findall(rf"(?m)^\s*{re.escape(target)}\s*=", project.text(path))) > 1
+        )
         if (
             re.search(r"(?i)secret_?key", target)
             and makers.search(code)
+            and not again
             and "environ" not in code
             and "getenv" not in code
         ):
             yield path, node.lineno, {"what": f"SECRET_KEY: {target} = {code[:50]}"}
 
 
-@check("H609", step=9, level="warning")
+@check("H609", step=9)
 def hosts_of_this_computer(project):
     """Django answers 400 to all that ask for another host, as every visitor of the platform does."""
     values = project.running.settings
@@ -292,10 +298,22 @@ def static_files_without_a_place(project):
         for app in strings(value)
     ]
     named = [app for _, app in apps]
+    listed = running.values(path, name, paths).get("STATICFILES_DIRS", [])
     folders = [posixpath.join(*paths, app.partition(".")[0], "static") for app in named]
     some = "django.contrib.admin" in named or any(map(project.has_folder, folders))
+    some = some or any(getattr(value, "elts", ()) for _, value in listed)
     if some and "django.contrib.staticfiles" in named:
         yield apps[0][0], 0, {"name": manage}
+
+
+def of_app_json(project):
+    """Return the level of what is wrong in app.json, which a push does not read, but a new app does.
+
+    https://devcenter.heroku.com/articles/app-json-schema
+    """
+    pages = [name for name in project.in_root() if name.endswith(".md")]
+    offers = re.compile(r"heroku\.com/deploy|app\.json")
+    return "error" if any(offers.search(project.text(p)) for p in pages) else "warning"
 
 
 @check("H701", step=7)
@@ -304,7 +322,8 @@ def app_json_no_json(project):
         try:
             json.loads(project.text("app.json"))
         except (ValueError, RecursionError) as error:
-            yield "app.json", getattr(error, "lineno", 0), {"error": str(error)}
+            line = getattr(error, "lineno", 0)
+            yield "app.json", line, {"error": str(error)}, of_app_json(project)
 
 
 @check("H702", step=7)
@@ -320,12 +339,11 @@ def app_json_shape(project):
             wrong[f"formation.{type}"] = "{…}"
     for key, right in wrong.items():
         line = project.app_json_line(key.removeprefix("formation."))
-        yield "app.json", line, {"key": key, "right": right}
+        yield "app.json", line, {"key": key, "right": right}, of_app_json(project)
 
 
-@check("H703", step=7, level="warning")
+@check("H703", step=7)
 def plan_that_is_gone(project):
-    """A push does not read app.json: a button, a review app and a new app from it do."""
     addons, stack = project.json.get("addons"), str(project.json.get("stack"))
     addons = addons if isinstance(addons, list) else []
     plans = [str(as_dict(addon).get("plan", addon)) for addon in addons]
@@ -335,7 +353,8 @@ def plan_that_is_gone(project):
     gone += {stack}.intersection(APP_JSON["stacks"])
     gone += [size for size in sizes if size.lower() in APP_JSON["sizes"]]
     for name in gone:
-        yield "app.json", project.app_json_line(name), {"name": name}
+        line = project.app_json_line(name)
+        yield "app.json", line, {"name": name}, of_app_json(project)
 
 
 @check("H704", step=4)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import zip_longest
 
 from doctor import FACTS, check
-from doctor.commands import PYTHONS, SERVERS, SHELLS, shell_script
+from doctor.commands import PYTHONS, SERVERS, SHELLS, packages_of_program, shell_script
 from doctor.data import constant, full_paths, not_brought, only_value, path_of
 from doctor.files import plain_utf8, utf16
 from doctor.imports import named_at_start, newest_allowed
@@ -313,7 +313,10 @@ def nothing_listens(project):
     if path not in project.trees or "runserver" in commands[-1].arguments:
         return
     below = running.below(path)
+    # What the project defines itself is followed, whatever it is called.
+    own = {node.name for p, node in project.nodes(ast.FunctionDef) if p in below}
     calls = [ast.unparse(n.func) for p, n in project.nodes(ast.Call) if p in below]
+    calls = [name for name in calls if name not in own]
     texts = {n.value for p, n in project.nodes(ast.Constant) if p in below}
     if "PORT" in texts or running.flexible or any(map(opens_port, calls)):
         return
@@ -326,17 +329,6 @@ def opens_port(call):
     first, last = call.partition(".")[0].lower(), call.rpartition(".")[2]
     bot = first in PROGRAMS["not_listening"] or call.startswith(("bot", "self.bot"))
     return last in PROGRAMS["listening"] and not bot
-
-
-def packages_of_program(command):
-    """Yield (package, what names it) of what a command needs to be installed."""
-    program = command.program
-    if program in SERVERS or program in PROGRAMS["others"]:
-        yield PROGRAMS["packages"].get(program, program), program
-    worker = command.option("-k", "--worker-class") or ""
-    package = PROGRAMS["workers"].get(worker.partition(".")[0])
-    if program == "gunicorn" and package:
-        yield package, f"-k {worker}"
 
 
 @check("H206", step=10)
@@ -513,6 +505,9 @@ def import_that_never_ends(project):
         ends = use.of not in PROGRAMS["never_end"] or "thread" in use.guards
         if not ends and use.module in served:
             yield use.path, use.node.lineno, {"name": ast.unparse(use.node.func)}
+    for use in project.running.loading.endless:
+        if use.module in served and not {"thread", "try"} & use.guards:
+            yield use.path, use.node.lineno, {"name": "while True"}
 
 
 @check("H513", step=9)
@@ -537,6 +532,14 @@ def call_that_fails_at_the_start(project):
                 name = ast.unparse(getattr(use.node, "func", use.node))
                 details = {"name": name, "says": row["says"], "right": row["right"]}
                 yield use.path, use.node.lineno, details
+    for use in calls:
+        asks = getattr(use.node.func, "id", "") == "input" and use.of is None
+        if asks and not {"thread", "try"} & use.guards:
+            details = {
+                "says": "EOFError: EOF when reading a line",
+                "right": "os.environ[…]",
+            }
+            yield use.path, use.node.lineno, {"name": "input", **details}
     for path, line, name, level in not_brought(project):
         if posixpath.basename(name).startswith(".env"):
             details = {"says": "FileNotFoundError", "right": 'os.environ["…"]'}
@@ -596,6 +599,10 @@ def no_right_to_run(project):
     """A script that is started by its name needs the execute bit, which Windows does not set."""
     for command in in_code(project):
         path = command.path(command.program)
+        texts = [project.text(command.file), *project.shell_texts]
+        given = any(re.search(r"\bchmod\b", text) for text in texts)
+        if given:
+            continue  # on the way, by the project itself
         if "/" in command.program and project.modes.get(path) == "100644":
             yield *command.place, {"name": path}
 
@@ -604,8 +611,10 @@ def no_right_to_run(project):
 def migration_made_on_the_dyno(project):
     for command in in_code(project):
         made = "makemigrations" in command.arguments
-        if command.words[:2] == ["flask", "db"]:
-            made = {"migrate", "init", "revision"} & {*command.words[2:3]}
+        words = command.words
+        at = words.index("db") + 1 if "db" in words[:3] else 0
+        if at and (words[0] == "flask" or words[at - 2].endswith(".py")):
+            made = {"migrate", "init", "revision"} & {*words[at : at + 1]}
         if made:
             yield *command.place, {"command": command.start(3)}
 
@@ -620,6 +629,11 @@ def no_such_app(project):
         if missing := missing_app(project, target):
             details = {"target": target.text, "right": project.app_name}
             yield file, line, details | {"missing": missing}
+    for command in in_code(project):
+        main = "main:init_app" in project.text("deploy/server.py")
+        if command.module() == "deploy.server" and main and "main.py" not in project:
+            details = {"target": "main:init_app", "right": project.app_name}
+            yield *command.place, details | {"missing": "main.py"}
     for command in in_code(project, "web"):
         first = SERVERS.get(command.program, {}).get("app") == ["first"]
         if (
