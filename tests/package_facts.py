@@ -58,7 +58,17 @@ ASKED_ONE_BY_ONE = {
 # Others whose versions people type by hand, or take from an old answer.
 PINNED = {
     *("gunicorn", "psycopg2", "psycopg2-binary", "psycopg", "sqlalchemy", "numpy", "django", "click", "itsdangerous"),
-    *("markupsafe", "waitress", "granian", "whitenoise", "dj-database-url", "python-dotenv", "pillow", "gevent", "eventlet"),
+    *(
+        "markupsafe",
+        "waitress",
+        "granian",
+        "whitenoise",
+        "dj-database-url",
+        "python-dotenv",
+        "pillow",
+        "gevent",
+        "eventlet",
+    ),
     *("redis", "beautifulsoup4", "lxml", "pymongo", "nltk", "torch", "opencv-python-headless", "discord-py"),
 }
 # Modules and classes whose names are told apart, by the packages that they are of.

@@ -363,7 +363,7 @@ BREAK = {
         lambda p: p.append("requirements.txt", "six==1.17.0 --hash=sha256:00\n"),
     ],
     "H212": [
-        lambda p: p.write("requirements.txt", re.sub("(?m)^flask==.*", "flask==2.2.5", p.read("requirements.txt")))
+        lambda p: p.append("requirements.txt", "flask-login==0.6.2\n"),
     ],
     "H213": [
         lambda p: (p.append("requirements.txt", "greenlet==1.1.3\n"), p.write(".python-version", f"{NEWEST_PYTHON}\n"))
@@ -442,6 +442,27 @@ BREAK = {
             ),
             p.replace("models.py", "import Mapped, mapped_column", "import Mapped, mapped_column, relationship"),
         )
+    ],
+    "H226": [lambda p: p.append("requirements.txt", "requests==2.32.99\n")],
+    "H128": [lambda p: p.replace("templates/notes.html", "{{ form.body.label }}", "{{ form.title.label }}")],
+    "H915": [
+        lambda p: p.write(
+            "migrations/versions/0002_b.py",
+            "import sqlalchemy as sa\nfrom alembic import op\n\nrevision = '0002'\ndown_revision = '0001'\n\n\n"
+            "def upgrade():\n    op.add_column('notes', sa.Column('rank', sa.Integer(), nullable=False))\n",
+        )
+    ],
+    "H916": [
+        lambda p: p.write(
+            "migrations/versions/0002_b.py",
+            "from alembic import op\n\nrevision = '0002'\ndown_revision = '0001'\n\n\n"
+            "def upgrade():\n    op.execute('INSERT OR IGNORE INTO notes (body) VALUES (1)')\n",
+        ),
+        lambda p: p.write(
+            "migrations/versions/0002_b.py",
+            "import sqlalchemy as sa\nfrom alembic import op\n\nrevision = '0002'\ndown_revision = '0001'\n\n\n"
+            "def upgrade():\n    op.alter_column('notes', 'body', existing_type=sa.Text(), type_=sa.Integer())\n",
+        ),
     ],
     "H913": [
         lambda p: p.replace(

@@ -35,7 +35,7 @@ def data_on_the_dyno(project):
 
 def on_disk(project):
     """Yield (path, line, what) of what is written to the dyno's disk."""
-    known = project.reads_database_url
+    known = project.reads_database_url or project.has_text("django_heroku")
     for path, node in project.texts() if not known else ():
         if re.match(r"sqlite(\+\w+)?:/*(?!/*:memory:)[^/]|sqlite:///$", node.value):
             yield path, node.lineno, node.value
@@ -48,7 +48,7 @@ def on_disk(project):
     ):
         name = first_value(node)
         code = ast.unparse(node.func)
-        if code == "open" and name is None and node.args:
+        if code == "open" and name is None and node.args and path[:7] != "deploy/":
             name = path_of(project, path, node.args[0])
         if not isinstance(name, str) or re.match(r"/tmp|:memory:|/dev/|.*\.pid$", name):
             continue
@@ -69,7 +69,8 @@ def on_disk(project):
         ):
             yield path, node.lineno, f"{code}({name!r})"
     for path, node in project.calls("write_text", "write_bytes"):
-        if name := path_of(project, path, getattr(node.func, "value", None)):
+        name = path_of(project, path, getattr(node.func, "value", None))
+        if name and not path.startswith("deploy/"):
             yield path, node.lineno, f"{ast.unparse(node.func)}() ({name})"
     if "django" in project.list.packages and not known:
         for path, node in project.texts():

@@ -173,6 +173,7 @@ def foreign(project, found):
         for folder in project.running.reached[found.path][1]
         for path in (f"{first}.py", f"{first}/__init__.py")
     )
+    there = there or first in project.list.folders
     return not (standard(first) or first in REMOVED or there)
 
 

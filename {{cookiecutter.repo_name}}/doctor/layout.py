@@ -8,7 +8,7 @@ import sys
 
 from doctor import FACTS, check
 from doctor.commands import certain_lines, commands, shell_script
-from doctor.files import once
+from doctor.files import installed, once
 from doctor.pages import static_folders, static_named, template_folders, templates_named
 from doctor.project import first_value, last_name
 
@@ -154,7 +154,7 @@ def wanted(project):
 @check("H120", step=1)
 def link_that_leads_nowhere(project):
     needed = {path for path, _, _ in wanted(project)}
-    for path in project.dangling:
+    for path in project.dangling - set(installed([*project.sizes, *project.dangling])):
         level = "error" if path in needed else "warning"
         yield path, 0, {"name": path}, level
 

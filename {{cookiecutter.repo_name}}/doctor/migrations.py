@@ -9,7 +9,7 @@ from doctor import FACTS, check
 from doctor.files import once
 from doctor.imports import parse_error
 from doctor.models import in_migrations, models, tables
-from doctor.project import last_name, strings
+from doctor.project import first_value, last_name, strings
 
 # What makes a change of a table depend on what is there, or of another schema.
 GUARDS = {"if_not_exists", "if_exists", "schema"}
@@ -70,6 +70,14 @@ def table_without_migration(project):
 @check("H906", step=7, level="warning")
 def column_without_migration(project):
     written = in_migrations(project) if all_read(project) else ()
+    computed = [
+        node
+        for path in revisions(project)
+        for node in project.all_nodes(path)
+        if last_name(getattr(node, "func", None)) == "Column"
+        if not isinstance(first_value(node), str)
+    ]
+    written = () if computed else written
     for path, _, table, columns in models(project):
         for name, line in columns.items() if table in written else ():
             if name not in written:
@@ -157,7 +165,8 @@ def migration_that_does_not_load(project):
 def table_made_twice(project):
     """On an empty database: what upgrade() makes again, or drops where nothing made it."""
     found = {name: (path, down) for path, (name, down) in revisions(project).items()}
-    if not all_read(project):
+    stamps = any("stamp" in command.arguments for command in project.commands)
+    if not all_read(project) or stamps:
         return
     trees = [project.trees[path] for path, _ in found.values()]
     if any("rename_table" in ast.unparse(tree) for tree in trees):
@@ -184,12 +193,13 @@ def table_made_twice(project):
                 if kind not in ("create_table", "drop_table"):
                     # What makes the others is not to be seen where code makes tables too.
                     if table not in there and table not in in_sql and not elsewhere:
-                        yield path, call.lineno, {"call": shown(call, table)}
+                        details = {"call": shown(call, table)}
+                        yield path, call.lineno, details, of_migrations(project)
                     continue
                 made = kind == "create_table"
                 if made == (table in there) and table not in in_sql:
                     # An older database may have a table that no migration made.
-                    level = "error" if made else "warning"
+                    level = of_migrations(project) if made else "warning"
                     yield path, call.lineno, {"call": shown(call, table)}, level
                 there = there | {table} if made else there - {table}
 
@@ -214,11 +224,12 @@ def operation_that_postgresql_refuses(project):
         words = {word.arg: word.value for word in call.keywords}
         kinds = [type_of(words.get(name)) for name in ("existing_type", "type_")]
         if is_no_cast(*kinds) and "postgresql_using" not in words:
-            yield path, call.lineno, {"what": f"{kinds[0]} → {kinds[1]}"}
+            details = {"what": f"{kinds[0]} → {kinds[1]}"}
+            yield path, call.lineno, details, of_migrations(project)
     for path, call in operations(project, "execute"):
         for text in strings(call):
             if match := re.search(MIGRATIONS["other_sql"], text):
-                yield path, call.lineno, {"what": match[0]}
+                yield path, call.lineno, {"what": match[0]}, of_migrations(project)
                 break
     for path, call in operations(project, "create_table", "add_column"):
         for column in (
@@ -273,6 +284,14 @@ def surely_done(statements):
             yield from surely_done(node.body)
         elif isinstance(call := getattr(node, "value", None), ast.Call):
             yield call
+
+
+def of_migrations(project):
+    """Return the level of what stops them: a warning where nothing seems to run them."""
+    texts = [command.text for command in project.commands]
+    texts += [str(project.json.get("scripts")), *project.shell_texts]
+    runs = any("upgrade" in text for text in texts) or project.calls_any("upgrade")
+    return "error" if runs else "warning"
 
 
 def shown(call, table):

@@ -25,6 +25,7 @@ BLOCK = re.compile(
     r"\{%[-+]?\s*(end)?(for|if|block|macro|call|filter|with|autoescape)\b"
 )
 FIELD = re.compile(r"(?<![\w.])(?:form|\w+_form|form_\w+)\.([a-z]\w*)(?=\.|\()")
+COMPUTED = re.compile(r"\{%-?\s*(extends|include|import|from)\s+[^\"'\s]")
 ONE_BLOCK = re.compile(r"\{%[-+]?\s*block\s+(\w+)")
 TAG = re.compile(r"(?s)\{%[-+]?\s*(\w+)\s*(.*?)\s*[-+]?%\}|\{\{(.*?)\}\}")
 QUOTED = re.compile(r"""["']([^"']+)["']""")
@@ -336,10 +337,15 @@ def static_file_that_is_not_there(project):
     made = project.calls_any("Bundle", "Environment") or "package.json" in project
     if made or not project.is_flask or project.has_keyword("static_folder"):
         return
+    unseen = {
+        (path, text.count("\n", 0, match.start() + found.start()) + 1)
+        for path, text in templates(project)
+        for match in re.finditer(r"(?s)<!--.*?-->", text)
+        for found in re.finditer("url_for", match[0])
+    }
     for path, line, name in static_named(project):
-        if not any(
-            project.is_nearly_there(f"{f}/{name}") for f in static_folders(project)
-        ):
+        places = (f"{f}/{name.lstrip('/')}" for f in static_folders(project))
+        if (path, line) not in unseen and not any(map(project.is_nearly_there, places)):
             yield path, line, {"name": f"static/{name}"}
 
 
@@ -467,10 +473,17 @@ def session_without_a_key(project):
     code = "".join(project.text(path) for path in project.app_trees)
     if not project.is_flask or re.search(r"secret_key", code, re.IGNORECASE):
         return
+    named = [first_value(call) for _, call in project.calls("from_object")]
+    elsewhere = "flask_session" in project.imported or None in named
     filled = [
         last_name(c.func.value) for _, c in project.calls("from_mapping", "update")
     ]
-    if "config" in filled or project.calls_any(*loads) or project.running.flexible:
+    if (
+        elsewhere
+        or "config" in filled
+        or project.calls_any(*loads)
+        or project.running.flexible
+    ):
         return
     uses = [
         (path, node)
@@ -505,12 +518,33 @@ def view_without_an_answer(project):
             yield module.path, function.lineno, {"name": f"{function.name}()"}
 
 
+@once
+def rendered(project):
+    """Return the templates that code renders, with what they extend and include; None for all."""
+    calls = [call for _, call in project.calls("render_template")]
+    names = {first_value(call) for call in calls}
+    if not names or not all(isinstance(name, str) for name in names):
+        return None
+    texts, found, waiting = dict(templates(project)), set(), list(names)
+    while waiting:
+        name = waiting.pop()
+        for path in (p for p in texts if p.endswith(f"/{name}") and p not in found):
+            found.add(path)
+            waiting += [match[1] for match in NAMED.finditer(texts[path])]
+            if COMPUTED.search(texts[path]):
+                return None
+    return found
+
+
 @check("H122", step=12, level="warning")
 def link_to_no_view(project):
     """url_for() of a view that no code has: the page that shows the link fails."""
     names = {getattr(node, "name", "") for node in project.definitions}
     if not project.is_flask or project.calls_any(*PAGES["routes_otherwise"]):
         return
+    if project.unread:  # a view may be in what was not read
+        return
+    used = rendered(project)
     given = [w.value for _, w in project.nodes(ast.keyword) if w.arg == "endpoint"]
     given += [node.args[0] for _, node in project.calls("endpoint") if node.args]
     told = names | {"static"} | {getattr(value, "value", None) for value in given}
@@ -524,6 +558,7 @@ def link_to_no_view(project):
     for path, line, view in named_by(project, LINK):
         owner, _, name = view.rpartition(".")
         own = not owner or owner in project.blueprints
+        own = own and (path in project.trees or used is None or path in used)
         if not own or view[0] == "." or {name, view} & told or view in there:
             continue
         told.add(view)

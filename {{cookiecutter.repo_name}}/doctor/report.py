@@ -4,11 +4,13 @@ import json
 import os
 import re
 import tomllib
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from doctor import FACTS
 
+MOST_OF_A_KIND = 10  # findings of one check that are shown; --json has all
 LEVELS = ("error", "warning")
 COLOURS = {"error": "31", "warning": "33", "good": "32"}  # red, yellow, green
 MARKS = {"error": "✗", "warning": "!", "good": "✓"}
@@ -80,11 +82,18 @@ class Report:
 def text(report, stream, with_silenced=False):
     """Return the report for people."""
     lines = []
+    told = Counter()
     for finding in worst_first(report.findings):
+        told[finding.id] += 1
+        if told[finding.id] > MOST_OF_A_KIND:
+            continue
         lines += paragraph(finding, stream)
         if finding in report.mended:
             lines.append(f"    {say('mended')}")
         lines.append("")
+    for id, count in told.items():
+        if count > MOST_OF_A_KIND:
+            lines += [say("more", id=id, count=count - MOST_OF_A_KIND), ""]
     if report.uncommitted:
         lines += [say("uncommitted"), ""]
         for finding in worst_first(report.uncommitted):
