@@ -50,6 +50,7 @@ COMPARE = {
     ">=": operator.ge,
     "==": operator.eq,
 }
+FIGURES = re.compile(r"v?(\d+(?:\.\d+)*)")
 MAX_LISTS = 50  # that include each other
 ADDRESS = re.compile(r"(?:git|hg|svn|bzr)\+|(?:https?|ftp|file):")
 ARCHIVE = re.compile(r"\S+\.(whl|zip|tar\.gz|tgz|tar\.bz2)$", re.IGNORECASE)
@@ -313,7 +314,7 @@ def normal(name):
 
 def numbers(version):
     """Return a version's numbers, for a comparison: (3, 1) for "3.1rc2"."""
-    match = re.match(r"v?(\d+(?:\.\d+)*)", version)
+    match = FIGURES.match(version)
     return tuple(int(part[:9]) for part in match[1].split(".")) if match else ()
 
 

@@ -418,7 +418,7 @@ class Loading:
     def all_names(self, path):
         """Return the names that a file binds at any time and depth."""
         if path not in self.bound_in:
-            self.bound_in[path] = bound(self.project.trees[path].body)
+            self.bound_in[path] = bound_by(self.project.all_nodes(path))
         return self.bound_in[path]
 
     def has(self, module, name):
@@ -624,8 +624,13 @@ def annotations(node):
 
 def bound(nodes):
     """Return all names that these nodes bind, at any depth; "*" where one cannot know."""
+    return bound_by(inner for outer in nodes for inner in ast.walk(outer))
+
+
+def bound_by(nodes):
+    """Return the names that these nodes themselves bind."""
     found = set()
-    for node in (inner for outer in nodes for inner in ast.walk(outer)):
+    for node in nodes:
         if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
             found.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):

@@ -139,7 +139,8 @@ def pins_against_each_other(project):
 def version_that_there_is_not(project):
     """A pin that no release has; what may have come out since the facts were made is not known."""
     for name, line in project.list.pinned.items():
-        known = [numbers(text) for text in FACTS["versions"].get(name, "").split()]
+        texts = FACTS["versions"].get(name, "").split()
+        known = [] if line.pin in texts else [numbers(text) for text in texts]
         wanted = without_zeros(numbers(line.pin))
         if known and wanted not in map(without_zeros, known) and "post" not in line.pin:
             older = [version for version in known if version < wanted]

@@ -22,6 +22,7 @@ from doctor.running import Target, flask_target
 
 PROGRAMS = FACTS["programs"]
 WINDOWS_MODULES = set(PROGRAMS["windows_modules"])
+FAILS = PROGRAMS["fails"]
 HERE = ("127.0.0.1", "localhost", "::1")
 
 
@@ -510,24 +511,33 @@ def import_that_never_ends(project):
             yield use.path, use.node.lineno, {"name": "while True"}
 
 
+def rows_of_fails(of):
+    """Return what is known of a name that ends a start: all of it, or what a row's dot stands for."""
+    if not isinstance(of, str):
+        return []
+    parts = of.split(".")
+    starts = [f"{'.'.join(parts[:n])}." for n in range(1, len(parts))]
+    return [FAILS[name] for name in (of, *starts) if name in FAILS]
+
+
 @check("H513", step=9)
 def call_that_fails_at_the_start(project):
     """db.create_all() without a context of the app, a loop that nobody has made, .env on a dyno."""
     calls, told = project.running.loading.calls, set()
     pushed = any(last_name(use.node.func) in ("push", "__enter__") for use in calls)
+    python = numbers(newest_python(project))
     for use in [*calls, *project.running.loading.uses]:
-        for start, row in PROGRAMS["fails"].items() if isinstance(use.of, str) else ():
-            fits = use.of == start or start[-1] == "." and use.of.startswith(start)
+        for row in rows_of_fails(use.of) if "try" not in use.guards else ():
             kind = ast.Call if row.get("called", True) else ast.Attribute
             version = row.get("package") and newest_allowed(project, row["package"])
             old = version is not None and version < numbers(row.get("since", "0"))
-            if not fits or not isinstance(use.node, kind) or old or "try" in use.guards:
+            if old or not isinstance(use.node, kind):
                 continue
             if row.get("context") and (pushed or "with" in use.guards):
                 continue
-            python = numbers(newest_python(project)) >= numbers(row.get("python", "3"))
+            new = python >= numbers(row.get("python", "3"))
             loop = row.get("loop") and not runs_without_loop(project, use.module)
-            if python and not loop and (use.path, use.node.lineno) not in told:
+            if new and not loop and (use.path, use.node.lineno) not in told:
                 told.add((use.path, use.node.lineno))
                 name = ast.unparse(getattr(use.node, "func", use.node))
                 details = {"name": name, "says": row["says"], "right": row["right"]}
