@@ -1,5 +1,6 @@
 """What a log means: which of its lines is the cause, what to do, and which checks watch over it."""
 
+import difflib
 import re
 import tomllib
 from functools import cache
@@ -50,13 +51,15 @@ def modules():
     moved = {}
     for module, row in FACTS["packages"]["removed"].items():
         for name in row["names"]:
-            whole = name == "*" and [module, module.rpartition(".")[0]]
+            above = module.rpartition(".")[0]
+            whole = name == "*" and [module, above if "." in above else module]
             moved |= dict.fromkeys(whole or [f"{module}.{name}"], row)
     absent = [*FACTS["packages"]["not_on_index"], *FACTS["packages"]["windows_only"]]
     return {
         "absent": {name: {} for name in [*absent, "pkg_resources"]},
         "lost": {name: {"since": since} for name, since in PYTHON["removed"].items()},
         "moved": moved,
+        "near": {module: names[1:] for module, names in FACTS["names"].items()},
         "packages": {k: {"package": v} for k, v in (brings | ADVISED).items()},
     }
 
@@ -145,6 +148,10 @@ def in_table(table, details):
     """Return what a table has on a name; {} without a table, None where it has nothing."""
     if table is None:
         return {}
+    if table == "near":
+        known = modules()["near"].get(details["module"], [])
+        near = difflib.get_close_matches(details["name"], known, 1, 0.8)
+        return {"right": near[0]} if near and details["name"] not in known else None
     name = ".".join(details[group] for group in ("module", "name") if group in details)
     names = (name, name.partition(".")[0])
     known = modules()[table]

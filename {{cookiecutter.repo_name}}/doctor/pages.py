@@ -395,7 +395,7 @@ def is_misspelt(tag):
 
 @check("H125", step=12, level="warning")
 def filter_that_jinja_does_not_have(project):
-    """{{ note.text|linebreaks }}: a filter of Django's, or a misspelt one."""
+    """{{ text|linebreaks }}: a filter of Django's, or a misspelt one."""
     known, others = PAGES["filters"], PAGES["filters_of_others"]
     named = project.constants | {getattr(n, "name", "") for n in project.definitions}
     extended = project.calls_any("add_extension") or any(
