@@ -419,7 +419,7 @@ def test_rows_and_words_belong_together(doctor, language):
     assert {row.get("kind", "cause") for row in LOG.values()} == set(doctor.explain.KINDS)
     assert {row["of"] for row in LOG.values() if "of" in row} == doctor.explain.modules().keys()
     made = {"name", "newest", "oldest", "offered"}
-    made_by = {"lost": {"since"}, "moved": {"package", "since"}, "packages": {"package"}}
+    made_by = {"lost": {"since"}, "moved": {"package", "since"}, "packages": {"package"}, "near": {"right"}}
     for key, row in LOG.items():
         groups = set(re.compile(row.get("line", "")).groupindex) | made | made_by.get(row.get("of"), set())
         groups |= {"text"} if key == "exception" else set()

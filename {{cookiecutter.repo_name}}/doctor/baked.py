@@ -1,4 +1,4 @@
-"""Checks of what deploy/ reads and refuses: config.py, and words behind its commands (steps 8 to 10)."""
+"""Checks of what deploy/ reads and refuses: config.py, and words behind its commands (steps 9 and 10)."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ BAKED = FACTS["baked"]
 CONFIG = "config.py"
 
 
-@check("H614", step=8)
+@check("H614", step=9)
 def setting_that_deploy_refuses(project):
     """The server command says it in one sentence, and does not start."""
     if "deploy/environment.py" not in project or CONFIG not in project.trees:

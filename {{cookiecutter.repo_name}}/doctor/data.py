@@ -48,7 +48,12 @@ def on_disk(project):
     ):
         name = first_value(node)
         code = ast.unparse(node.func)
-        if code == "open" and name is None and node.args and path[:7] != "deploy/":
+        if (
+            code == "open"
+            and name is None
+            and node.args
+            and "/deploy/" not in f"/{path}"
+        ):
             name = path_of(project, path, node.args[0])
         if not isinstance(name, str) or re.match(r"/tmp|:memory:|/dev/|.*\.pid$", name):
             continue
@@ -70,7 +75,7 @@ def on_disk(project):
             yield path, node.lineno, f"{code}({name!r})"
     for path, node in project.calls("write_text", "write_bytes"):
         name = path_of(project, path, getattr(node.func, "value", None))
-        if name and not path.startswith("deploy/"):
+        if name and "/deploy/" not in f"/{path}":
             yield path, node.lineno, f"{ast.unparse(node.func)}() ({name})"
     if "django" in project.list.packages and not known:
         for path, node in project.texts():
