@@ -55,6 +55,7 @@ class Running:
         self.roots = []  # (command, a Module that stands for what it loads)
         self.served = {}  # Module of an app: whether the code names it, not a command
         self.settings = {}  # Django's, as values() returns them
+        self.named_by_django = []  # Imports that stand in them as texts
         self.leads = {}  # file: the files that its imports may load
         self.flexible = False  # something changes sys.path
         self.searched = [""]
@@ -75,7 +76,7 @@ class Running:
             self.follow_texts()
         except RecursionError:  # a program that is nested beyond what can be followed
             self.flexible = True
-        self.foreign = [*self.loading.imports, *self.django_names()]
+        self.foreign = [*self.loading.imports, *self.named_by_django]
         for module in self.loading.modules.values():
             self.reached[module.path] = (True, module.paths)
         if not self.starts:  # nothing is known of what starts
@@ -154,16 +155,11 @@ class Running:
                         self.served.setdefault(named, True)
 
     def load_django(self):
-        """Load the module of Django's URLs, as its first request does."""
+        """Load Django's settings, what they name, and the URLs, as its first request does."""
         starts = [use for use in self.loading.calls if use.of in DJANGO_APPS]
-        texts = [
-            node.value.value
-            for path in (self.project.trees if starts else ())
-            for node in self.project.trees[path].body
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-            if getattr(node.targets[0], "id", "") == "ROOT_URLCONF"
-        ]
-        if len(set(texts)) == 1 and self.find(texts[0], starts[0].module.paths):
+        self.named_by_django = list(self.django_names())
+        texts = [v.value for _, v in self.settings.get("ROOT_URLCONF", ()) if starts]
+        if len(texts) == 1 and self.find(str(texts[0]), starts[0].module.paths):
             before = len(self.loading.mistakes)
             self.loading.running = [starts[0].module]
             self.loading.module(texts[0], starts[0].module.paths)
