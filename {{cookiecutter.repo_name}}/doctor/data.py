@@ -145,6 +145,9 @@ def driver_that_cannot_wait(project):
     chosen = any(re.search(r"\+\w|\+$", text) for text in project.constants)
     for use in project.running.loading.calls:
         asks = use.of in ASYNC_ENGINES and not chosen
+        code = project.text(use.path)
+        if use.of in ASYNC_ENGINES and "+asyncpg" in code and "sslmode=" in code:
+            yield use.path, use.node.lineno, {"call": "asyncpg, sslmode="}, "warning"
         old = version < (2, 1) and "DATABASE_URL" in project.constants
         if asks and old and "try" not in use.guards:
             yield use.path, use.node.lineno, {"call": ast.unparse(use.node)[:60]}

@@ -14,7 +14,7 @@ from doctor import FACTS, check
 from doctor.commands import packages_of_program
 from doctor.files import once
 from doctor.layout import candidates, hiding, is_moved, modules_elsewhere
-from doctor.lists import fits, normal, numbers
+from doctor.lists import fits, in_force, normal, numbers
 from doctor.packages import (
     for_other_pythons,
     newest_python,
@@ -362,6 +362,32 @@ def names_in(module):
         return "", (), []
     package, _, version = rows[0][0].partition(" ")
     return package, numbers(version), [name for row in rows for name in row[1:]]
+
+
+@check("H520", step=13, level="warning")
+def request_comes_first(project):
+    """TemplateResponse("index.html", {"request": request}), which Starlette 1 refuses."""
+    version = newest_allowed(project, "starlette") or (0,)
+    fastapi = project.list.packages.get("fastapi")
+    if fastapi is not None and "starlette" not in project.list.packages:
+        rows = FACTS["wants"].get("fastapi", {}).get("starlette", [])
+        if fastapi.pin and not fits((1,), in_force(rows, fastapi.pin)):
+            return  # it keeps an older one
+    for path, call in project.calls("TemplateResponse") if version >= (1,) else ():
+        if isinstance(first_value(call), str):
+            around = [
+                node
+                for node in project.all_nodes(path)
+                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+                if node.lineno < call.lineno <= node.end_lineno
+            ]
+            routes = [
+                d for f in around for d in f.decorator_list if isinstance(d, ast.Call)
+            ]
+            start = any(first_value(route) == "/" for route in routes)
+            level = "error" if start else "warning"
+            yield path, call.lineno, {"call": ast.unparse(call)[:60]}, level
+            return
 
 
 @check("H514", step=13)

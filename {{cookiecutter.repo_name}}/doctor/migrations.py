@@ -226,11 +226,21 @@ def operation_that_postgresql_refuses(project):
         if is_no_cast(*kinds) and "postgresql_using" not in words:
             details = {"what": f"{kinds[0]} → {kinds[1]}"}
             yield path, call.lineno, details, of_migrations(project)
+    trees = [project.trees[p] for p in revisions(project) if p in project.trees]
+    names = {text for tree in trees for text in strings(tree) if " " not in text}
     for path, call in operations(project, "execute"):
         for text in strings(call):
-            if match := re.search(MIGRATIONS["other_sql"], text):
+            match = re.search(MIGRATIONS["other_sql"], re.sub(r"'[^']*'", "''", text))
+            if match := match or text_in_quotes(text, names):
                 yield path, call.lineno, {"what": match[0]}, of_migrations(project)
                 break
+    for path, call, name in enums(project):
+        details = {"what": f'Enum(…, name="{name}")'}
+        yield path, call.lineno, details, of_migrations(project)
+    for path, call in operations(project, "drop_constraint"):
+        if call.args and getattr(call.args[0], "value", "") is None:
+            details = {"what": ast.unparse(call)[:60]}
+            yield path, call.lineno, details, of_migrations(project)
     for path, call in operations(project, "create_table", "add_column"):
         for column in (
             n for n in ast.walk(call) if last_name(getattr(n, "func", None)) == "Column"
@@ -246,6 +256,28 @@ def operation_that_postgresql_refuses(project):
                     column.lineno,
                     {"what": f"Boolean, server_default={default}"},
                 )
+
+
+def enums(project):
+    """Yield (path, call, name) of columns whose kind PostgreSQL does not have: add_column makes none."""
+    made = "".join(project.text(path) for path in revisions(project))
+    for path, call in operations(project, "add_column"):
+        for node in ast.walk(call):
+            if last_name(getattr(node, "func", None)) == "Enum":
+                words = {w.arg: getattr(w.value, "value", None) for w in node.keywords}
+                name = words.get("name")
+                plain = isinstance(name, str) and words.get("native_enum", True)
+                named = re.findall(rf"name\s*=\s*['\"]{name}['\"]", made)
+                if plain and len(named) == 1 and ".create(" not in made:
+                    yield path, call, name
+
+
+def text_in_quotes(text, names):
+    """Return a match of = "…" in SQL, where that is no column's name: PostgreSQL writes texts with '."""
+    if not re.match(r"(?i)\s*(insert|update|delete)\b", text):
+        return None
+    found = re.finditer(r'=\s*"([^"]+)"', text)
+    return next((match for match in found if match[1] not in names), None)
 
 
 def type_of(node):

@@ -211,10 +211,8 @@ def misfits(project):
     known = {"sqlalchemy", "flask_sqlalchemy"} & project.imported
     if unseen or not known or {"sqlmodel", "django"} & project.imported:
         return
-    aside = (
-        project.text(path) for path in project.trees.keys() - project.app_trees.keys()
-    )
-    words = re.findall(r"class (\w+)|[\"'](\w+)[\"']", " ".join(aside))
+    outside = [project.text(p) for p in project.trees.keys() - project.app_trees.keys()]
+    words = re.findall(r"class (\w+)|[\"'](\w+)[\"']", " ".join(outside))
     elsewhere = {"".join(pair).replace("_", "").lower() for pair in words}
     names, unknown = table_names(project)
     back = {first_value(node) for _, node in project.calls("backref")}
@@ -255,7 +253,9 @@ def misfits(project):
                         yield path, call.lineno, f'ForeignKey("{text}")', only
                 if call in related:
                     for what in lost_partner(node, call, classes, members, back):
-                        if what[0].lower() not in elsewhere:
+                        attribute = "." in what[0]
+                        made = attribute and any(what[0] in text for text in outside)
+                        if not made and (attribute or what[0].lower() not in elsewhere):
                             yield path, call.lineno, what[1], True
 
 
@@ -283,7 +283,7 @@ def lost_partner(node, call, classes, members, back):
         yield target, f'relationship("{target}")'
     known = members(target) if target else None
     if isinstance(other, str) and known is not None and other not in known | back:
-        yield other, f'back_populates="{other}" ({target}.{other})'
+        yield f"{target}.{other}", f'back_populates="{other}" ({target}.{other})'
 
 
 def is_only_way(node, call, classes):

@@ -428,6 +428,11 @@ def python_version_unreadable(project):
         if not readable or not plain_utf8(content):
             text = ", ".join(project.text(name).split("\n")).strip(" ,")[:30]
             yield name, 1, {"text": text, "newest": NEWEST}
+    named = {".python-version", "runtime.txt"} & project.sizes.keys()
+    wanted = as_dict(as_dict(lock_meta(project)).get("requires"))
+    text = str(wanted.get("python_full_version", wanted.get("python_version", "")))
+    if text and not named and not re.fullmatch(VERSION, text):
+        yield "Pipfile.lock", 0, {"text": text, "newest": NEWEST}
 
 
 def version_lines(project, name):

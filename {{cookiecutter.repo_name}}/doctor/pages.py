@@ -20,6 +20,7 @@ STATIC = re.compile(
     r"""url_for\(\s*['"]static['"]\s*,\s*filename\s*=\s*['"]([\w./-]+)['"](?!\s*[~+%])"""
 )
 LINK = re.compile(r"""url_for\(\s*['"]([\w.]+)['"]""")
+LINK_WITH = re.compile(r"""url_for\(\s*['"]([\w.]+)['"]([^()]*)\)""")
 COMMENT = re.compile(r"(?s)\{#.*?#\}|\{%-?\s*raw.*?endraw\s*-?%\}")
 BLOCK = re.compile(
     r"\{%[-+]?\s*(end)?(for|if|block|macro|call|filter|with|autoescape)\b"
@@ -405,9 +406,11 @@ def filter_that_jinja_does_not_have(project):
     own_signs = project.has_keyword("variable_start_string")
     if not project.is_flask or extended or own_signs:
         return
-    told, seen = set(), set(shown(project))
+    told, seen = set(), {path for path, _, tag, _ in shown(project) if tag == "file"}
     for path, text in templates(project):
+        depth = 0  # of conditions: Jinja looks for a filter in them later
         for line, tag, rest, _ in parts_of(text):
+            depth += (tag == "if") - (tag == "endif")
             plain = re.sub(r"\"[^\"]*\"|'[^']*'", "''", rest)
             for name in re.findall(r"\|\s*([A-Za-z_]\w*)", plain):
                 near = difflib.get_close_matches(name, known, 1, 0.8)
@@ -415,7 +418,7 @@ def filter_that_jinja_does_not_have(project):
                 if unknown and (near or name in others):
                     told.add(name)
                     choices = re.search(r"\b(if|or|and)\b", plain) or tag == "set"
-                    sure = (path, line, tag, rest) in seen and not choices
+                    sure = path in seen and not depth and not choices
                     details = {"name": name, "right": near[0] if near else "…"}
                     yield path, line, details, "error" if sure else "warning"
 
@@ -516,6 +519,52 @@ def view_without_an_answer(project):
         ]
         if not aborts and not any(isinstance(node, ends) for node in nodes):
             yield module.path, function.lineno, {"name": f"{function.name}()"}
+
+
+@check("H129", step=12, level="warning")
+def link_without_its_argument(project):
+    """url_for("notes.ask", id=1), where the address has <int:note_id>."""
+    wanted = {}  # what the addresses of a view want, each
+    for module, function, route, owner in project.running.loading.views:
+        variables = variables_of(project, module.path, route)
+        given = [
+            word.arg for word in route.keywords if word.arg in ("defaults", "endpoint")
+        ]
+        name = function.name
+        if owner.of == "flask.Blueprint":
+            name = f"{first_value(owner.node)}.{name}"
+        wanted.setdefault(name, []).append(None if given else variables)
+    if project.calls_any(
+        "url_defaults", "app_url_defaults", *PAGES["routes_otherwise"]
+    ):
+        return
+    seen, told = set(shown(project)), set()
+    for path, text in templates(project) if project.is_flask else ():
+        for line, tag, rest, _ in parts_of(text):
+            for view, words in LINK_WITH.findall(rest):
+                ways = wanted.get(view, [None])
+                names = set(re.findall(r"(\w+)\s*=(?!=)", words))
+                lacks = [way - names for way in ways if way is not None]
+                open_ended = "**" in words or None in ways or not all(lacks)
+                if open_ended or (path, view) in told:
+                    continue
+                told.add((path, view))
+                plain = not tag and not re.search(r"\b(if|or|and)\b", rest)
+                sure = plain and (path, line, tag, rest) in seen
+                details = {"name": view, "missing": ", ".join(sorted(lacks[0]))}
+                yield path, line, details, "error" if sure else "warning"
+
+
+def variables_of(project, path, route):
+    """Return the names in an address such as /notes/<int:note_id>, None where it is not known."""
+    from doctor.data import only_value  # which needs this file
+
+    node = route.args[0] if route.args else None
+    if isinstance(node, ast.Name):
+        node = only_value(project, path, node.id)
+    if isinstance(node, ast.JoinedStr) or isinstance(getattr(node, "value", None), str):
+        return set(re.findall(r"<(?:[^<>]*:)?(\w+)>", ast.unparse(node)))
+    return None
 
 
 @once

@@ -1,6 +1,7 @@
 """Checks of the config vars, app.json and .slugignore (steps 7 to 9 and 13)."""
 
 import ast
+import difflib
 import json
 import posixpath
 import re
@@ -15,6 +16,7 @@ KNOWN = re.compile(FACTS["config_vars"]["known"])
 HARMLESS = re.compile(FACTS["config_vars"]["harmless"])
 ASIDE = re.compile(FACTS["config_vars"]["aside"])
 # Values that nobody takes for a password: words, an address of a page, a sentence.
+CSS_URL = re.compile(r"""url\(\s*['"]?((?!data:|https?:|/|#|\{)[^'")?#]+)""")
 PLAIN = r"[A-Za-z_-]*|.{0,7}|/.*|https?:.*|.*\s.*[.!?:]|(\S+\s+){4}.*"
 SHOWN = re.compile(FACTS["config_vars"]["shown"])
 SECRETS = {kind: re.compile(pattern) for kind, pattern in FACTS["secrets"].items()}
@@ -256,6 +258,79 @@ def key_made_anew(project):
             and "getenv" not in code
         ):
             yield path, node.lineno, {"what": f"SECRET_KEY: {target} = {code[:50]}"}
+
+
+@check("H615", step=9, level="warning")
+def setting_misspelt(project):
+    """MAX_CONTENT_LENGHT: a name that Flask and its packages do not read."""
+    known = FACTS["config_vars"]["settings"]
+    given = [
+        (path, node, last_name(node.targets[0]))
+        for path, node in project.nodes(ast.Assign)
+        if isinstance(node.targets[0], ast.Name)
+    ]
+    for path, node in project.nodes(ast.Subscript):
+        key = getattr(node.slice, "value", None)
+        if isinstance(node.ctx, ast.Store) and last_name(node.value) == "config":
+            given.append((path, node, key))
+    for path, node, name in given if project.is_flask else ():
+        plain = isinstance(name, str) and name.isupper() and name not in known
+        near = difflib.get_close_matches(name, known, 1, 0.92) if plain else ()
+        used = (
+            sum(
+                len(re.findall(rf"\b{name}\b", project.text(p)))
+                for p in project.app_trees
+            )
+            if near
+            else 0
+        )
+        if near and used == 1:
+            yield path, node.lineno, {"name": name, "right": near[0]}
+
+
+@check("H616", step=7, level="warning")
+def celery_over_tls(project):
+    """Heroku's REDIS_URL is rediss://, for which Celery wants to be told what to check."""
+    told = any("ssl" in text for text in project.constants) or project.has_text("_ssl")
+    for path, call in project.calls("Celery"):
+        code = "".join(ast.unparse(node) for node in (*call.args, *call.keywords))
+        if "REDIS_URL" in code and not told and "celery" in project.imported:
+            yield path, call.lineno, {}
+
+
+@check("H617", step=9)
+def redirect_without_end(project):
+    """SECURE_SSL_REDIRECT behind waitress, which takes away the header that says https."""
+    pairs = project.running.settings.get("SECURE_SSL_REDIRECT", [])
+    on = [pair for pair in pairs if getattr(pair[1], "value", 0) is True]
+    web = [c for c in project.commands if c.type == "web"][-1:]
+    plain = web and not re.search("trusted-proxy|no-clear", web[0].text)
+    if on and plain and web[0].program == "waitress-serve":
+        yield on[-1][0], on[-1][1].lineno, {}
+
+
+@check("H618", step=13)
+def style_names_what_is_not_there(project):
+    """With a manifest, collectstatic looks for all that a style sheet names."""
+    values = project.running.settings
+    stores = [*values.get("STORAGES", []), *values.get("STATICFILES_STORAGE", [])]
+    texts = [text for _, value in stores for text in strings(value)]
+    if not any(re.search("Manifest", text) for text in texts):
+        return
+    folders = ["static"]
+    for _, value in values.get("STATICFILES_DIRS", []):
+        folders += [text.strip("/") for text in strings(value)]
+    for path in sorted(project.contents):
+        inside = any(f"/{folder}/" in f"/{path}" for folder in folders)
+        for name in (
+            CSS_URL.findall(project.text(path))
+            if inside and path.endswith(".css")
+            else ()
+        ):
+            named = posixpath.normpath(posixpath.join(posixpath.dirname(path), name))
+            if named not in project and not named.startswith(".."):
+                yield path, 0, {"name": name}
+                break
 
 
 @check("H609", step=9)

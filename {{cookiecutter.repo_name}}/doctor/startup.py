@@ -195,7 +195,12 @@ def port_of_its_own(project):
         if passes_port_on(command):
             continue
         if what := wrong_place(project, command):
-            yield *command.place, {"what": what}
+            place = command.place
+            if what not in command.text and what == project.gunicorn_setting(
+                command, "bind"
+            ):
+                place = (command.option("-c", "--config") or "gunicorn.conf.py", 0)
+            yield *place, {"what": what}
         else:
             yield from wrong_call(project, command)
 
@@ -221,7 +226,11 @@ def wrong_place(project, command):
     bind = bound_to(project, command, row)
     if bind is not None:
         local = re.search(r"127\.0\.0\.1|localhost|\[::1\]", bind)
-        return bind if local or is_fixed(bind) else ""
+        behind = "nginx" in command.text or any(
+            "heroku/python" not in b for b in project.buildpacks
+        )
+        socket = bind.startswith("unix:") and not behind
+        return bind if local or is_fixed(bind) or socket else ""
     return "" if row.get("reads_port") else wrong_options(project, command, row)
 
 
@@ -370,6 +379,8 @@ def command_needs_what_is_not_there(project):
 def missing_file(project, command):
     """Return what a command needs and the project lacks, "" where nothing is known of it."""
     program, words, script = command.program, command.arguments, ""
+    if " " in program:  # the whole command in quotation marks
+        return program
     if command.words[:2] == ["flask", "db"]:
         return missing_migrations(project, command)
     if program == "alembic":
@@ -479,6 +490,56 @@ def word_that_a_program_does_not_know(project):
                 right = (difflib.get_close_matches(after, known, 1) or ["--help"])[0]
                 details = {"command": command.start(count + 1), "right": right}
                 yield *command.place, details
+    yield from unknown_flask_commands(project)
+
+
+def unknown_flask_commands(project):
+    """Yield what no code and no package seems to add to the commands of Flask."""
+    own = project.constants | {n.name.replace("_", "-") for n in project.definitions}
+    flask = {name for name in project.list.asked_for if name.startswith("flask")}
+    others = flask - {*PROGRAMS["no_commands"]}
+    for command in in_code(project):
+        words = command.positional(("--debug", "--no-debug"))
+        known = not words or {words[0], *words[0].split("-")} & {
+            *PROGRAMS["flask_commands"]
+        }
+        if command.program == "flask" and not known and words[0] not in own:
+            details = {"command": f"flask {words[0]}", "right": "--help"}
+            yield *command.place, details, "warning" if others else "error"
+
+
+@check("H420", step=10)
+def server_in_the_background(project):
+    """What a dyno has started is over then, and the platform takes it for a crash."""
+    for command in in_code(project):
+        options = PROGRAMS["daemons"].get(command.program, ())
+        if found := [word for word in command.arguments if word in options]:
+            yield *command.place, {"what": f"{command.program} {found[0]}"}
+    for line, text in project.procfile.values():
+        if re.search(r"[^&]&\s*$", text):
+            yield "Procfile", line, {"what": text[-30:]}
+
+
+@check("H421", step=10, level="warning")
+def second_process_in_one_line(project):
+    """web: gunicorn app:app; worker: python worker.py"""
+    for line, text in project.procfile.values():
+        if match := re.search(r"[;&]\s*((?:release|worker|web|clock|beat):\s)", text):
+            # Without its migrations the app has no tables.
+            lost = "release" in match[1] and any(
+                "/versions/" in p for p in project.trees
+            )
+            level = "error" if lost else "warning"
+            yield "Procfile", line, {"what": match[1].strip()}, level
+
+
+@check("H422", step=10, level="warning")
+def sockets_over_the_server_command(project):
+    """deploy/ serves HTTP alone."""
+    makers = {"flask_sock", "flask_socketio", "simple_websocket"} & project.imported
+    for command in in_code(project, "web"):
+        if makers and command.module() == "deploy.server":
+            yield *command.place, {"what": min(makers)}
 
 
 @check("H416", step=10)
@@ -525,7 +586,7 @@ def call_that_fails_at_the_start(project):
     """db.create_all() without a context of the app, a loop that nobody has made, .env on a dyno."""
     calls, told = project.running.loading.calls, set()
     pushed = any(last_name(use.node.func) in ("push", "__enter__") for use in calls)
-    python = numbers(newest_python(project))
+    python, have = numbers(newest_python(project)), project.available[0]
     for use in [*calls, *project.running.loading.uses]:
         for row in rows_of_fails(use.of) if "try" not in use.guards else ():
             kind = ast.Call if row.get("called", True) else ast.Attribute
@@ -534,6 +595,11 @@ def call_that_fails_at_the_start(project):
             if old or not isinstance(use.node, kind):
                 continue
             if row.get("context") and (pushed or "with" in use.guards):
+                continue
+            words = {word.arg for word in getattr(use.node, "keywords", ())}
+            if words & {row.get("keyword", ""), None} or have & {
+                *row.get("unless", ())
+            }:
                 continue
             new = python >= numbers(row.get("python", "3"))
             loop = row.get("loop") and not runs_without_loop(project, use.module)
@@ -550,6 +616,23 @@ def call_that_fails_at_the_start(project):
                 "right": "os.environ[…]",
             }
             yield use.path, use.node.lineno, {"name": "input", **details}
+    served = set().union(*(module.below() for module in project.running.served))
+    for use in calls:
+        arguments, guarded = use.node.args, {"thread", "try"} & use.guards
+        reads = use.of == "argparse.ArgumentParser.parse_args" and use.module in served
+        if reads and not arguments and not guarded:
+            says = "error: unrecognized arguments"
+            details = {"says": says, "right": "parser.parse_known_args()"}
+            yield use.path, use.node.lineno, {"name": "parse_args", **details}
+        named = getattr(arguments[1], "value", None) if arguments[1:] else None
+        foreign = isinstance(named, str) and not re.match(r"$|C\b|POSIX$|en_", named)
+        brought = ".locales" in project or any(
+            "locale" in b for b in project.buildpacks
+        )
+        if use.of == "locale.setlocale" and foreign and not brought and not guarded:
+            says = "locale.Error: unsupported locale setting"
+            details = {"name": f'setlocale("{named}")', "says": says, "right": "Babel"}
+            yield use.path, use.node.lineno, details
     for path, line, name, level in not_brought(project):
         if posixpath.basename(name).startswith(".env"):
             details = {"says": "FileNotFoundError", "right": 'os.environ["…"]'}
@@ -626,7 +709,23 @@ def migration_made_on_the_dyno(project):
         if at and (words[0] == "flask" or words[at - 2].endswith(".py")):
             made = {"migrate", "init", "revision"} & {*words[at : at + 1]}
         if made:
-            yield *command.place, {"command": command.start(3)}
+            # With migrations there that an empty database has not, it refuses to compare.
+            before = re.search(
+                r"\bdb (migrate|revision)\b.*&&.*\bdb upgrade\b",
+                command.text + whole(project, command),
+            )
+            stops = (
+                before
+                and command.type == "release"
+                and any("/versions/" in p for p in project.trees)
+            )
+            level = "error" if stops else "warning"
+            yield *command.place, {"command": command.start(3)}, level
+
+
+def whole(project, command):
+    """Return the line of the Procfile that a command is part of."""
+    return project.procfile.get(command.type, (0, ""))[1]
 
 
 @check("H501", step=9)
