@@ -41,6 +41,33 @@ def without_psycopg(p):
     p.replace("deploy/streaming.py", "from psycopg import Error", "Error = OSError")
 
 
+def django(p, settings="", web="gunicorn site1.wsgi", **files):
+    """Make a project of Django's in place of the baked one."""
+    for name in ("deploy", "migrations", "test", "templates", "static"):
+        shutil.rmtree(p.path / name)
+    for file in (
+        *p.path.glob("*.py"),
+        p.path / ".flaskenv",
+        p.path / ".env.example",
+        p.path / "app.json",
+        p.path / "requirements-test.txt",
+    ):
+        file.unlink()
+    p.write("requirements.txt", "Django==5.2.8\ngunicorn==23.0.0\nwaitress==3.0.2\npsycopg[binary]==3.3.9\n")
+    p.write("Procfile", f"web: {web}\n")
+    p.write("site1/__init__.py", "")
+    p.write("site1/urls.py", "urlpatterns = []\n")
+    code = "import os\n\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'site1.settings')\n"
+    run = "from django.core.management import execute_from_command_line as run\n\nrun()\n"
+    p.write("manage.py", code + run)
+    wsgi = "from django.core.wsgi import get_wsgi_application\n\napplication = get_wsgi_application()\n"
+    p.write("site1/wsgi.py", code + wsgi)
+    own = "ROOT_URLCONF = 'site1.urls'\nALLOWED_HOSTS = ['.herokuapp.com']\nSTATIC_ROOT = 'x'\n"
+    p.write("site1/settings.py", own + settings)
+    for name, text in files.items():
+        p.write(name.replace("__", "/") + ".css", text)
+
+
 GUNICORN = "gunicorn==27.0.1\n"
 # What a lock file of the project would hold.
 LOCKED = [
@@ -363,7 +390,10 @@ BREAK = {
         lambda p: p.append("requirements.txt", "six==1.17.0 --hash=sha256:00\n"),
     ],
     "H212": [
-        lambda p: p.append("requirements.txt", "flask-login==0.6.2\n"),
+        lambda p: (
+            p.append("requirements.txt", "flask-login==0.6.2\n"),
+            p.append("forms.py", "\nimport flask_login  # noqa\n"),
+        ),
     ],
     "H213": [
         lambda p: (p.append("requirements.txt", "greenlet==1.1.3\n"), p.write(".python-version", f"{NEWEST_PYTHON}\n"))
@@ -443,6 +473,44 @@ BREAK = {
             p.replace("models.py", "import Mapped, mapped_column", "import Mapped, mapped_column, relationship"),
         )
     ],
+    "H129": [lambda p: p.append("templates/base.html", "<a href=\"{{ url_for('notes.ask', id=1) }}\">x</a>\n")],
+    "H420": [lambda p: p.write("Procfile", p.read("Procfile").replace("deploy.server", "deploy.server &"))],
+    "H421": [lambda p: p.write("Procfile", p.read("Procfile").replace("deploy.server", "deploy.server; worker: x"))],
+    "H422": [
+        lambda p: (
+            p.append("requirements.txt", "flask-sock==0.7.0\nsimple-websocket==1.1.0\nwsproto==1.2.0\nh11==0.16.0\n"),
+            p.append("views.py", "\nfrom flask_sock import Sock\n\nsock = Sock()\n"),
+        )
+    ],
+    "H520": [
+        lambda p: (
+            p.append("requirements.txt", "starlette==1.2.0\nanyio==4.9.0\nsniffio==1.3.1\nidna==3.10\n"),
+            p.append(
+                "views.py",
+                '\n\ndef old(request):\n    return pages.TemplateResponse("x.html", {"request": request})\n\n\npages = None\n',
+            ),
+        )
+    ],
+    "H615": [lambda p: p.append("config.py", "\nMAX_CONTENT_LENGHT = 1000\n")],
+    "H616": [
+        lambda p: (
+            p.append("requirements.txt", "celery==5.6.0\nkombu==5.6.0\nredis==7.0.1\n"),
+            p.append("app.json", ""),
+            p.append(
+                "views.py",
+                "\nimport os\n\nfrom celery import Celery\n\njobs = Celery('x', broker=os.environ.get('REDIS_URL'))\n",
+            ),
+        )
+    ],
+    "H617": [lambda p: django(p, "SECURE_SSL_REDIRECT = True\n", "waitress-serve --port=$PORT site1.wsgi:application")],
+    "H618": [
+        lambda p: django(
+            p,
+            "STORAGES = {'staticfiles': {'BACKEND': 'whitenoise.storage.CompressedManifestStaticFilesStorage'}}\n",
+            static__x="body { background: url('lost.png') }\n",
+        )
+    ],
+    "H619": [lambda p: django(p, "DEBUG = True\n")],
     "H226": [lambda p: p.append("requirements.txt", "requests==2.32.99\n")],
     "H128": [lambda p: p.replace("templates/notes.html", "{{ form.body.label }}", "{{ form.title.label }}")],
     "H915": [

@@ -1,10 +1,9 @@
 """Checks of what a visitor's browser makes of the pages (step 12 of the guide)."""
 
-import ast
 import re
 
 from doctor import FACTS, check
-from doctor.pages import lines_of, templates
+from doctor.pages import lines_of, rendered, templates
 
 BROWSER = FACTS["browser"]
 POLICY = "deploy/security.py"  # tells the browser where a page may take files from
@@ -15,21 +14,41 @@ def what_the_browser_refuses(project):
     """Files of other sites, and scripts and styles in a page itself, where the headers of deploy/ forbid them."""
     if POLICY not in project:
         return
-    body = project.trees["config.py"].body if "config.py" in project.trees else ()
-    code = (ast.unparse(s) for s in body if "EXTRA_SOURCES" in ast.unparse(s))
-    allowed, told = " ".join(code) + project.text(POLICY), set()
-    for path, text in templates(project):
-        for pattern, kind in BROWSER["inline"].items() if "mail" not in path else ():
+    allowed, told = project.text(POLICY), set()
+    if "EXTRA_SOURCES" in project.text("config.py"):
+        # As constants of config.py may stand in it, all its texts count.
+        texts = project.strings_of("config.py")
+        allowed += " ".join(texts)
+        wide = "|".join(re.escape(t.partition("*.")[2]) for t in texts if "*." in t)
+    else:
+        wide = ""
+    wide = re.compile(rf"(.*\.)?({wide})") if wide else None
+    everywhere = "https:" in allowed.split()
+    used = rendered(project)
+    for path, whole in templates(project):
+        # What is written as a text, or left out, or no page of a browser.
+        text = re.sub(r"(?s)<!--.*?-->|\{\{.*?\}\}", blank, whole)
+        mail = (
+            re.search(r"mail|pdf|letter", path) or used is not None and path not in used
+        )
+        for pattern, kind in BROWSER["inline"].items() if not mail else ():
             match = re.search(pattern, text)
             open_to_all = re.search(rf"{kind}.*unsafe-inline", allowed)
             if match and not open_to_all and kind not in told:
                 told.add(kind)
                 yield path, line_of(text, match), {"what": shown(match), "kind": kind}
-        for match in re.finditer(BROWSER["elsewhere"], text):
+        for match in re.finditer(BROWSER["elsewhere"], text if not mail else ""):
+            if everywhere or wide and wide.fullmatch(match["host"]):
+                continue
             kind = BROWSER["kinds"][match["tag"].lower()]
             if match["host"] not in allowed and (match["host"], kind) not in told:
                 told.add((match["host"], kind))
                 yield path, line_of(text, match), {"what": shown(match), "kind": kind}
+
+
+def blank(match):
+    """Return the line ends of a match alone."""
+    return "\n" * match[0].count("\n")
 
 
 def line_of(text, match):

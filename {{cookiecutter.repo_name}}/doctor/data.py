@@ -41,7 +41,10 @@ def on_disk(project):
             yield path, node.lineno, node.value
     for path, node in project.calls("save"):
         code = ast.unparse(node)
-        if "upload" in code.lower() and node.args:
+        given = ast.unparse(node.args[0]) if node.args else ""
+        made = only_value(project, path, given.partition(".")[0])
+        aside = "BytesIO" in (ast.unparse(made) if made else "") or "tmp" in given
+        if "upload" in code.lower() and node.args and not aside:
             yield path, node.lineno, code
     for path, node in project.calls(
         "connect", "open", "TinyDB", "SqliteDict", "SqliteDatabase", "dump_all"

@@ -22,7 +22,7 @@ from doctor.packages import (
     python_not_offered,
 )
 from doctor.pages import on_start_page, start_pages, words_of
-from doctor.project import first_value, last_name, several, strings
+from doctor.project import as_dict, first_value, last_name, several, strings
 
 PACKAGES, REMOVED = FACTS["packages"], FACTS["python"]["removed"]
 LOST, ADDED = defaultdict(list), defaultdict(list)
@@ -313,7 +313,7 @@ def registered_twice(project):
 @check("H506", step=13)
 def name_that_a_package_has_lost(project):
     """from werkzeug.urls import url_parse, which Werkzeug 3 no longer has."""
-    python = numbers(newest_python(project))
+    python, told = numbers(newest_python(project)), set()
     for path, line, module, names in named_at_start(project):
         first, row = module.partition(".")[0], {"package": "Python"}
         if python >= numbers(REMOVED.get(first, "9999")):
@@ -327,7 +327,11 @@ def name_that_a_package_has_lost(project):
             version = version_of(project, row)
             if version is not None and version >= numbers(row["since"]):
                 details = {"since": row["since"], "package": row["package"]}
-                yield path, line, {"name": ", ".join(lost) or module, **details}
+                name = ", ".join(lost) or module
+                level = "error" if starts_by_itself(project, path) else "warning"
+                if (path, name) not in told:
+                    told.add((path, name))
+                    yield path, line, {"name": name, **details}, level
 
 
 @check("H517", step=9)
@@ -364,6 +368,14 @@ def names_in(module):
     return package, numbers(version), [name for row in rows for name in row[1:]]
 
 
+def starts_by_itself(project, path):
+    """Tell whether a push starts what loads a file: other types than web and release wait for somebody."""
+    loaded = [m for m in project.running.loading.modules.values() if m.path == path]
+    commands = [c for m in loaded for c in project.running.commands_of(m)]
+    by_itself = {"web", "release"} | as_dict(project.json.get("formation")).keys()
+    return not commands or any(c.type in by_itself for c in commands)
+
+
 @check("H520", step=13, level="warning")
 def request_comes_first(project):
     """TemplateResponse("index.html", {"request": request}), which Starlette 1 refuses."""
@@ -386,7 +398,8 @@ def request_comes_first(project):
             ]
             start = any(first_value(route) == "/" for route in routes)
             level = "error" if start else "warning"
-            yield path, call.lineno, {"call": ast.unparse(call)[:60]}, level
+            shown = f'TemplateResponse("{first_value(call)}", …)'
+            yield path, call.lineno, {"call": shown}, level
             return
 
 
@@ -448,6 +461,8 @@ def version_of(project, row):
 
 def newest_allowed(project, package):
     """Return the version that would be installed, (9999,) for the newest; None if none is sure."""
+    if sum(name in project for name in PACKAGES["lists"]) > 1:
+        return None  # H201 asks which list counts
     line = project.list.packages.get(package)
     if line is None:
         brought = project.available[0]
@@ -466,6 +481,9 @@ def packages_that_do_not_fit(project):
     """Pins that are known to break together: a dated table. What pip refuses is for H211."""
     packages = project.list.packages
     refused = {(f.file, f.line) for f in pins_against_each_other(project)}
+    used = {name for f in project.running.foreign for name in owners(project, f)}
+    used |= {package for c in project.commands for package, _ in packages_of_program(c)}
+    used |= {n for name in used for n in FACTS["brings"].get(name) or ()}
     for row in PACKAGES["together"]:
         line, other = packages.get(row["package"]), packages.get(row["other"])
         version = numbers(line.pin) if line else ()
@@ -483,7 +501,12 @@ def packages_that_do_not_fit(project):
                 continue
             theirs = (9999,)
         theirs = theirs or (9999,)
-        if fits(theirs, row["breaks"]):
+        # What fails in the package's own module fails where that is imported.
+        fails = row["other"] if row.get("listed") else row["package"]
+        mine = fails in used or not re.search(
+            "(Import|ModuleNotFound)Error", row["says"]
+        )
+        if mine and fits(theirs, row["breaks"]):
             pins = (
                 f"{row['package']}=={line.pin}",
                 f"{row['other']}{other.spec if other else ''}",

@@ -14,6 +14,7 @@ from doctor.project import first_value, last_name, strings
 # What makes a change of a table depend on what is there, or of another schema.
 GUARDS = {"if_not_exists", "if_exists", "schema"}
 MIGRATIONS = FACTS["migrations"]
+ROOT = "migrations/versions"  # where Flask-Migrate looks, whatever lies elsewhere
 LONGEST = 32  # characters of a revision, for which Alembic makes a column
 # Operations on a table, and which of their arguments names it.
 TABLE_AT = {"create_table": 0, "drop_table": 0, "add_column": 0, "drop_column": 0}
@@ -45,6 +46,15 @@ def revisions(project):
                 for name in ("revision", "down_revision")
             )
             found |= {path: (own[0], down)} if own else {}
+    folders = {posixpath.dirname(path) for path in found}
+    if (
+        len(folders) > 1
+        and ROOT in folders
+        and not project.calls_any("version_locations")
+    ):
+        return {
+            path: row for path, row in found.items() if posixpath.dirname(path) == ROOT
+        }
     return found
 
 
@@ -77,7 +87,8 @@ def column_without_migration(project):
         if last_name(getattr(node, "func", None)) == "Column"
         if not isinstance(first_value(node), str)
     ]
-    written = () if computed else written
+    made = project.calls_any("create_all")
+    written = () if computed or made else written
     for path, _, table, columns in models(project):
         for name, line in columns.items() if table in written else ():
             if name not in written:
@@ -172,6 +183,10 @@ def table_made_twice(project):
     if any("rename_table" in ast.unparse(tree) for tree in trees):
         return
     in_sql = "\n".join(t for tree in trees for t in strings(tree) if SQL.search(t))
+    # What is made under a condition, in a loop or by a helper may be there.
+    certain = {id(c) for tree in trees for c, _ in table_changes(tree)}
+    calls = [n for tree in trees for n in ast.walk(tree) if is_made(n)]
+    maybe = {first_value(call) for call in calls if id(call) not in certain}
     elsewhere = (
         project.calls_any("create_all", "reflect")
         or "alembic" not in project.available[0]
@@ -192,7 +207,8 @@ def table_made_twice(project):
                 kind = last_name(call.func)
                 if kind not in ("create_table", "drop_table"):
                     # What makes the others is not to be seen where code makes tables too.
-                    if table not in there and table not in in_sql and not elsewhere:
+                    unsure = elsewhere or table in maybe or not all(map(is_text, maybe))
+                    if table not in there and table not in in_sql and not unsure:
                         details = {"call": shown(call, table)}
                         yield path, call.lineno, details, of_migrations(project)
                     continue
@@ -213,7 +229,12 @@ def column_without_a_value(project):
         ):
             words = {word.arg: word.value for word in column.keywords}
             needed = getattr(words.get("nullable"), "value", True) is False
-            if needed and not {"server_default", None} & words.keys():
+            computed = {type_of(n) for n in column.args} & {
+                "Computed",
+                "Identity",
+                "Sequence",
+            }
+            if needed and not computed and not {"server_default", None} & words.keys():
                 yield path, call.lineno, {"what": ast.unparse(column)[:70]}
 
 
@@ -326,6 +347,14 @@ def of_migrations(project):
     return "error" if runs else "warning"
 
 
+def is_made(node):
+    return last_name(getattr(node, "func", None)) == "create_table"
+
+
+def is_text(value):
+    return isinstance(value, str)
+
+
 def shown(call, table):
     return f'{ast.unparse(call.func)}("{table}")'
 
@@ -351,6 +380,8 @@ def table_changes(tree):
         if not table or not isinstance(table[0], str):
             continue
         for key in ast.walk(call) if kind == "create_table" else ():
+            if any(w.arg == "use_alter" for w in getattr(key, "keywords", ())):
+                continue  # the key is left out
             if last_name(getattr(key, "func", None)) in (
                 "ForeignKey",
                 "ForeignKeyConstraint",

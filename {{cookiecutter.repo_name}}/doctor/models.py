@@ -33,14 +33,11 @@ def model_that_sqlalchemy_refuses(project):
         if has_key(project, node, classes) is False:
             details = {"what": f"class {node.name}", "right": MODELS["key"]}
             yield use.path, node.lineno, details
-        own, table = "__tablename__" in body, snake_case(node.name)
-        if own:
-            table = getattr(
-                getattr(body["__tablename__"], "value", None), "value", None
-            )
-        elif (
-            not of.endswith(".SQLAlchemy.Model") or last_name(node.bases[0]) != "Model"
-        ):
+        table = table_of(project, node, classes)
+        direct = (
+            of.endswith(".SQLAlchemy.Model") and last_name(node.bases[0]) == "Model"
+        )
+        if "__tablename__" not in body and not direct:
             continue
         key = (ast.unparse(node.bases[0]), table)
         first = tables.setdefault(key, use)
@@ -156,15 +153,22 @@ def keyless(project):
     }
     if project.calls_any(*MODELS["unseen"]) or "sqlmodel" in project.imported:
         return
+    # Columns that are added to a class below it.
+    nodes = [n for _, n in project.nodes(ast.Attribute) if isinstance(n.ctx, ast.Store)]
+    changed = {last_name(node.value) for node in nodes}
     for path, node in project.nodes(ast.ClassDef):
         for name, call in relationships(node) if plain.get(node.name) is node else ():
             other = plain.get(target := partner(node, call, classes))
             if other is None or other is node:
                 continue
             words = {word.arg: word.value for word in call.keywords}
-            keys = keys_to(node, other) + keys_to(other, node)
+            there = keys_to(project, node, other, classes)
+            back = keys_to(project, other, node, classes)
+            later = {node.name, target} & changed
+            known = there is not None and back is not None and not later
+            keys = (there or []) + (back or [])
             shown = f"{node.name}.{name}"
-            if len(keys) != 1 and not {*words} & {*MODELS["told"]}:
+            if known and len(keys) != 1 and not {*words} & {*MODELS["told"]}:
                 yield path, call.lineno, f"{shown} ({len(keys)} × ForeignKey)", True
             back = getattr(words.get("backref"), "value", None)
             if back in {n for n, _ in relationships(other)}:
@@ -186,14 +190,14 @@ def relationships(node):
             yield last_name(target), call
 
 
-def keys_to(node, other):
-    """Return the texts of the foreign keys that lead from one model to another."""
-    body = {name: s for s in other.body for name in bound([s])}
-    named = getattr(getattr(body.get("__tablename__"), "value", None), "value", None)
-    tables = {named} if "__tablename__" in body else {snake_case(other.name)}
+def keys_to(project, node, other, classes):
+    """Return the texts of the foreign keys that lead from one model to another, None if unknown."""
+    table = table_of(project, other, classes)
     calls = [call for call in calls_in(node) if last_name(call.func) == "ForeignKey"]
     texts = [str(first_value(call)) for call in calls]
-    return [text for text in texts if text.rpartition(".")[0] in tables]
+    return (
+        [text for text in texts if text.rpartition(".")[0] == table] if table else None
+    )
 
 
 @once
@@ -317,26 +321,46 @@ def is_model(node, classes, bases, depth=0):
 def models(project):
     """Yield (path, class, table, columns) of the tables that the code describes.
 
-    columns: {name: line}; a class without a table of its own is left out.
+    columns: {name: line}; a class without a table of its own, or whose table nobody knows, is left out.
     """
+    classes = class_definitions(project)
     for path, node in project.nodes(ast.ClassDef):
-        columns, table = {}, None
+        columns = {}
         for statement in node.body:
-            if (
-                isinstance(statement, ast.Assign)
-                and last_name(statement.targets[0]) == "__tablename__"
-            ):
-                table = getattr(statement.value, "value", None)
             name, value = column(statement)
             if name:
                 columns[value or name] = statement.lineno
         bases = {ast.unparse(base) for base in node.bases}
-        if table is None and bases & {"db.Model", "Model"} and columns:
-            table = snake_case(node.name)
-        if isinstance(table, str) and not {"__abstract__"} & {
-            last_name(s.targets[0]) for s in node.body if isinstance(s, ast.Assign)
-        }:
+        named = "__tablename__" in bound(node.body)
+        if not named and not (bases & {"db.Model", "Model"} and columns):
+            continue
+        table = table_of(project, node, classes)
+        abstract = "__abstract__" in bound(
+            s for s in node.body if isinstance(s, ast.Assign)
+        )
+        if table and not abstract:
             yield path, node, table, columns
+
+
+def table_of(project, node, classes, depth=0):
+    """Return the name of a model's table, None where code makes it up."""
+    body = {name: statement for statement in node.body for name in bound([statement])}
+    if "__tablename__" in body:
+        value = getattr(body["__tablename__"], "value", None)
+        text = getattr(value, "value", None)
+        return text if isinstance(text, str) else None
+    above = [*map(last_name, node.bases)]
+    if "Model" in above:
+        words = [word for _, word in project.nodes(ast.keyword)]
+        above += [last_name(w.value) for w in words if w.arg == "model_class"]
+    for name in above:
+        for base in classes.get(name, ()):
+            if "__tablename__" in ast.unparse(base) and base is not node:
+                return None
+            deeper = [n for b in base.bases for n in classes.get(last_name(b), ())]
+            if depth < 9 and any("__tablename__" in ast.unparse(n) for n in deeper):
+                return None
+    return snake_case(node.name)
 
 
 def tables(project):
@@ -354,11 +378,11 @@ def table_names(project):
         name = first_value(node)
         unknown |= not isinstance(name, str)
         names.add(name)
+    classes = class_definitions(project)
     for _, node in project.nodes(ast.ClassDef):
-        own = [s for s in node.body if "__tablename__" in bound([s])]
-        values = [getattr(getattr(s, "value", None), "value", None) for s in own]
-        unknown |= None in values
-        names |= set(values) if own else {snake_case(node.name)}
+        table = table_of(project, node, classes)
+        unknown |= table is None
+        names.add(table)
     return names, unknown
 
 
@@ -399,13 +423,15 @@ def column(statement):
         if isinstance(first, ast.Constant) and isinstance(first.value, str)
         else None
     )
-    return target.id, own
+    words = value.keywords if isinstance(value, ast.Call) else ()
+    named = [getattr(w.value, "value", None) for w in words if w.arg == "name"]
+    return target.id, own or (named[0] if named and isinstance(named[0], str) else None)
 
 
 def snake_case(name):
-    """Return the name that Flask-SQLAlchemy gives the table of a class."""
-    between = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
-    return re.sub(between, "_", name).lower()
+    """Return the name that Flask-SQLAlchemy gives the table of a class (model.py: camel_to_snake_case)."""
+    between = r"((?<=[a-z0-9])[A-Z]|(?!^)[A-Z](?=[a-z]))"
+    return re.sub(between, r"_\1", name).lower().lstrip("_")
 
 
 def in_migrations(project):

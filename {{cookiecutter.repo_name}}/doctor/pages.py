@@ -436,6 +436,8 @@ def field_that_no_form_has(project):
     fields = set().union(*forms.values()) | {*PAGES["of_forms"]}
     seen, told = set(shown(project)), set()
     for path, text in templates(project) if forms and not unseen else ():
+        if re.search(r"\{%-?\s*(for|set)\s+(form|\w+_form|form_\w+)\b", text):
+            continue  # something else is called so
         for line, tag, rest, _ in parts_of(text):
             for name in FIELD.findall(rest) if not tag else ():
                 if name not in fields and name not in told:
@@ -591,7 +593,8 @@ def link_to_no_view(project):
     names = {getattr(node, "name", "") for node in project.definitions}
     if not project.is_flask or project.calls_any(*PAGES["routes_otherwise"]):
         return
-    if project.unread:  # a view may be in what was not read
+    computed = project.calls_any("iter_modules", "walk_packages")
+    if project.unread or computed:  # a view may be in what was not read
         return
     used = rendered(project)
     given = [w.value for _, w in project.nodes(ast.keyword) if w.arg == "endpoint"]

@@ -368,7 +368,10 @@ def later_imports(tree, guarded=False):
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 yield node, guarded
             elif not isinstance(node, SIMPLE):
-                yield from later_imports(node, guarded or isinstance(node, TRIES))
+                heads = [ast.unparse(item) for item in getattr(node, "items", ())]
+                passes = any("suppress" in head for head in heads)
+                guards = guarded or passes or isinstance(node, TRIES)
+                yield from later_imports(node, guards)
 
 
 def targets(command, project, paths):

@@ -16,6 +16,7 @@ KNOWN = re.compile(FACTS["config_vars"]["known"])
 HARMLESS = re.compile(FACTS["config_vars"]["harmless"])
 ASIDE = re.compile(FACTS["config_vars"]["aside"])
 # Values that nobody takes for a password: words, an address of a page, a sentence.
+BROWSER_KEYS = re.compile(r"maps\.google|firebase|authDomain", re.IGNORECASE)
 CSS_URL = re.compile(r"""url\(\s*['"]?((?!data:|https?:|/|#|\{)[^'")?#]+)""")
 PLAIN = r"[A-Za-z_-]*|.{0,7}|/.*|https?:.*|.*\s.*[.!?:]|(\S+\s+){4}.*"
 SHOWN = re.compile(FACTS["config_vars"]["shown"])
@@ -32,7 +33,9 @@ def env_file_pushed(project):
             values = [line.partition("=")[::2] for _, line in project.lines(path)]
             secret = any(is_secret(name, value.strip(" \"'")) for name, value in values)
             aside = ASIDE.fullmatch(path.replace(".env", "x")) or not secret
-            yield path, 0, {"name": path}, "warning" if aside else "error"
+            told = re.compile(r"(?i)SECRET|PASS|TOKEN|KEY|URL|URI|DSN|AUTH|USER")
+            if secret or any(told.search(name) and value for name, value in values):
+                yield path, 0, {"name": path}, "warning" if aside else "error"
 
 
 def is_secret(name, value):
@@ -49,6 +52,7 @@ def is_secret(name, value):
 def secret_in_file(project):
     setting = r"(?m)^\s*SECRET_KEY\s*=.*(environ|getenv|config\(|env\(|env\.)"
     fallback = re.compile(setting)
+    told = set()
     is_read = any(fallback.search(project.text(path)) for path in project.trees)
     for path in sorted(project.contents):
         if ASIDE.fullmatch(path) or b"\0" in project.contents[path][:1000]:
@@ -66,8 +70,13 @@ def secret_in_file(project):
                     "(?i)dev|test|local", "".join(of_class)
                 )
                 shown = any(map(HARMLESS.fullmatch, match.groups()))
-                if not own and not shown and not is_for_show(*match.groups()):
-                    yield path, before.count("\n") + 1, {"kind": kind}
+                if own or shown or is_for_show(*match.groups()) or match[0] in told:
+                    continue
+                told.add(match[0])
+                # Those of Google's for maps and Firebase every browser gets; their cure is a restriction.
+                public = kind == "Google" and BROWSER_KEYS.search(text)
+                level = "warning" if public else "error"
+                yield path, before.count("\n") + 1, {"kind": kind}, level
 
 
 def is_for_show(secret, host):
@@ -106,6 +115,9 @@ def password_in_code(project):
     for path, node in project.nodes(ast.Assign):
         key = node.targets[0]
         name = last_name(key) or getattr(getattr(key, "slice", None), "value", "")
+        owner = last_name(getattr(key, "value", None)) or ""
+        if re.search(r"(?i)error|label|message|help|text|title|hint", owner):
+            continue  # what is said of it
         value = getattr(node.value, "value", None)
         if not isinstance(name, str) or not isinstance(value, str):
             continue
@@ -167,7 +179,8 @@ def variable_nobody_reads(project):
     listed, prefixed = names_listed(project), reads_what_nobody_names(project)
     words, listing = set(), {file for file, _ in listed.values()} | {".env.example"}
     for path in project.contents if listed and not prefixed else ():
-        if path not in listing and not path.endswith((".md", ".rst")):
+        aside = path.startswith("doctor/") or path.endswith((".md", ".rst"))
+        if path not in listing and not aside:
             words |= set(re.findall(r"[A-Z][A-Z0-9_]+", project.text(path)))
     words |= {name for _, _, name, _ in environment_reads(project)}
     lost = [
@@ -219,9 +232,14 @@ def url_as_heroku_writes_it(project):
     if old and fits(old, "<1.4"):
         return  # which takes it
     used = FACTS["config_vars"]["mend"]
-    mends = re.compile(r"\^?postgres(ql(\+\w+)?|ql(\+\w+)?:(//)?|:(//)?)$")
+    mends = re.compile(
+        r"\^?postgres(ql(\+\w+)?|ql(\+\w+)?:(//)?|:(//)?)$|ql(\+\w+)?:(//)?$"
+    )
     if any(map(mends.match, project.constants)) or project.imported & set(used):
         return
+    mysql = {"pymysql", "mysqlclient", "mysql-connector-python"} & project.available[0]
+    if mysql and any("mysql" in text for text in project.constants):
+        return  # the database is another one
     # What is handed to a function of one's own may be mended in there.
     engines = {
         id(call)
@@ -247,6 +265,8 @@ def key_made_anew(project):
     for path, node in project.nodes(ast.Assign):
         target = ast.unparse(node.targets[0])
         code = ast.unparse(node.value)
+        if isinstance(node.targets[0], ast.Attribute) and target.startswith("self."):
+            continue  # of a thing, not of the app
         again = (
             len(re.findall(rf"(?m)^\s*{re.escape(target)}\s*=", project.text(path))) > 1
         )
@@ -291,7 +311,7 @@ def setting_misspelt(project):
 @check("H616", step=7, level="warning")
 def celery_over_tls(project):
     """Heroku's REDIS_URL is rediss://, for which Celery wants to be told what to check."""
-    told = any("ssl" in text for text in project.constants) or project.has_text("_ssl")
+    told = any(map(project.has_text, ("ssl_cert_reqs", "use_ssl")))
     for path, call in project.calls("Celery"):
         code = "".join(ast.unparse(node) for node in (*call.args, *call.keywords))
         if "REDIS_URL" in code and not told and "celery" in project.imported:
@@ -347,6 +367,14 @@ def hosts_of_this_computer(project):
         yield hosts[-1][0], hosts[-1][1].lineno, {"hosts": several(names) or "[]"}
 
 
+@check("H619", step=9, level="warning")
+def debug_pages_for_everybody(project):
+    """Django's DEBUG = True shows code and settings on every error page."""
+    values = project.running.settings.get("DEBUG", [])
+    if values and getattr(values[-1][1], "value", None) is True:
+        yield values[-1][0], values[-1][1].lineno, {}
+
+
 @check("H610", step=13)
 def static_files_without_a_place(project):
     """The buildpack runs collectstatic where there is a manage.py, and stops if that fails."""
@@ -387,7 +415,7 @@ def of_app_json(project):
     https://devcenter.heroku.com/articles/app-json-schema
     """
     pages = [name for name in project.in_root() if name.endswith(".md")]
-    offers = re.compile(r"heroku\.com/deploy|app\.json")
+    offers = re.compile(r"heroku\.com/deploy\b")
     return "error" if any(offers.search(project.text(p)) for p in pages) else "warning"
 
 
@@ -437,7 +465,8 @@ def name_too_long(project):
     name = project.json.get("name")
     if isinstance(name, str) and len(name) > 30:
         details = {"name": name, "length": len(name)}
-        yield "app.json", project.app_json_line("name"), details
+        line = project.app_json_line("name")
+        yield "app.json", line, details, of_app_json(project)
 
 
 @check("H705", step=9, level="warning")
