@@ -435,7 +435,8 @@ def field_that_no_form_has(project):
             unseen = unseen or bool(bases - {*PAGES["forms"]} - forms.keys())
     fields = set().union(*forms.values()) | {*PAGES["of_forms"]}
     seen, told = set(shown(project)), set()
-    for path, text in templates(project) if forms and not unseen else ():
+    usable = project.is_flask and forms and not unseen
+    for path, text in templates(project) if usable else ():
         if re.search(r"\{%-?\s*(for|set)\s+(form|\w+_form|form_\w+)\b", text):
             continue  # something else is called so
         for line, tag, rest, _ in parts_of(text):

@@ -379,7 +379,8 @@ def command_needs_what_is_not_there(project):
 def missing_file(project, command):
     """Return what a command needs and the project lacks, "" where nothing is known of it."""
     program, words, script = command.program, command.arguments, ""
-    if " " in program:  # the whole command in quotation marks
+    plain = command.file == "Procfile" and not re.search(r"[$(){}]", program)
+    if " " in program and plain:  # the whole command in quotation marks
         return program
     if command.words[:2] == ["flask", "db"]:
         return missing_migrations(project, command)
