@@ -40,8 +40,9 @@ def cases():
     """Return all cases; kind says whose they are."""
     found = []
     for kind in ("edits", "projects"):
-        text = (ROOT / "tests" / "situations" / f"{kind}.toml").read_text(encoding="utf-8")
-        found += [case | {"kind": kind} for case in tomllib.loads(text)["case"]]
+        for file in sorted((ROOT / "tests" / "situations").glob(f"{kind}*.toml")):
+            text = file.read_text(encoding="utf-8")
+            found += [case | {"kind": kind} for case in tomllib.loads(text)["case"]]
     return found
 
 

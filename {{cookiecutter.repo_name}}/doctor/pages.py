@@ -526,7 +526,7 @@ def view_without_an_answer(project):
 
 @check("H129", step=12, level="warning")
 def link_without_its_argument(project):
-    """url_for("notes.ask", id=1), where the address has <int:note_id>."""
+    """url_for("shop.item", id=1), where the address has <int:item_id>."""
     wanted = {}  # what the addresses of a view want, each
     for module, function, route, owner in project.running.loading.views:
         variables = variables_of(project, module.path, route)
@@ -559,7 +559,7 @@ def link_without_its_argument(project):
 
 
 def variables_of(project, path, route):
-    """Return the names in an address such as /notes/<int:note_id>, None where it is not known."""
+    """Return the names in an address such as /items/<int:item_id>, None where it is not known."""
     from doctor.data import only_value  # which needs this file
 
     node = route.args[0] if route.args else None

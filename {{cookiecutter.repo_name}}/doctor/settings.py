@@ -20,6 +20,7 @@ BROWSER_KEYS = re.compile(r"maps\.google|firebase|authDomain", re.IGNORECASE)
 CSS_URL = re.compile(r"""url\(\s*['"]?((?!data:|https?:|/|#|\{)[^'")?#]+)""")
 PLAIN = r"[A-Za-z_-]*|.{0,7}|/.*|https?:.*|.*\s.*[.!?:]|(\S+\s+){4}.*"
 SHOWN = re.compile(FACTS["config_vars"]["shown"])
+MARKS = FACTS["secret_marks"]
 SECRETS = {kind: re.compile(pattern) for kind, pattern in FACTS["secrets"].items()}
 # What JSON's types are here, and how they look.
 SHAPES = {"texts": (str, '"…"'), "objects": (dict, "{…}"), "lists": (list, "[…]")}
@@ -59,6 +60,8 @@ def secret_in_file(project):
             continue
         text = project.text(path)
         for kind, pattern in SECRETS.items():
+            if MARKS.get(kind, "") not in text:
+                continue
             if kind in ("postgres", "SECRET_KEY") and SHOWN.fullmatch(path):
                 continue
             if kind == "SECRET_KEY" and is_read:
