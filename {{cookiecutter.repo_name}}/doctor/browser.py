@@ -3,6 +3,7 @@
 import re
 
 from doctor import FACTS, check
+from doctor.files import line_at
 from doctor.pages import lines_of, rendered, templates
 
 BROWSER = FACTS["browser"]
@@ -14,14 +15,11 @@ def what_the_browser_refuses(project):
     """Files of other sites, and scripts and styles in a page itself, where the headers of deploy/ forbid them."""
     if POLICY not in project:
         return
-    allowed, told = project.text(POLICY), set()
-    if "EXTRA_SOURCES" in project.text("config.py"):
-        # As constants of config.py may stand in it, all its texts count.
-        texts = project.strings_of("config.py")
-        allowed += " ".join(texts)
-        wide = "|".join(re.escape(t.partition("*.")[2]) for t in texts if "*." in t)
-    else:
-        wide = ""
+    # As constants of config.py may stand in EXTRA_SOURCES, all its texts count.
+    extra = "EXTRA_SOURCES" in project.text("config.py")
+    texts = project.strings_of("config.py") if extra else []
+    allowed, told = project.text(POLICY) + " ".join(texts), set()
+    wide = "|".join(re.escape(t.partition("*.")[2]) for t in texts if "*." in t)
     wide = re.compile(rf"(.*\.)?({wide})") if wide else None
     everywhere = "https:" in allowed.split()
     used = rendered(project)
@@ -36,23 +34,27 @@ def what_the_browser_refuses(project):
             open_to_all = re.search(rf"{kind}.*unsafe-inline", allowed)
             if match and not open_to_all and kind not in told:
                 told.add(kind)
-                yield path, line_of(text, match), {"what": shown(match), "kind": kind}
+                yield (
+                    path,
+                    line_at(text, match.start()),
+                    {"what": shown(match), "kind": kind},
+                )
         for match in re.finditer(BROWSER["elsewhere"], text if not mail else ""):
             if everywhere or wide and wide.fullmatch(match["host"]):
                 continue
             kind = BROWSER["kinds"][match["tag"].lower()]
             if match["host"] not in allowed and (match["host"], kind) not in told:
                 told.add((match["host"], kind))
-                yield path, line_of(text, match), {"what": shown(match), "kind": kind}
+                yield (
+                    path,
+                    line_at(text, match.start()),
+                    {"what": shown(match), "kind": kind},
+                )
 
 
 def blank(match):
     """Return the line ends of a match alone."""
     return "\n" * match[0].count("\n")
-
-
-def line_of(text, match):
-    return text.count("\n", 0, match.start()) + 1
 
 
 def shown(match):

@@ -261,6 +261,11 @@ def once(function):
     return remembered
 
 
+def line_at(text, place):
+    """Return the number of the line that a place in a text, counted in letters, is in."""
+    return text.count("\n", 0, place) + 1
+
+
 def plain_utf8(content):
     """Tell whether a file has neither UTF-16 nor a byte-order mark."""
     return not utf16(content) and not content.startswith(b"\xef\xbb\xbf")

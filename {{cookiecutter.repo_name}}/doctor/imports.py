@@ -12,7 +12,7 @@ from functools import cache
 
 from doctor import FACTS, check
 from doctor.commands import packages_of_program
-from doctor.files import once
+from doctor.files import line_at, once
 from doctor.layout import candidates, hiding, is_moved, modules_elsewhere
 from doctor.lists import fits, in_force, normal, numbers
 from doctor.packages import (
@@ -675,7 +675,7 @@ def call_needs_another_package(project):
     fields = project.trees if "django" in have and "pillow" not in have else ()
     for path in fields if complete else ():
         if match := re.search(r"\bmodels\.ImageField\(", project.text(path)):
-            line = project.text(path).count("\n", 0, match.start()) + 1
+            line = line_at(project.text(path), match.start())
             details = {"name": "models.ImageField", "package": "pillow"}
             yield path, line, details, "error" if migrates else "warning"
             break

@@ -16,6 +16,7 @@ GUARDS = {"if_not_exists", "if_exists", "schema"}
 MIGRATIONS = FACTS["migrations"]
 ROOT = "migrations/versions"  # where Flask-Migrate looks, whatever lies elsewhere
 LONGEST = 32  # characters of a revision, for which Alembic makes a column
+KEYS = ("ForeignKey", "ForeignKeyConstraint")
 # Operations on a table, and which of their arguments names it.
 TABLE_AT = {"create_table": 0, "drop_table": 0, "add_column": 0, "drop_column": 0}
 TABLE_AT |= {"alter_column": 0, "batch_alter_table": 0, "create_index": 1}
@@ -81,11 +82,10 @@ def table_without_migration(project):
 def column_without_migration(project):
     written = in_migrations(project) if all_read(project) else ()
     computed = [
-        node
-        for path in revisions(project)
-        for node in project.all_nodes(path)
-        if last_name(getattr(node, "func", None)) == "Column"
-        if not isinstance(first_value(node), str)
+        call
+        for path in revisions(project).keys() & project.trees.keys()
+        for call in calls_of(project.trees[path], "Column")
+        if not isinstance(first_value(call), str)
     ]
     made = project.calls_any("create_all")
     written = () if computed or made else written
@@ -185,10 +185,12 @@ def table_made_twice(project):
     in_sql = "\n".join(t for tree in trees for t in strings(tree) if SQL.search(t))
     # What is made under a condition, in a loop or by a helper may be there.
     certain = {id(c) for tree in trees for c, _ in table_changes(tree)}
-    calls = [n for tree in trees for n in ast.walk(tree) if is_made(n)]
+    calls = [call for tree in trees for call in calls_of(tree, "create_table")]
     maybe = {first_value(call) for call in calls if id(call) not in certain}
+    unsure = not all(isinstance(table, str) for table in maybe)
     elsewhere = (
-        project.calls_any("create_all", "reflect")
+        unsure
+        or project.calls_any("create_all", "reflect")
         or "alembic" not in project.available[0]
     )
     elsewhere = elsewhere or any(
@@ -207,8 +209,8 @@ def table_made_twice(project):
                 kind = last_name(call.func)
                 if kind not in ("create_table", "drop_table"):
                     # What makes the others is not to be seen where code makes tables too.
-                    unsure = elsewhere or table in maybe or not all(map(is_text, maybe))
-                    if table not in there and table not in in_sql and not unsure:
+                    known = elsewhere or table in there | maybe or table in in_sql
+                    if not known:
                         details = {"call": shown(call, table)}
                         yield path, call.lineno, details, of_migrations(project)
                     continue
@@ -224,9 +226,7 @@ def table_made_twice(project):
 def column_without_a_value(project):
     """NOT NULL, but what stands in the rows that are there already? The release fails over them."""
     for path, call in operations(project, "add_column"):
-        for column in (
-            n for n in call.args if last_name(getattr(n, "func", None)) == "Column"
-        ):
+        for column in calls_of(call, "Column"):
             words = {word.arg: word.value for word in column.keywords}
             needed = getattr(words.get("nullable"), "value", True) is False
             computed = {type_of(n) for n in column.args} & {
@@ -263,9 +263,7 @@ def operation_that_postgresql_refuses(project):
             details = {"what": ast.unparse(call)[:60]}
             yield path, call.lineno, details, of_migrations(project)
     for path, call in operations(project, "create_table", "add_column"):
-        for column in (
-            n for n in ast.walk(call) if last_name(getattr(n, "func", None)) == "Column"
-        ):
+        for column in calls_of(call, "Column"):
             words = {word.arg: word.value for word in column.keywords}
             default = ast.unparse(words.get("server_default") or ast.Constant(""))
             truth = any(type_of(n) in MIGRATIONS["truth"] for n in column.args)
@@ -283,14 +281,13 @@ def enums(project):
     """Yield (path, call, name) of columns whose kind PostgreSQL does not have: add_column makes none."""
     made = "".join(project.text(path) for path in revisions(project))
     for path, call in operations(project, "add_column"):
-        for node in ast.walk(call):
-            if last_name(getattr(node, "func", None)) == "Enum":
-                words = {w.arg: getattr(w.value, "value", None) for w in node.keywords}
-                name = words.get("name")
-                plain = isinstance(name, str) and words.get("native_enum", True)
-                named = re.findall(rf"name\s*=\s*['\"]{name}['\"]", made)
-                if plain and len(named) == 1 and ".create(" not in made:
-                    yield path, call, name
+        for node in calls_of(call, "Enum"):
+            words = {w.arg: getattr(w.value, "value", None) for w in node.keywords}
+            name = words.get("name")
+            plain = isinstance(name, str) and words.get("native_enum", True)
+            named = re.findall(rf"name\s*=\s*['\"]{name}['\"]", made)
+            if plain and len(named) == 1 and ".create(" not in made:
+                yield path, call, name
 
 
 def text_in_quotes(text, names):
@@ -322,12 +319,21 @@ def is_no_cast(before, after):
 def operations(project, *names):
     """Yield (path, call) of what upgrade() surely does: op.add_column(…), also of a batch."""
     for path in revisions(project):
-        tree = project.trees.get(path)
-        for function in tree.body if tree else ():
-            if getattr(function, "name", "") == "upgrade":
-                for node in surely_done(function.body):
-                    if last_name(node.func) in names:
-                        yield path, node
+        for node in surely_done(upgrade_of(project.trees.get(path))):
+            if last_name(node.func) in names:
+                yield path, node
+
+
+def upgrade_of(tree):
+    """Return the statements of a migration's upgrade(), none where there is none."""
+    functions = tree.body if tree else ()
+    return next((f.body for f in functions if getattr(f, "name", "") == "upgrade"), [])
+
+
+def calls_of(tree, *names):
+    """Return the calls in a syntax tree whose last name is one of these."""
+    nodes = ast.walk(tree)
+    return [n for n in nodes if last_name(getattr(n, "func", None)) in names]
 
 
 def surely_done(statements):
@@ -347,14 +353,6 @@ def of_migrations(project):
     return "error" if runs else "warning"
 
 
-def is_made(node):
-    return last_name(getattr(node, "func", None)) == "create_table"
-
-
-def is_text(value):
-    return isinstance(value, str)
-
-
 def shown(call, table):
     return f'{ast.unparse(call.func)}("{table}")'
 
@@ -364,8 +362,7 @@ def table_changes(tree):
 
     What a new table's foreign keys lead to comes before it, as calls of ForeignKey.
     """
-    upgrades = [f for f in tree.body if getattr(f, "name", "") == "upgrade"]
-    for node in upgrades[0].body if upgrades else ():
+    for node in upgrade_of(tree):
         call = getattr(node, "value", None)
         if isinstance(node, ast.With):
             call = node.items[0].context_expr
@@ -379,15 +376,11 @@ def table_changes(tree):
         table = [getattr(n, "value", None) for n in call.args[place : place + 1]]
         if not table or not isinstance(table[0], str):
             continue
-        for key in ast.walk(call) if kind == "create_table" else ():
-            if any(w.arg == "use_alter" for w in getattr(key, "keywords", ())):
+        for key in calls_of(call, *KEYS) if kind == "create_table" else ():
+            if any(word.arg == "use_alter" for word in key.keywords):
                 continue  # the key is left out
-            if last_name(getattr(key, "func", None)) in (
-                "ForeignKey",
-                "ForeignKeyConstraint",
-            ):
-                for text in strings(key):
-                    other, dot, _ = text.rpartition(".")
-                    if dot and other.isidentifier() and other != table[0]:
-                        yield key, other
+            for text in strings(key):
+                other, dot, _ = text.rpartition(".")
+                if dot and other.isidentifier() and other != table[0]:
+                    yield key, other
         yield call, table[0]

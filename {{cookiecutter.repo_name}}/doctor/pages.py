@@ -7,7 +7,7 @@ import re
 from collections import Counter
 
 from doctor import FACTS, check
-from doctor.files import once
+from doctor.files import line_at, once
 from doctor.loading import LOOPS, ROUTES, Function, Scope, bound, inner_nodes, visible
 from doctor.project import first_value, last_name
 
@@ -171,7 +171,7 @@ def parts_of(text):
         blocks = [name for kind, name in stack if kind == "block"]
         if CONDITIONS & {kind for kind, _ in stack}:
             blocks = None
-        yield text.count("\n", 0, match.start()) + 1, tag, rest, blocks
+        yield line_at(text, match.start()), tag, rest, blocks
         if (
             BLOCK.match(match[0])
             and not tag.startswith("end")
@@ -339,7 +339,7 @@ def static_file_that_is_not_there(project):
     if made or not project.is_flask or project.has_keyword("static_folder"):
         return
     unseen = {
-        (path, text.count("\n", 0, match.start() + found.start()) + 1)
+        (path, line_at(text, match.start() + found.start()))
         for path, text in templates(project)
         for match in re.finditer(r"(?s)<!--.*?-->", text)
         for found in re.finditer("url_for", match[0])

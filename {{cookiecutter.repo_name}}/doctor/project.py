@@ -187,6 +187,10 @@ class Project(Files):
         """Tell whether a text stands anywhere in the app's code, as a name too."""
         return any(text in self.text(path) for path in self.app_trees)
 
+    @cached_property
+    def has_migrations(self):
+        return any("/versions/" in path for path in self.trees)
+
     def has_keyword(self, name):
         return any(word.arg == name for _, word in self.nodes(ast.keyword))
 

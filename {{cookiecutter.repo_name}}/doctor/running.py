@@ -277,6 +277,11 @@ class Running:
         found = [first, *more, *self.searched]
         return list(dict.fromkeys("" if p == "." else p.strip("/") for p in found))
 
+    @property
+    def served_modules(self):
+        """Return the Modules that a server loads with its app."""
+        return set().union(*(module.below() for module in self.served))
+
     def commands_of(self, module, imported=False):
         """Return the commands that load a Module; imported: not by a text that names it."""
         named = {m for m, by_text in self.served.items() if by_text and imported}

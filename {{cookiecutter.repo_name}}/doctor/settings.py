@@ -15,9 +15,9 @@ APP_JSON, DJANGO = FACTS["app_json"], FACTS["django"]
 KNOWN = re.compile(FACTS["config_vars"]["known"])
 HARMLESS = re.compile(FACTS["config_vars"]["harmless"])
 ASIDE = re.compile(FACTS["config_vars"]["aside"])
-# Values that nobody takes for a password: words, an address of a page, a sentence.
 BROWSER_KEYS = re.compile(r"maps\.google|firebase|authDomain", re.IGNORECASE)
 CSS_URL = re.compile(r"""url\(\s*['"]?((?!data:|https?:|/|#|\{)[^'")?#]+)""")
+# Values that nobody takes for a password: words, an address of a page, a sentence.
 PLAIN = r"[A-Za-z_-]*|.{0,7}|/.*|https?:.*|.*\s.*[.!?:]|(\S+\s+){4}.*"
 SHOWN = re.compile(FACTS["config_vars"]["shown"])
 MARKS = FACTS["secret_marks"]

@@ -527,9 +527,7 @@ def second_process_in_one_line(project):
     for line, text in project.procfile.values():
         if match := re.search(r"[;&]\s*((?:release|worker|web|clock|beat):\s)", text):
             # Without its migrations the app has no tables.
-            lost = "release" in match[1] and any(
-                "/versions/" in p for p in project.trees
-            )
+            lost = "release" in match[1] and project.has_migrations
             level = "error" if lost else "warning"
             yield "Procfile", line, {"what": match[1].strip()}, level
 
@@ -563,7 +561,7 @@ def program_of_windows(project):
 @check("H512", step=10)
 def import_that_never_ends(project):
     """app.run() without the guard in a module that a server imports; `flask` passes it over."""
-    served = set().union(*(module.below() for module in project.running.served))
+    served = project.running.served_modules
     for use in project.running.loading.calls:
         ends = use.of not in PROGRAMS["never_end"] or "thread" in use.guards
         if not ends and use.module in served:
@@ -617,7 +615,7 @@ def call_that_fails_at_the_start(project):
                 "right": "os.environ[…]",
             }
             yield use.path, use.node.lineno, {"name": "input", **details}
-    served = set().union(*(module.below() for module in project.running.served))
+    served = project.running.served_modules
     for use in calls:
         arguments, guarded = use.node.args, {"thread", "try"} & use.guards
         reads = use.of == "argparse.ArgumentParser.parse_args" and use.module in served
@@ -715,11 +713,7 @@ def migration_made_on_the_dyno(project):
                 r"\bdb (migrate|revision)\b.*&&.*\bdb upgrade\b",
                 command.text + whole(project, command),
             )
-            stops = (
-                before
-                and command.type == "release"
-                and any("/versions/" in p for p in project.trees)
-            )
+            stops = before and command.type == "release" and project.has_migrations
             level = "error" if stops else "warning"
             yield *command.place, {"command": command.start(3)}, level
 
