@@ -27,10 +27,11 @@ from lab import (  # noqa: F401
     wait_until,
 )
 
-# The files that take longest. They start first, so that no core is idle at the end.
+# The files that take longest, the longest first: so no core is idle at the end.
 LONGEST = [
-    *("test_runs.py", "test_dyno.py", "test_faults.py", "test_own_app.py", "test_browser.py", "test_fuzz.py"),
-    *("test_moving_on.py", "test_classroom.py", "test_answers.py", "test_doctor.py", "test_git.py"),
+    *("test_runs.py", "test_dyno.py", "test_situations.py", "test_own_app.py", "test_doctor.py", "test_faults.py"),
+    *("test_local_postgres.py", "test_classroom.py", "test_guard.py", "test_updates.py", "test_answers.py"),
+    *("test_fuzz.py", "test_moving_on.py", "test_recipes.py", "test_git.py", "test_own_files.py"),
 ]
 
 

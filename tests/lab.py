@@ -138,7 +138,6 @@ def project_environ(programs, database_folder):
     return os.environ | {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "LOCAL_POSTGRES_DIR": str(database_folder),
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
 
 

@@ -511,6 +511,12 @@ BREAK = {
         )
     ],
     "H619": [lambda p: django(p, "DEBUG = True\n")],
+    "H620": [
+        lambda p: (
+            django(p, "INSTALLED_APPS = ['django.contrib.staticfiles']\nSTATIC_URL = '/static/'\n"),
+            p.write("templates/page.html", "{% load static %}<link href=\"{% static 'own.css' %}\">"),
+        ),
+    ],
     "H226": [lambda p: p.append("requirements.txt", "requests==2.32.99\n")],
     "H128": [lambda p: p.replace("templates/notes.html", "{{ form.body.label }}", "{{ form.title.label }}")],
     "H915": [

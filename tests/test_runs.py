@@ -174,10 +174,14 @@ def test_the_guide_s_own_line_boots_the_app(bake, serve, environ, database):
 
 
 @pytest.mark.parametrize(("language", "example"), ANSWERS)
-def test_its_tests_pass_on_the_embedded_server(bake, language, example):
-    result = bake(language=language, example=example).run("python", "-W", "error", "-m", "pytest")
+def test_its_tests_pass_on_the_embedded_server_and_touch_no_other(bake, database, language, example):
+    project = bake(language=language, example=example)
+    project.write(".env", f"DATABASE_URL={database.url}\n")
+    result = project.run("python", "-W", "error", "-m", "pytest", DATABASE_URL=database.url)
     assert re.search(r"\d+ passed", result.stdout)
     assert "skipped" not in result.stdout
+    assert not database.has_table("notes")
+    assert not database.has_table("alembic_version")
 
 
 @pytest.mark.parametrize(("language", "example"), [("en", "notes"), ("ru", "none")])
@@ -190,14 +194,6 @@ def test_its_tests_pass_over_tcp_as_in_heroku_ci(bake, database, language, examp
     # Written where the migrations were applied, also where there is none.
     assert database.has_table("alembic_version")
     assert database.has_table("notes") == (example == "notes")
-
-
-def test_its_tests_never_touch_the_configured_database(bake, database):
-    project = bake()
-    project.write(".env", f"DATABASE_URL={database.url}\n")
-    project.run("pytest", DATABASE_URL=database.url)
-    assert not database.has_table("notes")
-    assert not database.has_table("alembic_version")
 
 
 # --- as on a dyno ---

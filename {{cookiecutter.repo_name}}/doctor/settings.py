@@ -378,6 +378,22 @@ def debug_pages_for_everybody(project):
         yield values[-1][0], values[-1][1].lineno, {}
 
 
+@check("H620", step=9, level="warning")
+def static_files_that_nobody_serves(project):
+    """Only runserver serves them by itself; collectstatic no more than gathers them."""
+    web = [c for c in project.commands if c.type == "web"][-1:]
+    plain = web and web[0].program in ("gunicorn", "waitress-serve", "uvicorn")
+    apps = project.running.settings.get("INSTALLED_APPS", [])
+    address = project.running.settings.get("STATIC_URL", [])
+    far = not address or any(":" in text for _, v in address for text in strings(v))
+    served = re.compile(DJANGO["static_served"])
+    texts = [project.text(p) for p in project.contents if not p.startswith("doctor/")]
+    shown = [p for p in project.contents if p.endswith((".html", ".jinja2"))]
+    tags = [p for p in shown if re.search(r"\{% ?static\b", project.text(p))]
+    if plain and apps and tags and not far and not any(map(served.search, texts)):
+        yield tags[0], 0, {"name": several(sorted(tags))}
+
+
 @check("H610", step=13)
 def static_files_without_a_place(project):
     """The buildpack runs collectstatic where there is a manage.py, and stops if that fails."""
