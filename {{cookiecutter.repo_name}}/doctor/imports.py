@@ -155,7 +155,7 @@ def may_bring_modules(project):
 
 def unlisted(project):
     """Yield (import, packages that have the module) where no listed package is called like it."""
-    if not project.list.packages or is_moved(project):
+    if not project.list.is_known or is_moved(project):
         return
     moved = {found.first for found, _ in modules_elsewhere(project)}
     for found in project.running.foreign:
@@ -513,6 +513,17 @@ def packages_that_do_not_fit(project):
             )
             details = {"one": pins[0], "other": pins[1], "says": row["says"]}
             yield line.file, line.number, details
+    version = newest_allowed(project, "gunicorn") or (0,)
+    for command in project.commands:
+        worker = command.option("-k", "--worker-class") or project.gunicorn_setting(
+            command, "worker_class"
+        )
+        since = FACTS["programs"]["workers_gone"].get(worker)
+        gone = since and version >= numbers(since)
+        if command.program == "gunicorn" and gone:
+            says = f"Entry point ('gunicorn.workers', '{worker}') not found"
+            details = {"one": f"gunicorn {since}", "other": f"-k {worker}"}
+            yield *command.place, {**details, "says": says}
 
 
 @check("H221", step=7)
@@ -552,16 +563,17 @@ def package_older_than_the_python(project):
     for row in PACKAGES["python"]:
         name = row["package"]
         line = project.list.packages.get(name)
-        version = numbers(line.pin) if line else ()
+        version = newest_allowed(project, name) if line else ()
         newer = numbers(python) >= numbers(row["since"])
         if not version or not newer or line in certain or not fits(version, row["pin"]):
             continue
         other, _, older = row.get("unless_older", "").partition(" ")
-        other = project.list.version(other) if other else ()
+        other = newest_allowed(project, other) if other else ()
         if have & {*row.get("unless", ())} or other and other < numbers(older):
             continue
         misses = row.get("lost") and complete and name in sure | started
-        what = f"{name}=={line.pin}" + (f" ({row['lost']})" if row.get("lost") else "")
+        misses = misses or row.get("cannot_be_built")
+        what = name + line.spec + (f" ({row['lost']})" if row.get("lost") else "")
         found.setdefault("error" if misses else "warning", {})[what] = line
     for level, rows in found.items():
         line = next(iter(rows.values()))

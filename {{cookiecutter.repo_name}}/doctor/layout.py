@@ -12,7 +12,7 @@ from doctor.files import installed, once
 from doctor.pages import static_folders, static_named, template_folders, templates_named
 from doctor.project import first_value, last_name
 
-LAYOUT = FACTS["layout"]
+LAYOUT, PACKAGES = FACTS["layout"], FACTS["packages"]
 ROOT_FILES = ("Procfile", "requirements.txt", "Pipfile.lock", "poetry.lock", "uv.lock")
 # Files that somebody reads with a program, so that marks of a conflict break them.
 READ_BY_PROGRAMS = re.compile(
@@ -148,7 +148,9 @@ def file_not_pushed(project):
 
 def wanted(project):
     """Return (path, file, line) of what has to be there, and what names it."""
-    return [(name, "", 0) for name in LAYOUT["needed"]] + named_files(project)
+    lists = () if {*PACKAGES["lists"]} & {*project.sizes} else PACKAGES["lists"]
+    needed = dict.fromkeys([*LAYOUT["needed"], *lists])
+    return [(name, "", 0) for name in needed] + named_files(project)
 
 
 @check("H120", step=1)
@@ -269,6 +271,7 @@ def build_hook_fails(project):
                 n
                 for n, line in enumerate(lines, 1)
                 if re.match(r"(exit +[1-9]\d*|false)\s*$", line)
+                or re.match(r"python3? +-c .*(SystemExit|exit)\(([1-9]|['\"]\w)", line)
             ),
             0,
         )
@@ -294,6 +297,11 @@ def lost_script(project, name):
     for number, line, folder in (
         lines if text.startswith("#!") and "sh" in text[:40] else ()
     ):
+        into = re.fullmatch(r"\s*cd +([\w./-]+)\s*(?:&&.*)?", line)
+        place = posixpath.normpath(posixpath.join("", folder))
+        if into and not into[1].startswith(("/", "..")) and text.count(into[1]) == 1:
+            if not project.has_folder(place) and place != ".":
+                return number, into[1]
         for command in commands(project, name, name, number, line, folder):
             file = command.python_file() or shell_script(command) or ""
             made = not file or re.search(r"^/|[~$<>(]|vendor/|\.heroku/|\.\./", file)

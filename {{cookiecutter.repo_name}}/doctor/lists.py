@@ -130,6 +130,15 @@ class PackageList:
         return found
 
     @property
+    def is_known(self):
+        """Tell whether it is known what is installed: also where an empty file says nothing is."""
+        return (
+            bool(self.packages)
+            or not self.lines
+            and ("requirements.txt" in self.project)
+        )
+
+    @property
     def is_locked(self):
         """Tell whether a tool has made the list, with all that is needed in it."""
         return "requirements.txt" not in self.project or self.is_whole

@@ -480,7 +480,10 @@ def python_not_offered(project):
 
 def newer_than_the_facts(version):
     """Tell whether a version has come out since the list of what is offered was made."""
-    return numbers(NEWEST) < numbers(version) < (4,)
+    refused = PYTHON[
+        "refused"
+    ]  # they are out, and the buildpack was seen to refuse them
+    return numbers(NEWEST) < numbers(version) < (4,) and version not in refused
 
 
 @check("H306", step=1, level="warning")

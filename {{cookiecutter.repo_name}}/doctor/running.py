@@ -272,8 +272,10 @@ class Running:
             *(more or "").split(","),
             *command.variables.get("PYTHONPATH", "").split(":"),
         ]
+        root = re.compile(r"(\$\{?(PWD|HOME)\}?|\$\(pwd\)|`pwd`)(/|$)")
+        more = [root.sub("./", path) for path in more]
         more = [command.path(path) for path in more if path and "$" not in path]
-        first = command.path(folder) if folder else command.folder
+        first = command.path(root.sub("./", folder)) if folder else command.folder
         found = [first, *more, *self.searched]
         return list(dict.fromkeys("" if p == "." else p.strip("/") for p in found))
 

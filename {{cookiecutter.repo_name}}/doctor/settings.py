@@ -502,7 +502,7 @@ def variable_without_value(project):
 
 def needed(project):
     """Return the pushed files that the platform reads or the web process cannot do without."""
-    files = {"Procfile", ".python-version", "runtime.txt"}
+    files = {"Procfile"} | ({".python-version"} if "uv.lock" in project else set())
     lists = {name for name in FACTS["packages"]["lists"] if name in project}
     files |= {*(lists - project.slugignored or lists), *project.app_trees}
     folders = re.compile(rf"(.*/)?({'|'.join(FACTS['layout']['folders'])})/")

@@ -67,9 +67,26 @@ def sockets_and_many_workers(project):
         for _, _, c, *_ in project.running.loading.calls
         if c in PROGRAMS["one_worker"]
     ]
-    for command in in_code(project, "web") if made else ():
-        if command.program != "gunicorn":
-            continue
+    for command in many_workers(project) if made else ():
+        yield *command.place, {"what": made[0]}
+
+
+@check("H423", step=10, level="warning")
+def scheduler_in_every_worker(project):
+    """What starts with the app starts as often as there are workers, unless one loads it for all."""
+    for use in project.running.loading.calls:
+        starts = use.of in PROGRAMS["schedulers"]
+        for command in many_workers(project) if starts else ():
+            preloads = re.search("--preload", command.text)
+            if use.module in project.running.served_modules and not preloads:
+                what = ast.unparse(use.node.func)
+                yield use.path, use.node.lineno, {"what": what}
+                return
+
+
+def many_workers(project):
+    """Yield the commands of gunicorn that start WEB_CONCURRENCY workers, or some number over one."""
+    for command in in_code(project, "web"):
         text = f"{command.text} {command.variables.get('GUNICORN_CMD_ARGS', '')}"
         few = re.search(r"(-w|--workers)[ =]?1\b", text)
         entry = project.app_env.get("WEB_CONCURRENCY")
@@ -81,8 +98,8 @@ def sockets_and_many_workers(project):
         few = few or re.search(
             r"(?m)^workers\s*=\s*1\s*$", project.text(command.path(file))
         )
-        if not few:
-            yield *command.place, {"what": made[0]}
+        if command.program == "gunicorn" and not few:
+            yield command
 
 
 @check("H404", step=10)
@@ -92,9 +109,22 @@ def no_web_process(project):
     if unclear or "web" in project.procfile:
         return
     wanted = "web" in as_dict(project.json.get("formation"))
-    serving = any(c.type != "release" and serves(c) for c in project.commands)
+    programs = {*SERVERS, "python", "python3", "sh", "bash"}
+    wanted = wanted or programs & {*project.procfile}  # web: is missing in front of it
+    serving = any(
+        c.type != "release" and (serves(c) or serves_pages(project, c))
+        for c in project.commands
+    )
     if wanted or serving or not set(project.procfile) - {"release"}:
         yield "Procfile", 0, {"types": ", ".join(project.procfile) or "(none)"}
+
+
+def serves_pages(project, command):
+    """Tell whether Python runs a file that does nothing but to serve an app: no bot beside it."""
+    call = run_call(project, command)
+    bots = project.imported & {*PROGRAMS["bots"]}
+    main = call and call[0] == python_path(project, command)
+    return main and not bots and re.search(r"\bapp\.run$|^uvicorn\.run$", call[2])
 
 
 def serves(command):
@@ -345,7 +375,7 @@ def opens_port(call):
 def program_not_installed(project):
     """A program, or gunicorn's kind of worker, that no listed package brings."""
     have = project.available[0]
-    for command in in_code(project) if project.list.packages else ():
+    for command in in_code(project) if project.list.is_known else ():
         for package, what in packages_of_program(command):
             if package not in have:
                 level = "warning" if project.unknown_needs else "error"
@@ -491,6 +521,16 @@ def word_that_a_program_does_not_know(project):
                 right = (difflib.get_close_matches(after, known, 1) or ["--help"])[0]
                 details = {"command": command.start(count + 1), "right": right}
                 yield *command.place, details
+        known = PROGRAMS["options"].get(command.program, "").split()
+        for word in command.arguments if known else ():
+            name = word.partition("=")[0]
+            # Some take the beginning of an option for it.
+            plain = name.replace("--no-", "--", 1)
+            fits = any(k.startswith((name, plain)) for k in known)
+            if name[:2] == "--" and not fits:
+                right = (difflib.get_close_matches(name, known, 1) or ["--help"])[0]
+                details = {"command": f"{command.program} {name}", "right": right}
+                yield *command.place, details
     yield from unknown_flask_commands(project)
 
 
@@ -596,6 +636,8 @@ def call_that_fails_at_the_start(project):
             if row.get("context") and (pushed or "with" in use.guards):
                 continue
             words = {word.arg for word in getattr(use.node, "keywords", ())}
+            if "refuses" in row and not words & {*row["refuses"]}:
+                continue
             if words & {row.get("keyword", ""), None} or have & {
                 *row.get("unless", ())
             }:
@@ -739,7 +781,8 @@ def no_such_app(project):
             details = {"target": "main:init_app", "right": project.app_name}
             yield *command.place, details | {"missing": "main.py"}
     for command in in_code(project, "web"):
-        first = SERVERS.get(command.program, {}).get("app") == ["first"]
+        row = SERVERS.get(command.program, {})
+        first = row.get("app") == ["first"]
         if (
             first
             and not command.arguments
@@ -749,6 +792,25 @@ def no_such_app(project):
             details = {"target": command.text, "right": project.app_name}
             if not known:
                 yield *command.place, details | {"missing": "FILE:NAME"}
+        path = "".join(command.positional(row.get("flags", ()))[:1])
+        if first and re.fullmatch(r"[\w./-]+/[\w.]+(:\w+)?", path):
+            details = {"target": path, "right": project.app_name}
+            yield *command.place, details | {"missing": path.partition(":")[0]}
+    yield from nothing_for_flask(project)
+
+
+def nothing_for_flask(project):
+    """Yield the commands of Flask that name no app, where it finds none by itself."""
+    files = (p for p in project.contents if not p.startswith("doctor/"))
+    if any("FLASK_APP" in project.text(path) for path in files):
+        return
+    for command in in_code(project, "web", "release"):
+        paths = project.running.paths(command)
+        there = any(project.running.find(name, paths) for name in ("wsgi", "app"))
+        own = command.option("--app", "-A") or "FLASK_APP" in command.variables
+        if command.program == "flask" and not (there or own):
+            details = {"target": command.start(2), "right": project.app_name}
+            yield *command.place, details | {"missing": "app.py"}
 
 
 def missing_app(project, target):
@@ -797,7 +859,13 @@ def app_of_another_kind(project):
     """A factory that nobody calls, or an app for servers of the other kind."""
     for target in project.running.targets:
         command, name = target.command, target.name or ""
-        kind = SERVERS.get(command.program, {}).get("kind")
+        row = SERVERS.get(command.program, {})
+        kind, outside = row.get("kind"), re.sub(r"\(.*", "", name)
+        version = newest_allowed(project, command.program) or (0,)
+        if row.get("one_name") and "." in outside and version >= (20,):
+            what = f"{first_name(target)} = {name}"
+            details = {"target": target.text, "program": command.program}
+            yield *command.place, details | {"what": what}
         if not kind or "." in name:
             continue
         words, module = {*command.arguments}, module_of(project, target)
@@ -808,8 +876,17 @@ def app_of_another_kind(project):
         )
         if "uvicorn" in (worker or ""):
             kind = "asgi"
-        kind, own = command.option("--interface") or kind, kind_of(thing)
-        what = own.upper() if own and own != kind else ""
+        kind = command.option("--interface") or kind
+        if command.program == "granian":
+            kind = command.variables.get("GRANIAN_INTERFACE", kind)
+        kind, own = kind.removesuffix("nl"), kind_of(thing)
+        what = own.upper() if own and kind not in (own, "auto") else ""
+        of = thing.of if isinstance(thing, Made) else None
+        before, _, instead = PROGRAMS["no_apps"].get(str(of), "0 ").partition(" ")
+        if (newest_allowed(project, str(of).partition(".")[0]) or (0,)) < numbers(
+            before
+        ):
+            what = instead
         if isinstance(thing, Function) and not called and thing.is_plain:
             made = "Flask" in ast.unparse(thing.node) and not takes_two(thing.node)
             what = f'"{target.module}:{name}()"' if made else ""
@@ -953,6 +1030,11 @@ def debug_mode(project):
                 level = "error" if refuses and own else "warning"
                 yield file, line, {"name": file, "command": command.start(3)}, level
                 return
+        call = run_call(project, command) if command.type == "web" else None
+        debug = call and [w.value for w in call[1].keywords if w.arg == "debug"]
+        if debug and getattr(debug[0], "value", None) is True:
+            details = {"name": "debug=True", "command": command.start(3)}
+            yield call[0], call[1].lineno, details, "warning"
 
 
 @check("H951", step=10)
