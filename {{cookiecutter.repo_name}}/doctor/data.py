@@ -1,6 +1,7 @@
 """Checks of what is kept: the database, the dyno's disk, files that are opened (steps 1 and 7)."""
 
 import ast
+import difflib
 import posixpath
 import re
 from collections import Counter
@@ -9,6 +10,7 @@ from doctor import FACTS, check
 from doctor.files import BINARY, once
 from doctor.imports import newest_allowed
 from doctor.loading import Use
+from doctor.pages import on_start_page
 from doctor.project import as_dict, first_value, last_name, several
 
 CONNECTS, OPENS = frozenset(FACTS["programs"]["connects"]), FACTS["programs"]["opens"]
@@ -80,6 +82,13 @@ def on_disk(project):
         name = path_of(project, path, getattr(node.func, "value", None))
         if name and "/deploy/" not in f"/{path}":
             yield path, node.lineno, f"{ast.unparse(node.func)}() ({name})"
+    fields = ("FileField", "ImageField")
+    folder = project.running.settings.get("MEDIA_ROOT", ())
+    elsewhere = re.compile(r"(?i)storages|cloudinary|\bS3|boto3|gcloud")
+    far = any(map(elsewhere.search, [*project.list.packages, *project.imported]))
+    for path, node in project.calls(*fields) if folder and not far else ():
+        if ast.unparse(node.func).startswith("models."):
+            yield path, node.lineno, ast.unparse(node)
     if "django" in project.list.packages and not known:
         for path, node in project.texts():
             if node.value == "django.db.backends.sqlite3":
@@ -110,17 +119,108 @@ def database_of_this_computer(project):
         if at_once and (name := host(use.path, use.node)):
             what = f"{ast.unparse(use.node.func)}({name})"
             yield use.path, use.node.lineno, {"what": what}
-    guarded = {
-        id(inner)
-        for _, node in project.nodes(ast.If, ast.Try, ast.IfExp, ast.BoolOp)
-        for inner in ast.walk(node)
-    }
+    guarded = inside_conditions(project)
     for path, node in project.calls(*LATER):
         sure = project.is_sure(path) and id(node) not in guarded
         used = LATER[last_name(node.func)] in project.imported
         if sure and used and (name := host(path, node)):
             what = f"{ast.unparse(node.func)}({name})"
             yield path, node.lineno, {"what": what}, "warning"
+
+
+@check("H919", step=7)
+def address_in_code(project):
+    """The address of the database, written into the code: this computer's, or of a misspelt kind."""
+    old = (newest_allowed(project, "sqlalchemy") or (9999,)) < (1, 4)
+    known = {*FACTS["programs"]["dialects"], *({"postgres"} if old else ())}
+    for path, node, text in addresses(project):
+        kind, _, rest = text.partition("://")
+        kind = kind.partition("+")[0]
+        near = difflib.get_close_matches(kind, known, 1, 0.75)
+        here = re.match(r"([^@/]*@)?(localhost|127\.0\.0\.1)\b", rest)
+        if kind not in known and near:
+            yield path, node.lineno, {"what": f"{kind}:// ({near[0]}://)"}
+        elif here and kind in ("postgresql", "mysql", "mariadb"):
+            details = {"what": f"{kind}://…@{here[2]}"}
+            asks = on_start_page(project, lambda call: asks_database(call))
+            yield path, node.lineno, details, "error" if asks else "warning"
+
+
+def addresses(project):
+    """Yield (path, node, text) of the addresses that the code surely opens: no variable, no condition."""
+    guarded = inside_conditions(project)
+    for use in project.running.loading.calls:
+        makes = isinstance(use.of, str) and use.of.endswith("create_engine")
+        text = first_value(use.node) if makes and not use.guards else None
+        if isinstance(text, str) and id(use.node) not in guarded:
+            yield use.path, use.node, text
+    found = {}
+    for path, node in project.nodes(ast.Assign):
+        key = node.targets[0]
+        name = last_name(key) or getattr(getattr(key, "slice", None), "value", "")
+        if name == "SQLALCHEMY_DATABASE_URI" and "flask_sqlalchemy" in project.imported:
+            found[path, node] = getattr(node.value, "value", None)
+    if len(found) == 1 and not project.reads_database_url:
+        (((path, node), text),) = found.items()
+        if isinstance(text, str) and id(node) not in guarded:
+            yield path, node, text
+
+
+@once
+def inside_conditions(project):
+    """Return the ids of the nodes that something else may take the place of."""
+    return {
+        id(inner)
+        for _, node in project.nodes(ast.If, ast.Try, ast.IfExp, ast.BoolOp)
+        for inner in ast.walk(node)
+    }
+
+
+def asks_database(call):
+    """Tell whether a call is one that a query ends with."""
+    code = ast.unparse(call.func)
+    last = code.rpartition(".")[2]
+    reads = ("all", "first", "count", "paginate", "scalar", "scalars", "execute", "get")
+    return last in reads and re.search(r"\b(query|session|connection|conn)\b", code)
+
+
+@check("H917", step=7, level="warning")
+def tables_that_nobody_makes(project):
+    """db.create_all() below `if __name__ == "__main__"`, which no server comes to, and no migrations."""
+    made = [last_name(use.node.func) for use in project.running.loading.calls]
+    at_start = "create_all" in made
+    texts = [c.text for c in project.commands] + [str(project.json.get("scripts"))]
+    below = {
+        id(inner)
+        for _, node in project.nodes(ast.If)
+        if "__name__" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    calls = list(project.calls("create_all"))
+    served = project.running.served_modules
+    only_there = calls and all(id(node) in below for _, node in calls)
+    by_hand = any(re.search(r"flask db|upgrade|python", text) for text in texts)
+    if only_there and served and not (at_start or by_hand or project.has_migrations):
+        path, node = calls[0]
+        yield path, node.lineno, {}
+
+
+@check("H918", step=7)
+def encryption_that_does_not_fit(project):
+    """sslmode=disable, which the platform's database refuses; verify-…, for which a file is needed."""
+    guarded = inside_conditions(project)
+    root = project.has_keyword("sslrootcert") or project.has_text("sslrootcert")
+    for path, word in project.nodes(ast.keyword):
+        mode = getattr(word.value, "value", None)
+        wrong = mode == "disable" or mode in ("verify-full", "verify-ca") and not root
+        here = word.arg == "sslmode" and id(word) not in guarded
+        if here and wrong and project.reads_database_url and project.is_sure(path):
+            yield path, word.value.lineno, {"what": f'sslmode="{mode}"'}
+    for path, node in project.texts():
+        mode = re.fullmatch(r"[?&]sslmode=(disable|verify-full|verify-ca)", node.value)
+        wrong = mode and (mode[1] == "disable" or not root)
+        if wrong and id(node) not in guarded and project.is_sure(path):
+            yield path, node.lineno, {"what": node.value}
 
 
 @check("H519", step=7)
@@ -146,11 +246,17 @@ def driver_that_cannot_wait(project):
     """create_async_engine() of a plain postgresql://, which is psycopg2's up to SQLAlchemy 2.0."""
     version = newest_allowed(project, "sqlalchemy") or (9999,)
     chosen = any(re.search(r"\+\w|\+$", text) for text in project.constants)
+    drivers = re.findall(r"(?m)^postgres(?:ql)?\+(\w+)", "\n".join(project.constants))
+    sync = drivers and {*drivers} <= {"psycopg2", "pg8000"}
     for use in project.running.loading.calls:
         asks = use.of in ASYNC_ENGINES and not chosen
         code = project.text(use.path)
         if use.of in ASYNC_ENGINES and "+asyncpg" in code and "sslmode=" in code:
-            yield use.path, use.node.lineno, {"call": "asyncpg, sslmode="}, "warning"
+            added = re.search(r"\+ *f?['\"][?&]sslmode=", ast.unparse(use.node))
+            level = "error" if added else "warning"
+            yield use.path, use.node.lineno, {"call": "asyncpg, sslmode="}, level
+        if use.of in ASYNC_ENGINES and sync and "try" not in use.guards:
+            yield use.path, use.node.lineno, {"call": f"{drivers[0]}, async"}
         old = version < (2, 1) and "DATABASE_URL" in project.constants
         if asks and old and "try" not in use.guards:
             yield use.path, use.node.lineno, {"call": ast.unparse(use.node)[:60]}

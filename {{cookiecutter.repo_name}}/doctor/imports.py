@@ -571,7 +571,8 @@ def package_older_than_the_python(project):
         other = newest_allowed(project, other) if other else ()
         if have & {*row.get("unless", ())} or other and other < numbers(older):
             continue
-        misses = row.get("lost") and complete and name in sure | started
+        loads = {name, *row.get("by", ())} & (sure | started)
+        misses = row.get("lost") and complete and loads
         misses = misses or row.get("cannot_be_built")
         what = name + line.spec + (f" ({row['lost']})" if row.get("lost") else "")
         found.setdefault("error" if misses else "warning", {})[what] = line
@@ -642,6 +643,17 @@ def package_needs_more_than_pip(project):
         yield line.file, line.number, details, "error" if compiled else "warning"
 
 
+@check("H227", step=13)
+def module_without_a_screen(project):
+    """The platform's Python is built without Tk; https://github.com/heroku/heroku-buildpack-python (builds/)."""
+    for path, line, module, _ in named_at_start(project):
+        first = module.partition(".")[0]
+        if first in PACKAGES["of_a_screen"]:
+            level = "error" if starts_by_itself(project, path) else "warning"
+            yield path, line, {"name": first}, level
+            return
+
+
 @check("H215", step=13, level="warning")
 def package_misspelt(project):
     """A name that is nobody's, but nearly that of a package which many use."""
@@ -654,6 +666,10 @@ def package_misspelt(project):
             never = meant.get("imported") and name in project.imported
             level = "error" if meant.get("error") or never else "warning"
             yield line.file, line.number, {"name": name, "right": meant["right"]}, level
+        elif match := re.fullmatch(r"(.+)-(\d+(?:\.\d+)+)", line.name):
+            if normal(match[1]) in known and not line.spec:
+                details = {"name": line.name, "right": f"{match[1]}=={match[2]}"}
+                yield line.file, line.number, details, "error"
         elif name not in known and line.kind == "package" and not meant:
             near = difflib.get_close_matches(name, [n for n in known if n[3:]], 1, 0.8)
             new = name not in project.installed.found
@@ -683,6 +699,13 @@ def call_needs_another_package(project):
         if lacks and "pydantic" in project.imported and project.is_sure(path):
             yield path, node.lineno, {"name": "EmailStr", "package": "email-validator"}
             told.add("email-validator")
+    for path, value in project.running.settings.get("DATABASES", ())[-1:]:
+        for text in strings(value):
+            packages = PACKAGES["engines"].get(text.rpartition(".")[2], ())
+            django = text.startswith("django.db.backends.") and packages
+            if django and complete and not have & {*packages}:
+                details = {"name": text, "package": packages[0]}
+                yield path, value.lineno, details
     migrates = any("migrate" in command.arguments for command in project.commands)
     fields = project.trees if "django" in have and "pillow" not in have else ()
     for path in fields if complete else ():

@@ -9,7 +9,14 @@ import sys
 from doctor import FACTS, check
 from doctor.commands import certain_lines, commands, shell_script
 from doctor.files import installed, once
-from doctor.pages import static_folders, static_named, template_folders, templates_named
+from doctor.pages import (
+    static_folders,
+    static_named,
+    static_stores,
+    static_tags,
+    template_folders,
+    templates_named,
+)
 from doctor.project import first_value, last_name
 
 LAYOUT, PACKAGES = FACTS["layout"], FACTS["packages"]
@@ -170,19 +177,20 @@ def named_files(project):
             yield path, found.path, found.line
     for found in running.foreign:
         name = found.first
-        if name in sys.stdlib_module_names:  # Python's own is meant
+        # Python's own is meant, or the file is for one computer: try: import local_settings
+        if name in sys.stdlib_module_names or found.guarded:
             continue
         for folder in running.reached[found.path][1]:
             for path in (f"{name}.py", f"{name}/__init__.py"):
                 yield posixpath.join(folder, path), found.path, found.line
     for found, where in running.lost:
-        for folder in where:
+        for folder in where if not found.guarded else ():
             path = posixpath.join(folder, found.module.replace(".", "/"))
             yield f"{path}.py", found.path, found.line
     for path, line, name in templates_named(project):
         for folder in template_folders(project) or ():
             yield posixpath.join(folder, name), path, line
-    for path, line, name in static_named(project):
+    for path, line, name in [*static_named(project), *static_tags(project)]:
         for folder in static_folders(project):
             yield posixpath.join(folder, name), path, line
 
@@ -203,7 +211,9 @@ def other_letters(project):
             static = (
                 "/static/" in f"/{wanted}"
             )  # a page without its picture still works
-            level = "warning" if static else "error"
+            # With a manifest Django stops at a name that it does not have.
+            stops = any("Manifest" in text for text in static_stores(project))
+            level = "warning" if static and not stops else "error"
             yield file, line, {"name": there, "right": wanted}, level
 
 

@@ -32,7 +32,7 @@ MAX_DEPTH = 40  # imports and calls inside of each other
 STOP = "the rest runs at times only"
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Module:
     """A file on its way through an import. names: what is bound so far, and to what.
 
@@ -60,7 +60,7 @@ class Module:
         return found
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Function:
     """A function; result: what it returns, as far as it is known."""
 
@@ -78,7 +78,7 @@ class Function:
         return plain and not any(isinstance(n, later) for n in ast.walk(node))
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Made:
     """What a call has made. of: what was called, as far as it is known."""
 
@@ -86,7 +86,7 @@ class Made:
     of: object
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Scope:
     """Names and where to look next. is_function: it runs when all of its module is there."""
 

@@ -9,7 +9,7 @@ from collections import Counter
 from doctor import FACTS, check
 from doctor.files import line_at, once
 from doctor.loading import LOOPS, ROUTES, Function, Scope, bound, inner_nodes, visible
-from doctor.project import first_value, last_name
+from doctor.project import first_value, last_name, strings
 
 PAGES = FACTS["pages"]
 TEMPLATE = re.compile(r".*\.(html?|jinja2?|j2|xml|txt)$")
@@ -19,6 +19,7 @@ NAMED = re.compile(
 STATIC = re.compile(
     r"""url_for\(\s*['"]static['"]\s*,\s*filename\s*=\s*['"]([\w./-]+)['"](?!\s*[~+%])"""
 )
+STATIC_TAG = re.compile(r"""\{%-?\s*static\s+['"]([\w./-]+)['"]""")
 LINK = re.compile(r"""url_for\(\s*['"]([\w.]+)['"]""")
 LINK_WITH = re.compile(r"""url_for\(\s*['"]([\w.]+)['"]([^()]*)\)""")
 COMMENT = re.compile(r"(?s)\{#.*?#\}|\{%-?\s*raw.*?endraw\s*-?%\}")
@@ -288,6 +289,22 @@ def templates_named(project):
             match = NAMED.search(line)
             if match and "ignore missing" not in match[2]:
                 yield path, number, match[1]
+
+
+def static_tags(project):
+    """Yield (file, line, name) of the static files that templates of Django name."""
+    if project.running.settings:
+        for path in sorted(p for p in project.contents if p.endswith(".html")):
+            for number, line in lines_of(project.text(path)):
+                for match in STATIC_TAG.finditer(line):
+                    yield path, number, match[1]
+
+
+def static_stores(project):
+    """Return the texts of Django's settings that say who keeps its static files."""
+    values = project.running.settings
+    stores = [*values.get("STORAGES", []), *values.get("STATICFILES_STORAGE", [])]
+    return [text for _, value in stores for text in strings(value)]
 
 
 def static_named(project):

@@ -8,7 +8,9 @@ import re
 
 from doctor import FACTS, check
 from doctor.files import hits
-from doctor.lists import fits
+from doctor.imports import newest_allowed
+from doctor.lists import fits, numbers
+from doctor.pages import static_stores
 from doctor.project import as_dict, last_name, several, strings
 
 APP_JSON, DJANGO = FACTS["app_json"], FACTS["django"]
@@ -53,7 +55,7 @@ def is_secret(name, value):
 def secret_in_file(project):
     setting = r"(?m)^\s*SECRET_KEY\s*=.*(environ|getenv|config\(|env\(|env\.)"
     fallback = re.compile(setting)
-    told = set()
+    told, lines = set(), set()
     is_read = any(fallback.search(project.text(path)) for path in project.trees)
     for path in sorted(project.contents):
         if ASIDE.fullmatch(path) or b"\0" in project.contents[path][:1000]:
@@ -77,9 +79,14 @@ def secret_in_file(project):
                     continue
                 told.add(match[0])
                 # Those of Google's for maps and Firebase every browser gets; their cure is a restriction.
+                lines.add((path, before.count("\n") + 1))
                 public = kind == "Google" and BROWSER_KEYS.search(text)
                 level = "warning" if public else "error"
                 yield path, before.count("\n") + 1, {"kind": kind}, level
+    for line in project.list.lines:
+        user = re.search(r"://([^/\s@:$<{]{12,})(:[^/\s@$]*)?@", line.text)
+        if user and (line.file, line.number) not in lines:
+            yield line.file, line.number, {"kind": "https://…@"}
 
 
 def is_for_show(secret, host):
@@ -128,7 +135,9 @@ def password_in_code(project):
         plain = HARMLESS.fullmatch(value) or re.fullmatch(PLAIN, value)
         real = not plain and name != "SECRET_KEY"
         if named.fullmatch(name) and (real or first_key):
-            yield path, node.lineno, {"name": name}
+            keys = [value for _, value in project.running.settings.get(name, ())]
+            level = "error" if first_key and node.value in keys[-1:] else "warning"
+            yield path, node.lineno, {"name": name}, level
 
 
 def environment_reads(project):
@@ -335,13 +344,10 @@ def redirect_without_end(project):
 @check("H618", step=13)
 def style_names_what_is_not_there(project):
     """With a manifest, collectstatic looks for all that a style sheet names."""
-    values = project.running.settings
-    stores = [*values.get("STORAGES", []), *values.get("STATICFILES_STORAGE", [])]
-    texts = [text for _, value in stores for text in strings(value)]
-    if not any(re.search("Manifest", text) for text in texts):
+    if not any("Manifest" in text for text in static_stores(project)):
         return
     folders = ["static"]
-    for _, value in values.get("STATICFILES_DIRS", []):
+    for _, value in project.running.settings.get("STATICFILES_DIRS", []):
         folders += [text.strip("/") for text in strings(value)]
     for path in sorted(project.contents):
         inside = any(f"/{folder}/" in f"/{path}" for folder in folders)
@@ -354,6 +360,51 @@ def style_names_what_is_not_there(project):
             if named not in project and not named.startswith(".."):
                 yield path, 0, {"name": name}
                 break
+
+
+@check("H621", step=9, level="warning")
+def setting_that_is_gone(project):
+    """STATICFILES_STORAGE, which Django 5.1 no longer reads."""
+    version = newest_allowed(project, "django") or (0,)
+    for name, (since, instead) in DJANGO["gone"].items():
+        values = project.running.settings.get(name, [])
+        if values and version >= numbers(since):
+            path, value = values[-1]
+            details = {"name": name, "since": since, "instead": instead}
+            yield path, value.lineno, details
+
+
+@check("H622", step=9, level="warning")
+def origins_without_https(project):
+    """CSRF_TRUSTED_ORIGINS = ["shop.example.org"]: since Django 4 each begins with https://."""
+    version = newest_allowed(project, "django") or (0,)
+    for path, value in project.running.settings.get("CSRF_TRUSTED_ORIGINS", ())[-1:]:
+        plain = [text for text in strings(value) if text and "://" not in text]
+        whole = isinstance(value, (ast.List, ast.Tuple))
+        checks = any(
+            {"migrate", "check"} & {*c.arguments[:2]} for c in project.commands
+        )
+        if plain and whole and version >= (4,):
+            level = "error" if checks else "warning"
+            yield path, value.lineno, {"name": plain[0]}, level
+
+
+@check("H623", step=9, level="warning")
+def forms_behind_waitress(project):
+    """waitress takes away the header that says https, and Django then takes a form for a stranger's."""
+    values = project.running.settings
+    web = [c for c in project.commands if c.type == "web"][-1:]
+    plain = web and web[0].program == "waitress-serve"
+    plain = plain and not re.search("trusted-proxy|no-clear", web[0].text)
+    texts = [
+        text for _, value in values.get("MIDDLEWARE", ()) for text in strings(value)
+    ]
+    checks = any(text.endswith("CsrfViewMiddleware") for text in texts)
+    if plain and checks and not values.get("CSRF_TRUSTED_ORIGINS"):
+        forms = [p for p in sorted(project.contents) if p.endswith(".html")]
+        forms = [p for p in forms if "csrf_token" in project.text(p)]
+        if forms and (newest_allowed(project, "django") or (0,)) >= (4,):
+            yield forms[0], 0, {"name": several(forms)}
 
 
 @check("H609", step=9)

@@ -157,12 +157,18 @@ def typographic_signs(project):
     """Dashes and quotation marks that a word processor or a web page has made of plain ones."""
     for line, command in project.procfile.values():
         if match := re.search(r"(^|\s)[—–−‐]|[“”„«»‘’\u00a0]", command):
-            yield "Procfile", line, {"sign": match[0].strip() or "U+00A0"}
+            sign, before = match[0].strip(), command[: match.start()]
+            # gunicorn passes over words behind the app, also what was meant for an option.
+            app = r"gunicorn\s+[^-—–−‐\s]\S*\s|gunicorn\s.*\w:\w"
+            over = sign in "—–−‐" and re.search(app, f"{before} ")
+            details = {"sign": sign or "U+00A0"}
+            yield "Procfile", line, details, "warning" if over else "error"
 
 
 def in_code(project, *types):
     """Yield the commands of these process types that can be understood."""
-    broken = {f.line for f in [*typographic_signs(project), *factory_unquoted(project)]}
+    found = [*typographic_signs(project), *factory_unquoted(project)]
+    broken = {f.line for f in found if f.level == "error"}
     for command in project.commands:
         unclear = command.file == "Procfile" and command.line in broken
         if not unclear and (not types or command.type in types):
@@ -881,11 +887,10 @@ def app_of_another_kind(project):
             kind = command.variables.get("GRANIAN_INTERFACE", kind)
         kind, own = kind.removesuffix("nl"), kind_of(thing)
         what = own.upper() if own and kind not in (own, "auto") else ""
-        of = thing.of if isinstance(thing, Made) else None
-        before, _, instead = PROGRAMS["no_apps"].get(str(of), "0 ").partition(" ")
-        if (newest_allowed(project, str(of).partition(".")[0]) or (0,)) < numbers(
-            before
-        ):
+        of = thing.of if isinstance(thing, Made) and isinstance(thing.of, str) else ""
+        before, _, instead = PROGRAMS["no_apps"].get(of, "0 ").partition(" ")
+        version = newest_allowed(project, of.partition(".")[0].replace("_", "-"))
+        if (version or (0,)) < numbers(before):
             what = instead
         if isinstance(thing, Function) and not called and thing.is_plain:
             made = "Flask" in ast.unparse(thing.node) and not takes_two(thing.node)
