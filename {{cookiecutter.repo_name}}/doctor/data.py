@@ -83,7 +83,7 @@ def on_disk(project):
         if name and "/deploy/" not in f"/{path}":
             yield path, node.lineno, f"{ast.unparse(node.func)}() ({name})"
     fields = ("FileField", "ImageField")
-    folder = project.running.settings.get("MEDIA_ROOT", ())
+    folder = "MEDIA_ROOT" in project.running.settings
     elsewhere = re.compile(r"(?i)storages|cloudinary|\bS3|boto3|gcloud")
     far = any(map(elsewhere.search, [*project.list.packages, *project.imported]))
     for path, node in project.calls(*fields) if folder and not far else ():
@@ -151,7 +151,7 @@ def addresses(project):
     guarded = inside_conditions(project)
     for use in project.running.loading.calls:
         makes = isinstance(use.of, str) and use.of.endswith("create_engine")
-        text = first_value(use.node) if makes and not use.guards else None
+        text = first_value(use.node) if makes and "try" not in use.guards else None
         if isinstance(text, str) and id(use.node) not in guarded:
             yield use.path, use.node, text
     found = {}

@@ -699,13 +699,16 @@ def call_needs_another_package(project):
         if lacks and "pydantic" in project.imported and project.is_sure(path):
             yield path, node.lineno, {"name": "EmailStr", "package": "email-validator"}
             told.add("email-validator")
-    for path, value in project.running.settings.get("DATABASES", ())[-1:]:
-        for text in strings(value):
-            packages = PACKAGES["engines"].get(text.rpartition(".")[2], ())
-            django = text.startswith("django.db.backends.") and packages
-            if django and complete and not have & {*packages}:
-                details = {"name": text, "package": packages[0]}
-                yield path, value.lineno, details
+    kinds = {
+        node.value: (path, node.lineno)
+        for path, node in project.texts()
+        if re.fullmatch(r"django\.db\.backends\.\w+", node.value)
+    }
+    packages = PACKAGES["engines"].get("".join(kinds).rpartition(".")[2], ())
+    alone = len(kinds) == 1 and "DATABASES" in project.running.settings
+    if alone and packages and complete and not have & {*packages}:
+        ((name, place),) = kinds.items()
+        yield *place, {"name": name, "package": packages[0]}
     migrates = any("migrate" in command.arguments for command in project.commands)
     fields = project.trees if "django" in have and "pillow" not in have else ()
     for path in fields if complete else ():

@@ -162,10 +162,23 @@ class Running:
         if len(texts) == 1 and self.find(str(texts[0]), starts[0].module.paths):
             before = len(self.loading.mistakes)
             self.loading.running = [starts[0].module]
+            for name in self.modules_of_apps(starts[0].module.paths):
+                self.loading.module(name, starts[0].module.paths)
             self.loading.module(texts[0], starts[0].module.paths)
             # Models come first, which may put circles in another order.
             new = [m for m in self.loading.mistakes[before:] if m.kind != "circular"]
             self.loading.mistakes[before:] = new
+
+    def modules_of_apps(self, paths):
+        """Yield the modules that Django loads of each app of the project's own, models first."""
+        values = [value for _, value in self.settings.get("INSTALLED_APPS", ())]
+        nodes = [node for value in values for node in ast.walk(value)]
+        texts = [n.value for n in nodes if isinstance(getattr(n, "value", 0), str)]
+        last = ["admin"] if "django.contrib.admin" in texts else []
+        apps = [text.partition(".apps.")[0] for text in texts]
+        for part in ("apps", "models", *last):
+            names = (f"{app}.{part}" for app in apps)
+            yield from (name for name in names if self.find(name, paths))
 
     def django_names(self):
         """Load Django's settings; yield the modules that they name, as imports."""
