@@ -517,6 +517,56 @@ BREAK = {
             p.write("templates/page.html", "{% load static %}<link href=\"{% static 'own.css' %}\">"),
         ),
     ],
+    "H423": [
+        lambda p: (
+            p.append("requirements.txt", GUNICORN + "apscheduler==3.11.0\ntzlocal==5.3.1\n"),
+            p.append(
+                "views.py",
+                "\n\nfrom apscheduler.schedulers.background import BackgroundScheduler\n\n"
+                "jobs = BackgroundScheduler()\njobs.start()\n",
+            ),
+            p.procfile('gunicorn "main:init_app()"'),
+        )
+    ],
+    "H227": [lambda p: p.append("views.py", "\nfrom tkinter import messagebox\n")],
+    "H621": [lambda p: django(p, "DEFAULT_FILE_STORAGE = 'django.core.files.storage.FileSystemStorage'\n")],
+    "H622": [lambda p: django(p, "CSRF_TRUSTED_ORIGINS = ['shop.example.org']\n")],
+    "H623": [
+        lambda p: (
+            django(
+                p,
+                "MIDDLEWARE = ['django.middleware.csrf.CsrfViewMiddleware']\n",
+                web="waitress-serve --port=$PORT site1.wsgi:application",
+            ),
+            p.write("templates/form.html", "<form method=post>{% csrf_token %}</form>"),
+        )
+    ],
+    "H917": [
+        lambda p: (
+            django(p, web="gunicorn app:app"),
+            p.remove("manage.py"),
+            p.remove("site1/settings.py"),
+            p.write("requirements.txt", "flask==3.1.2\nflask-sqlalchemy==3.1.1\ngunicorn==23.0.0\n"),
+            p.write(
+                "app.py",
+                "from flask import Flask\nfrom flask_sqlalchemy import SQLAlchemy\n\napp = Flask(__name__)\n"
+                "db = SQLAlchemy()\n\nif __name__ == '__main__':\n    with app.app_context():\n        db.create_all()\n",
+            ),
+        )
+    ],
+    "H918": [
+        lambda p: p.append(
+            "views.py",
+            "\n\nimport os\n\nimport psycopg\n\n\ndef other():\n"
+            "    return psycopg.connect(os.environ['DATABASE_URL'], sslmode='disable')\n",
+        )
+    ],
+    "H919": [
+        lambda p: p.append(
+            "models.py",
+            "\nfrom sqlalchemy import create_engine\n\nother = create_engine('postgresql+psycopg://me@localhost/old')\n",
+        )
+    ],
     "H226": [lambda p: p.append("requirements.txt", "requests==2.32.99\n")],
     "H128": [lambda p: p.replace("templates/notes.html", "{{ form.body.label }}", "{{ form.title.label }}")],
     "H915": [

@@ -438,7 +438,9 @@ def static_files_that_nobody_serves(project):
     address = project.running.settings.get("STATIC_URL", [])
     far = not address or any(":" in text for _, v in address for text in strings(v))
     served = re.compile(DJANGO["static_served"])
-    texts = [project.text(p) for p in project.contents if not p.startswith("doctor/")]
+    kinds = (".py", ".txt", ".toml", ".lock", "Procfile", "Pipfile")
+    own = [p for p in project.contents if p.endswith(kinds) and "doctor/" not in p]
+    texts = map(project.text, own)
     shown = [p for p in project.contents if p.endswith((".html", ".jinja2"))]
     tags = [p for p in shown if re.search(r"\{% ?static\b", project.text(p))]
     if plain and apps and tags and not far and not any(map(served.search, texts)):
