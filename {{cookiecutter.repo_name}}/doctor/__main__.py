@@ -19,6 +19,7 @@ try:
         baked,
         browser,
         data,
+        django_settings,
         imports,
         layout,
         migrations,

@@ -1,0 +1,167 @@
+"""Checks of what the settings of a Django project say that run (steps 9 and 13)."""
+
+import ast
+import posixpath
+import re
+
+from doctor import FACTS, check
+from doctor.imports import newest_allowed
+from doctor.lists import numbers
+from doctor.pages import static_stores
+from doctor.project import several, strings
+
+DJANGO = FACTS["django"]
+CSS_URL = re.compile(r"""url\(\s*['"]?((?!data:|https?:|/|#|\{)[^'")?#]+)""")
+
+
+@check("H617", step=9)
+def redirect_without_end(project):
+    """SECURE_SSL_REDIRECT behind waitress, which takes away the header that says https."""
+    pairs = project.running.settings.get("SECURE_SSL_REDIRECT", [])
+    on = [pair for pair in pairs if getattr(pair[1], "value", 0) is True]
+    if on and hides_https(project):
+        yield on[-1][0], on[-1][1].lineno, {}
+
+
+def hides_https(project):
+    """Tell whether web is waitress, which takes away the header that says https."""
+    web = [c for c in project.commands if c.type == "web"][-1:]
+    plain = web and not re.search("trusted-proxy|no-clear", web[0].text)
+    return plain and web[0].program == "waitress-serve"
+
+
+@check("H618", step=13)
+def style_names_what_is_not_there(project):
+    """With a manifest, collectstatic looks for all that a style sheet names."""
+    if not any("Manifest" in text for text in static_stores(project)):
+        return
+    folders = ["static"]
+    for _, value in project.running.settings.get("STATICFILES_DIRS", []):
+        folders += [text.strip("/") for text in strings(value)]
+    for path in sorted(project.contents):
+        inside = any(f"/{folder}/" in f"/{path}" for folder in folders)
+        for name in (
+            CSS_URL.findall(project.text(path))
+            if inside and path.endswith(".css")
+            else ()
+        ):
+            named = posixpath.normpath(posixpath.join(posixpath.dirname(path), name))
+            if named not in project and not named.startswith(".."):
+                yield path, 0, {"name": name}
+                break
+
+
+@check("H621", step=9, level="warning")
+def setting_that_is_gone(project):
+    """STATICFILES_STORAGE, which Django 5.1 no longer reads."""
+    version = newest_allowed(project, "django") or (0,)
+    for name, (since, instead) in DJANGO["gone"].items():
+        values = project.running.settings.get(name, [])
+        if values and version >= numbers(since):
+            path, value = values[-1]
+            details = {"name": name, "since": since, "instead": instead}
+            yield path, value.lineno, details
+
+
+@check("H622", step=9, level="warning")
+def origins_without_https(project):
+    """CSRF_TRUSTED_ORIGINS = ["shop.example.org"]: since Django 4 each begins with https://."""
+    version = newest_allowed(project, "django") or (0,)
+    for path, value in project.running.settings.get("CSRF_TRUSTED_ORIGINS", ())[-1:]:
+        plain = [text for text in strings(value) if text and "://" not in text]
+        whole = isinstance(value, (ast.List, ast.Tuple))
+        checks = any(
+            {"migrate", "check"} & {*c.arguments[:2]} for c in project.commands
+        )
+        if plain and whole and version >= (4,):
+            level = "error" if checks else "warning"
+            yield path, value.lineno, {"name": plain[0]}, level
+
+
+@check("H623", step=9, level="warning")
+def forms_behind_waitress(project):
+    """waitress takes away the header that says https, and Django then takes a form for a stranger's."""
+    values = project.running.settings
+    texts = [
+        text for _, value in values.get("MIDDLEWARE", ()) for text in strings(value)
+    ]
+    checks = any(text.endswith("CsrfViewMiddleware") for text in texts)
+    if hides_https(project) and checks and not values.get("CSRF_TRUSTED_ORIGINS"):
+        forms = [p for p in sorted(project.contents) if p.endswith(".html")]
+        forms = [p for p in forms if "csrf_token" in project.text(p)]
+        if forms and (newest_allowed(project, "django") or (0,)) >= (4,):
+            yield forms[0], 0, {"name": several(forms)}
+
+
+@check("H609", step=9)
+def hosts_of_this_computer(project):
+    """Django answers 400 to all that ask for another host, as every visitor of the platform does."""
+    values = project.running.settings
+    hosts = values.get("ALLOWED_HOSTS", [])
+    names = [name for _, value in hosts for name in strings(value)]
+    plain = all(isinstance(value, (ast.List, ast.Tuple)) for _, value in hosts)
+    debug = [getattr(value, "value", None) for _, value in values.get("DEBUG", [])]
+    here = all(re.fullmatch(DJANGO["here"], name) for name in names)
+    grows = any("ALLOWED_HOSTS." in project.text(path) for path, _ in hosts)
+    if hosts and plain and here and not grows and (names or debug == [False]):
+        yield hosts[-1][0], hosts[-1][1].lineno, {"hosts": several(names) or "[]"}
+
+
+@check("H619", step=9, level="warning")
+def debug_pages_for_everybody(project):
+    """Django's DEBUG = True shows code and settings on every error page."""
+    values = project.running.settings.get("DEBUG", [])
+    if values and getattr(values[-1][1], "value", None) is True:
+        yield values[-1][0], values[-1][1].lineno, {}
+
+
+@check("H620", step=9, level="warning")
+def static_files_that_nobody_serves(project):
+    """Only runserver serves them by itself; collectstatic no more than gathers them."""
+    web = [c for c in project.commands if c.type == "web"][-1:]
+    plain = web and web[0].program in ("gunicorn", "waitress-serve", "uvicorn")
+    apps = project.running.settings.get("INSTALLED_APPS", [])
+    address = project.running.settings.get("STATIC_URL", [])
+    far = not address or any(":" in text for _, v in address for text in strings(v))
+    served = re.compile(DJANGO["static_served"])
+    kinds = (".py", ".txt", ".toml", ".lock", "Procfile", "Pipfile")
+    own = [p for p in project.contents if p.endswith(kinds) and "doctor/" not in p]
+    texts = map(project.text, own)
+    shown = [p for p in project.contents if p.endswith((".html", ".jinja2"))]
+    tags = [p for p in shown if re.search(r"\{% ?static\b", project.text(p))]
+    if plain and apps and tags and not far and not any(map(served.search, texts)):
+        yield tags[0], 0, {"name": several(sorted(tags))}
+
+
+@check("H610", step=13)
+def static_files_without_a_place(project):
+    """The buildpack runs collectstatic where there is a manage.py, and stops if that fails."""
+    found = sorted(
+        (p.count("/"), p) for p in project.trees if f"/{p}".endswith("/manage.py")
+    )
+    if not found or found[0][0] > 2 or "django" not in project.available[0]:
+        return
+    manage, running = found[0][1], project.running
+    paths = [posixpath.dirname(manage)]
+    names = set(running.settings_of(manage))
+    path = (
+        running.find(name, paths) if len(names) == 1 and (name := names.pop()) else None
+    )
+    otherwise = re.compile(DJANGO["static_otherwise"])
+    own = [p for p in project.contents if path and not p.startswith("doctor/")]
+    if not path or any(otherwise.search(project.text(p)) for p in own):
+        return
+    if re.search(r"(locals|globals)\(\)", project.text(path)):
+        return  # a package changes the settings
+    apps = [
+        (file, app)
+        for file, value in running.values(path, name, paths).get("INSTALLED_APPS", [])
+        for app in strings(value)
+    ]
+    named = [app for _, app in apps]
+    listed = running.values(path, name, paths).get("STATICFILES_DIRS", [])
+    folders = [posixpath.join(*paths, app.partition(".")[0], "static") for app in named]
+    some = "django.contrib.admin" in named or any(map(project.has_folder, folders))
+    some = some or any(getattr(value, "elts", ()) for _, value in listed)
+    if some and "django.contrib.staticfiles" in named:
+        yield apps[0][0], 0, {"name": manage}
