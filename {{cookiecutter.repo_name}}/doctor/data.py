@@ -160,7 +160,9 @@ def addresses(project):
         name = last_name(key) or getattr(getattr(key, "slice", None), "value", "")
         if name == "SQLALCHEMY_DATABASE_URI" and "flask_sqlalchemy" in project.imported:
             found[path, node] = getattr(node.value, "value", None)
-    if len(found) == 1 and not project.reads_database_url:
+    other = ("from_prefixed_env", "from_envvar", "from_pyfile", "from_file")
+    told = project.reads_database_url or project.calls_any(*other)
+    if len(found) == 1 and not told:
         (((path, node), text),) = found.items()
         if isinstance(text, str) and id(node) not in guarded:
             yield path, node, text

@@ -308,7 +308,7 @@ def lost_script(project, name):
         lines if text.startswith("#!") and "sh" in text[:40] else ()
     ):
         into = re.fullmatch(r"\s*cd +([\w./-]+)\s*(?:&&.*)?", line)
-        place = posixpath.normpath(posixpath.join("", folder))
+        place = posixpath.normpath(folder or ".").partition("/")[0]
         if into and not into[1].startswith(("/", "..")) and text.count(into[1]) == 1:
             if not project.has_folder(place) and place != ".":
                 return number, into[1]

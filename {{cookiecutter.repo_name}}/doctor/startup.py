@@ -806,7 +806,10 @@ def no_such_app(project):
 
 
 def nothing_for_flask(project):
-    """Yield the commands of Flask that name no app, where it finds none by itself."""
+    """Yield the commands of Flask that name no app, where it finds none by itself.
+
+    A warning: a config var may name it, which nothing in the project tells.
+    """
     files = (p for p in project.contents if not p.startswith("doctor/"))
     if any("FLASK_APP" in project.text(path) for path in files):
         return
@@ -816,7 +819,7 @@ def nothing_for_flask(project):
         own = command.option("--app", "-A") or "FLASK_APP" in command.variables
         if command.program == "flask" and not (there or own):
             details = {"target": command.start(2), "right": project.app_name}
-            yield *command.place, details | {"missing": "app.py"}
+            yield *command.place, details | {"missing": "FLASK_APP"}, "warning"
 
 
 def missing_app(project, target):
