@@ -81,7 +81,7 @@ def secret_in_file(project):
                 yield path, before.count("\n") + 1, {"kind": kind}, level
     for line in project.list.lines:
         user = re.search(
-            r"://(\w+:[^/\s@:$<{]{8,}|(gh\w|github_pat|glpat)[_-]\w+)@", line.text
+            r"://([\w.-]+:[^/\s@:$<{]{8,}|(gh\w|github_pat|glpat)[_-]\w+)@", line.text
         )
         if user and (line.file, line.number) not in lines:
             yield line.file, line.number, {"kind": "https://…@"}
