@@ -354,6 +354,12 @@ def test_numbers_that_mean_something_are_not_taken_for_the_same(explain):
     assert text.count("Do this:") == 2
 
 
+def test_a_traceback_whose_line_breaks_are_lost_is_read_to_its_end(doctor, capsys):
+    line = 'File "/app/bot.py", line 5, in <module> import urldl ModuleNotFoundError: No module named \'urldl\''
+    assert doctor.main(["explain", line]) == 0
+    assert "urldl" in capsys.readouterr().out.splitlines()[0]
+
+
 def test_a_log_is_explained_from_a_pipe(baked):
     command = f"echo 'at=error code=H14' | {sys.executable} -m doctor explain"
     assert "No web process" in baked().run("sh", "-c", command).stdout

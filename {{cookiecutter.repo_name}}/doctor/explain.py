@@ -30,6 +30,7 @@ VARYING = re.compile(r"(?<=[=.:/(\[-])(?!H\d\d\b)\w{0,40}\d\w{0,40}")
 # A traceback: its lines that name a place, places that are not the app's own, its last line.
 PLACE = re.compile(r'File "(?P<file>[^"]{1,300})", line (?P<line>\d{1,7})')
 FOREIGN = re.compile(r"site-packages|[/\\]lib[/\\]python|[/\\]Lib[/\\]|\.heroku|^<")
+ERROR = re.compile(r"\b[\w.]{0,60}(?:Error|Exception): .{1,300}$")
 RAISED = re.compile(r"(?P<name>[A-Za-z_][\w.]{0,100})(?:: (?P<text>.{0,200}))?$")
 
 CODE = re.compile(r"(?:\bcode=|\bError:? |\(|^\W{0,9})(?P<name>[HRL]\d\d)\b")
@@ -107,7 +108,10 @@ def meanings(text):
             inside = True
             if not FOREIGN.search(match["file"]):
                 place = match.groupdict()
-            continue
+            # A log whose line breaks are lost has the error behind it.
+            if not (error := ERROR.search(line, match.end())):
+                continue
+            line = error[0]
         raised = RAISED.match(line) if inside else None
         same = VARYING.sub("", line)
         if same not in seen or raised:
