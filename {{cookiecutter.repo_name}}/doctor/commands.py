@@ -172,11 +172,22 @@ def unwrapped(words, variables):
                 words = words[1:]
         else:
             break
+    if words[:1] == ["flask"]:
+        words = in_order(words)
     if len(words) > 2 and PYTHONS.match(words[0]) and words[1] == "-m":
         module = words[2].replace("waitress", "waitress-serve")
         if module in SERVERS or module in PROGRAMS["others"]:
             return [module, *words[3:]]
     return words
+
+
+def in_order(words):
+    """Return the words of a call of Flask with its command first: flask --app x db upgrade."""
+    at = 1
+    while words[at : at + 1] and words[at].startswith("-"):
+        alone = "=" in words[at] or words[at] in ("--debug", "--no-debug")
+        at += 1 if alone else 2
+    return [words[0], *words[at:], *words[1:at]]
 
 
 def shell_script(command):

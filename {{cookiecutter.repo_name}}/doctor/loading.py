@@ -321,11 +321,12 @@ class Loading:
                 return self.keep_names(module, rest, scope) or stop
             return self.keep_names(module, [statement], scope)
         elif kind in (ast.With, ast.AsyncWith):
-            self.look(module, [item.context_expr for item in statement.items], scope)
+            for item in statement.items:
+                self.look(module, [item.context_expr], scope)
+                names = bound([item.optional_vars]) if item.optional_vars else ()
+                scope.names |= dict.fromkeys(names)
             if "suppress" in ast.unparse(statement.items[0].context_expr):
                 return self.keep_names(module, [statement], scope)
-            names = bound([i.optional_vars for i in statement.items if i.optional_vars])
-            scope.names |= dict.fromkeys(names)
             return self.run(module, statement.body, scope, "with")
         elif kind in LOOPS:
             if is_endless(statement):

@@ -281,6 +281,9 @@ class Running:
         row = SERVERS.get(command.program, {})
         folder = command.option(*row["folder"]) if row.get("folder") else None
         more = command.option(*row["path"]) if row.get("path") else None
+        if command.program == "gunicorn":
+            folder = folder or self.project.gunicorn_setting(command, "chdir")
+            more = more or self.project.gunicorn_setting(command, "pythonpath")
         more = [
             *(more or "").split(","),
             *command.variables.get("PYTHONPATH", "").split(":"),
