@@ -184,9 +184,9 @@ BREAK = {
         lambda p: p.replace(
             "Procfile",
             "python -m deploy.server",
-            "granian --interface wsgi --host 127.0.0.1 --port $PORT main:init_app",
+            "granian --interface wsgi --factory --host 127.0.0.1 --port $PORT main:init_app",
         ),
-        lambda p: p.procfile("granian --interface wsgi --host 0.0.0.0 --port 8000 main:init_app"),
+        lambda p: p.procfile("granian --interface wsgi --factory --host 0.0.0.0 --port 8000 main:init_app"),
     ],
     "H409": [
         lambda p: p.append("Procfile", "clock: python clock.py\n"),

@@ -54,6 +54,16 @@ def is_zone(name):
         return False
 
 
+@check("H424", step=10)
+def waitress_in_front_of_deploy(project):
+    """It takes away the header that says https, and deploy/ sends a visitor of http to https, without end."""
+    for command in in_code(project, "web"):
+        plain = not re.search("trusted-proxy|no-clear", command.text)
+        baked = "deploy/environment.py" in project
+        if baked and command.program == "waitress-serve" and plain:
+            yield *command.place, {}
+
+
 @check("H419", step=10)
 def words_behind_the_server_command(project):
     """python -m deploy.server --bind …: it takes none, $PORT tells where to listen."""

@@ -3,6 +3,7 @@
 import re
 
 from doctor import FACTS, check
+from doctor.data import inside_conditions, named_values
 from doctor.files import line_at
 from doctor.pages import lines_of, rendered, templates
 
@@ -69,6 +70,16 @@ def address_of_this_computer(project):
         for path in sorted(project.contents)
         if re.fullmatch(BROWSER["scripts"], path)
     ]
+    for path, node, name, value in named_values(project):
+        text = getattr(value, "value", "")
+        back = isinstance(name, str) and re.search(BROWSER["comes_back"], name)
+        here = back and isinstance(text, str) and re.match(BROWSER["here_whole"], text)
+        if (
+            here
+            and project.is_sure(path)
+            and id(node) not in inside_conditions(project)
+        ):
+            yield path, node.lineno, {"what": text}
     for path, text in [*scripts, *templates(project)]:
         if re.search(BROWSER["tells_apart"], text):
             continue

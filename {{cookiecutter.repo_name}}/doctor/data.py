@@ -82,6 +82,15 @@ def on_disk(project):
         name = path_of(project, path, getattr(node.func, "value", None))
         if name and "/deploy/" not in f"/{path}":
             yield path, node.lineno, f"{ast.unparse(node.func)}() ({name})"
+    for path, node, name, value in named_values(project):
+        kept = name == "SESSION_TYPE" and getattr(value, "value", "") == "filesystem"
+        if kept and "flask_session" in project.imported:
+            yield path, node.lineno, f'{name} = "filesystem"'
+    yield from kept_in_memory(project)
+    files = [text for text in project.constants if re.search(r"\.(db|sqlite3?)$", text)]
+    for path, node in project.calls("connect") if files and not known else ():
+        if ast.unparse(node.func) == "sqlite3.connect" and first_value(node) is None:
+            yield path, node.lineno, f"sqlite3.connect({files[0]})"
     fields = ("FileField", "ImageField")
     folder = "MEDIA_ROOT" in project.running.settings
     elsewhere = re.compile(r"(?i)storages|cloudinary|\bS3|boto3|gcloud")
@@ -93,6 +102,45 @@ def on_disk(project):
         for path, node in project.texts():
             if node.value == "django.db.backends.sqlite3":
                 yield path, node.lineno, node.value
+
+
+def named_values(project):
+    """Yield (path, node, name, value) of what code gives a name: NAME = …, f(name=…), {"name": …}."""
+    for path, node in project.nodes(ast.Assign, ast.keyword, ast.Dict):
+        if isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                yield path, value, getattr(key, "value", ""), value
+        elif isinstance(node, ast.keyword):
+            yield path, node.value, node.arg or "", node.value
+        else:
+            key = node.targets[0]
+            name = last_name(key) or getattr(getattr(key, "slice", None), "value", "")
+            yield path, node, name, node.value
+
+
+def kept_in_memory(project):
+    """Yield (path, line, name) of the lists and dicts of a module that a view adds records to."""
+    for module, function, route, _ in project.running.loading.views:
+        posts = route.func.attr in ("post", "put") or "POST" in ast.unparse(route)
+        tree = project.trees.get(module.path)
+        empty = {
+            node.targets[0].id: node
+            for node in (tree.body if tree and posts else ())
+            if isinstance(node, ast.Assign)
+            and isinstance(node.value, (ast.List, ast.Dict))
+            and isinstance(node.targets[0], ast.Name)
+        }
+        for node in ast.walk(function) if empty else ():
+            owner = None
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                adds = node.func.attr in ("append", "insert", "extend")
+                owner = getattr(node.func.value, "id", None) if adds else None
+            elif isinstance(node, ast.Assign) and isinstance(
+                node.targets[0], ast.Subscript
+            ):
+                owner = getattr(node.targets[0].value, "id", None)
+            if owner in empty:
+                yield module.path, node.lineno, owner
 
 
 def mode_of(call):
@@ -120,6 +168,11 @@ def database_of_this_computer(project):
             what = f"{ast.unparse(use.node.func)}({name})"
             yield use.path, use.node.lineno, {"what": what}
     guarded = inside_conditions(project)
+    mail = "flask_mail" in project.imported
+    for path, node, name, value in named_values(project) if mail else ():
+        local = getattr(value, "value", "") in ("localhost", "127.0.0.1")
+        if name == "MAIL_SERVER" and local and id(node) not in guarded:
+            yield path, node.lineno, {"what": 'MAIL_SERVER = "localhost"'}, "warning"
     for path, node in project.calls(*LATER):
         sure = project.is_sure(path) and id(node) not in guarded
         used = LATER[last_name(node.func)] in project.imported
@@ -205,6 +258,22 @@ def tables_that_nobody_makes(project):
     if only_there and served and not (at_start or by_hand or project.has_migrations):
         path, node = calls[0]
         yield path, node.lineno, {}
+
+
+@check("H920", step=7, level="warning")
+def database_without_its_app(project):
+    """A second SQLAlchemy(), as tutorials begin with it: no init_app() tells it of the app."""
+    calls = project.running.loading.calls
+    made = [use for use in calls if use.of == "flask_sqlalchemy.SQLAlchemy"]
+    alone = [
+        use
+        for use in made
+        if not use.node.args and not {w.arg for w in use.node.keywords} & {"app", None}
+    ]
+    told = [use for use in calls if use.of == "flask_sqlalchemy.SQLAlchemy.init_app"]
+    if len(alone) > max(len(told), 1) and told and not project.running.flexible:
+        last = max(alone, key=lambda use: (use.path != "database.py", use.path))
+        yield last.path, last.node.lineno, {"others": several([u.path for u in alone])}
 
 
 @check("H918", step=7)

@@ -212,6 +212,32 @@ def name_that_flask_refuses(project):
                 yield module.path, route.lineno, {"what": what}
 
 
+@check("H521", step=9, level="warning")
+def views_that_nobody_loads(project):
+    """A file with a blueprint, or an app of its own, that no import leads to: its pages are 404."""
+    if project.running.flexible or not project.running.served_modules:
+        return
+    if project.calls_any(
+        "iter_modules", "walk_packages", "import_module", "find_modules"
+    ):
+        return
+    for path, tree in sorted(project.trees.items()):
+        reached = path in project.running.reached or not project.may_be_the_app(path)
+        for node in tree.body if not reached else ():
+            value = getattr(node, "value", None)
+            made = last_name(getattr(value, "func", None))
+            name = getattr((getattr(node, "targets", None) or [None])[0], "id", None)
+            routed = name and re.search(
+                rf"(?m)^@{name}\.(route|get|post)\(", project.text(path)
+            )
+            if (
+                isinstance(node, ast.Assign)
+                and made in ("Blueprint", "Flask")
+                and routed
+            ):
+                yield path, node.lineno, {"name": f"{name} = {made}(…)"}
+
+
 @check("H516", step=12, level="warning")
 def login_without_its_loader(project):
     """Flask-Login asks for it on every page: its variable current_user is in all templates."""

@@ -309,9 +309,9 @@ def lost_script(project, name):
     ):
         into = re.fullmatch(r"\s*cd +([\w./-]+)\s*(?:&&.*)?", line)
         place = posixpath.normpath(folder or ".").partition("/")[0]
-        if into and not into[1].startswith(("/", "..")) and text.count(into[1]) == 1:
-            if not project.has_folder(place) and place != ".":
-                return number, into[1]
+        lost = into and not into[1].startswith(("/", "..")) and place != "."
+        if lost and text.count(into[1]) == 1 and not project.has_folder(place):
+            return number, into[1]
         for command in commands(project, name, name, number, line, folder):
             file = command.python_file() or shell_script(command) or ""
             made = not file or re.search(r"^/|[~$<>(]|vendor/|\.heroku/|\.\./", file)
@@ -407,6 +407,13 @@ def imported_by(node):
 @check("H118", step=9)
 def settings_not_pushed(project):
     """app.config.from_pyfile() of a file that .gitignore holds back, as Flask's instance/."""
+    secrets = ".streamlit/secrets.toml"
+    written = any(secrets in text for text in project.shell_texts)
+    for use in project.running.loading.uses:
+        wanted = use.of.startswith("streamlit.secrets") and "try" not in use.guards
+        if wanted and secrets not in project and not written:
+            yield use.path, use.node.lineno, {"name": secrets}
+            break
     for path, node in project.calls("from_pyfile"):
         silent = (
             any(word.arg == "silent" for word in node.keywords) or len(node.args) > 1

@@ -66,6 +66,7 @@ def all_read(project):
 
 @check("H903", step=7)
 def table_without_migration(project):
+    yield from django_tables(project)
     if not revisions(project) and "flask-migrate" not in project.list.packages:
         return  # the tables are made in another way
     if project.calls_any("create_all") or not all_read(project):
@@ -76,6 +77,60 @@ def table_without_migration(project):
     for path, node, table, _ in [*models(project), *tables(project)]:
         if table not in written and path in project.running.reached:
             yield path, node.lineno, {"table": table}
+
+
+def django_tables(project):
+    """Yield the models of Django's apps that no migration makes, a warning."""
+    commands = " ".join(command.text for command in project.commands)
+    made = "makemigrations" in commands or "syncdb" in commands
+    for path, tree in project.app_trees.items() if not made else ():
+        folder, _, name = path.rpartition("/")
+        found = [p for p in project.trees if p.startswith(f"{folder}/migrations/")]
+        if name != "models.py" or "django" not in project.available[0]:
+            continue
+        text = "".join(map(project.text, found))
+        for node in tree.body:
+            bases = map(ast.unparse, getattr(node, "bases", ()))
+            inner = ast.unparse(node).partition("class Meta")[2]
+            other = re.search(r"(abstract|proxy) = True|managed = False", inner)
+            is_model = isinstance(node, ast.ClassDef) and "models.Model" in bases
+            named = is_model and re.search(
+                rf"['\"]{node.name}['\"]", text, re.IGNORECASE
+            )
+            if is_model and not other and not named and len(found) > 1:
+                yield path, node.lineno, {"table": node.name}, "warning"
+
+
+@check("H921", step=7)
+def tables_made_before_the_migrations(project):
+    """db.create_all() in the factory: the release loads it, and its first migration finds the tables there."""
+    upgrades = [
+        c
+        for c in project.commands
+        if c.program == "flask" and c.arguments[:2] == ["db", "upgrade"]
+    ]
+    first = any(
+        last_name(getattr(node, "func", None)) == "create_table"
+        and not any(word.arg == "if_not_exists" for word in node.keywords)
+        for path in project.trees
+        if "/versions/" in path
+        for node in project.all_nodes(path)
+    )
+    for use in project.running.loading.calls if upgrades and first else ():
+        of = use.of == "flask_sqlalchemy.SQLAlchemy.create_all"
+        if (
+            of
+            and "try" not in use.guards
+            and use.module in served_by(project, upgrades)
+        ):
+            yield use.path, use.node.lineno, {}
+            return
+
+
+def served_by(project, commands):
+    """Return the modules that these commands load."""
+    roots = [root for command, root in project.running.roots if command in commands]
+    return set().union(*(root.below() for root in roots))
 
 
 @check("H906", step=7, level="warning")

@@ -337,7 +337,8 @@ def template_that_is_not_there(project):
     calls = Counter(name for path, _, name in named if path in project.trees)
     for path, line, name in named:
         first = name.partition("/")[0].rstrip("0123456789") if "/" in name else "/"
-        if project.times(name) > calls[name] or first in listed:
+        own = project.times(name) - project.times_below("deploy/", name)
+        if own > calls[name] or first in listed:
             continue  # the code itself asks whether it is there, or a package brings it
         if not any(project.is_nearly_there(f"{folder}/{name}") for folder in folders):
             if path in project.trees:
@@ -348,6 +349,23 @@ def template_that_is_not_there(project):
                 )
                 sure = any(m[1] == name for m in map(QUOTED.match, named) if m)
             yield path, line, {"name": name}, "error" if sure else "warning"
+
+
+@check("H130", step=12, level="warning")
+def name_that_no_package_gives(project):
+    """{{ current_user }} without Flask-Login, which would put it into all templates."""
+    given = {"flask_login", "flask_security", "flask_user", "flask_jwt_extended"}
+    text = "current_user"
+    if given & project.imported or project.has_text(text) or not project.is_flask:
+        return
+    for path, code in templates(project):
+        for number, line in lines_of(code):
+            if re.search(rf"\b{text}\.\w", line):
+                sure = any(
+                    p == path and text in rest for p, _, _, rest in shown(project)
+                )
+                yield path, number, {"name": text}, "error" if sure else "warning"
+                return
 
 
 @check("H109", step=1, level="warning")
@@ -625,9 +643,17 @@ def link_to_no_view(project):
     there = {
         f"{blueprint}.{name}" for blueprint in project.blueprints for name in names
     }
-    for path, line, view in named_by(project, LINK):
+    logins = [
+        (path, node.lineno, node.value.value)
+        for path, node in project.nodes(ast.Assign)
+        if last_name(node.targets[0]) == "login_view"
+        and isinstance(getattr(node.value, "value", None), str)
+    ]
+    for path, line, view in [*named_by(project, LINK), *logins]:
         owner, _, name = view.rpartition(".")
-        own = not owner or owner in project.blueprints
+        # A blueprint that has got another name since.
+        renamed = name in of_blueprints and owner not in project.constants
+        own = not owner or owner in project.blueprints or renamed
         own = own and (path in project.trees or used is None or path in used)
         if not own or view[0] == "." or {name, view} & told or view in there:
             continue

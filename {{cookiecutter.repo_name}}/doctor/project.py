@@ -336,6 +336,11 @@ class Project(Files):
         """Return how often a text stands in the app's code."""
         return self._counts[text]
 
+    def times_below(self, folder, text):
+        """Return the same for the code of one folder."""
+        inside = (node for path, node in self.texts() if path.startswith(folder))
+        return sum(node.value == text for node in inside)
+
     def texts_ending(self, name):
         """Return (text, how often) of the texts in the app's code that end in a name."""
         return [pair for pair in self._counts.items() if pair[0].endswith(name)]

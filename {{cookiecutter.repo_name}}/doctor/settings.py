@@ -293,6 +293,11 @@ def key_made_anew(project):
 @check("H615", step=9, level="warning")
 def setting_misspelt(project):
     """MAX_CONTENT_LENGHT: a name that Flask and its packages do not read."""
+    own = project.trees.get("config.py") if "deploy/environment.py" in project else None
+    for node in own.body if own else ():
+        name = last_name(getattr(node, "targets", [None])[0])
+        if name == "SQLALCHEMY_DATABASE_URI":
+            yield "config.py", node.lineno, {"name": name, "right": "DATABASE_URL"}
     known = FACTS["config_vars"]["settings"]
     given = [
         (path, node, last_name(node.targets[0]))

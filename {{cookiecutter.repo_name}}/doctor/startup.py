@@ -783,9 +783,12 @@ def no_such_app(project):
             yield file, line, details | {"missing": missing}
     for command in in_code(project):
         main = "main:init_app" in project.text("deploy/server.py")
-        if command.module() == "deploy.server" and main and "main.py" not in project:
-            details = {"target": "main:init_app", "right": project.app_name}
-            yield *command.place, details | {"missing": "main.py"}
+        if command.module() == "deploy.server" and main:
+            paths = project.running.paths(command)
+            target = Target(None, "main:init_app", "main", "init_app", paths)
+            details = {"target": target.text, "right": project.app_name}
+            if missing := missing_app(project, target):
+                yield *command.place, details | {"missing": missing}
     for command in in_code(project, "web"):
         row = SERVERS.get(command.program, {})
         first = row.get("app") == ["first"]
@@ -810,16 +813,19 @@ def nothing_for_flask(project):
 
     A warning: a config var may name it, which nothing in the project tells.
     """
-    files = (p for p in project.contents if not p.startswith("doctor/"))
+    aside = ("doctor/", "deploy/", "test")
+    files = (p for p in project.contents if not p.startswith(aside) and p[-3:] != ".md")
     if any("FLASK_APP" in project.text(path) for path in files):
         return
+    lost = ".flaskenv" not in project and project.in_folder(".flaskenv")
     for command in in_code(project, "web", "release"):
         paths = project.running.paths(command)
         there = any(project.running.find(name, paths) for name in ("wsgi", "app"))
         own = command.option("--app", "-A") or "FLASK_APP" in command.variables
         if command.program == "flask" and not (there or own):
             details = {"target": command.start(2), "right": project.app_name}
-            yield *command.place, details | {"missing": "FLASK_APP"}, "warning"
+            details |= {"missing": ".flaskenv" if lost else "FLASK_APP"}
+            yield *command.place, details, "error" if lost else "warning"
 
 
 def missing_app(project, target):
