@@ -81,8 +81,8 @@ LOCKED = [
     "python-dotenv",
 ]
 LOCKED += ["sqlalchemy", "werkzeug", "click", "wtforms", "jinja2", "alembic"]
-# What else is wrong then: the project itself needs Python 3.11.
-FOLLOW = {"H305": {"H514"}}
+# What else is wrong then: the project itself needs Python 3.11, nothing loads the views, their links lead nowhere.
+FOLLOW = {"H305": {"H514"}, "H518": {"H521"}, "H519": {"H521"}, "H515": {"H122"}}
 
 
 def lock_entry(match):
@@ -516,6 +516,32 @@ BREAK = {
             django(p, "INSTALLED_APPS = ['django.contrib.staticfiles']\nSTATIC_URL = '/static/'\n"),
             p.write("templates/page.html", "{% load static %}<link href=\"{% static 'own.css' %}\">"),
         ),
+    ],
+    "H130": [
+        lambda p: p.append("templates/notes.html", "{% block more %}{{ current_user.name }}{% endblock %}\n"),
+    ],
+    "H424": [
+        lambda p: (
+            p.append("requirements.txt", "waitress==3.0.2\n"),
+            p.procfile("waitress-serve --port=$PORT --call main:init_app"),
+        )
+    ],
+    "H521": [
+        lambda p: p.write(
+            "tasks.py",
+            "from flask import Blueprint\n\nbp = Blueprint('tasks', __name__)\n\n\n"
+            "@bp.get('/tasks')\ndef tasks():\n    return 'none'\n",
+        )
+    ],
+    "H920": [
+        lambda p: p.append(
+            "forms.py", "\n\nfrom flask_sqlalchemy import SQLAlchemy  # noqa: E402\n\ndata = SQLAlchemy()\n"
+        )
+    ],
+    "H921": [
+        lambda p: p.replace(
+            "main.py", "    return app\n", "    with app.app_context():\n        db.create_all()\n    return app\n"
+        )
     ],
     "H423": [
         lambda p: (

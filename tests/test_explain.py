@@ -355,7 +355,7 @@ def test_numbers_that_mean_something_are_not_taken_for_the_same(explain):
 
 
 def test_a_traceback_whose_line_breaks_are_lost_is_read_to_its_end(doctor, capsys):
-    line = 'File "/app/bot.py", line 5, in <module> import urldl ModuleNotFoundError: No module named \'urldl\''
+    line = "File \"/app/bot.py\", line 5, in <module> import urldl ModuleNotFoundError: No module named 'urldl'"
     assert doctor.main(["explain", line]) == 0
     assert "urldl" in capsys.readouterr().out.splitlines()[0]
 

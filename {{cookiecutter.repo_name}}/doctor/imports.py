@@ -217,12 +217,16 @@ def views_that_nobody_loads(project):
     """A file with a blueprint, or an app of its own, that no import leads to: its pages are 404."""
     if project.running.flexible or not project.running.served_modules:
         return
-    if project.calls_any(
-        "iter_modules", "walk_packages", "import_module", "find_modules"
-    ):
+    loaders = ("iter_modules", "walk_packages", "import_module", "find_modules")
+    calls = project.calls(*loaders)
+    elsewhere = any(not path.startswith("deploy/") for path, _ in calls)
+    if elsewhere or project.broken or project.unread:
         return
+    loaded = {project.contents[path] for path in project.running.reached}
     for path, tree in sorted(project.trees.items()):
-        reached = path in project.running.reached or not project.may_be_the_app(path)
+        aside = {*path.split("/")[:-1]} & {*FACTS["layout"]["aside"]["folders"]}
+        same = project.contents[path] in loaded  # by a link
+        reached = same or aside or "test" in path or path.startswith("deploy/")
         for node in tree.body if not reached else ():
             value = getattr(node, "value", None)
             made = last_name(getattr(value, "func", None))

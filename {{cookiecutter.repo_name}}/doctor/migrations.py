@@ -118,19 +118,9 @@ def tables_made_before_the_migrations(project):
     )
     for use in project.running.loading.calls if upgrades and first else ():
         of = use.of == "flask_sqlalchemy.SQLAlchemy.create_all"
-        if (
-            of
-            and "try" not in use.guards
-            and use.module in served_by(project, upgrades)
-        ):
+        if of and "try" not in use.guards:
             yield use.path, use.node.lineno, {}
             return
-
-
-def served_by(project, commands):
-    """Return the modules that these commands load."""
-    roots = [root for command, root in project.running.roots if command in commands]
-    return set().union(*(root.below() for root in roots))
 
 
 @check("H906", step=7, level="warning")

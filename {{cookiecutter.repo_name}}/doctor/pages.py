@@ -356,7 +356,9 @@ def name_that_no_package_gives(project):
     """{{ current_user }} without Flask-Login, which would put it into all templates."""
     given = {"flask_login", "flask_security", "flask_user", "flask_jwt_extended"}
     text = "current_user"
-    if given & project.imported or project.has_text(text) or not project.is_flask:
+    code = (p for p in project.app_trees if not p.startswith("deploy/"))
+    known = any(text in project.text(path) for path in code)
+    if given & project.imported or known or not project.is_flask:
         return
     for path, code in templates(project):
         for number, line in lines_of(code):
@@ -652,7 +654,8 @@ def link_to_no_view(project):
     for path, line, view in [*named_by(project, LINK), *logins]:
         owner, _, name = view.rpartition(".")
         # A blueprint that has got another name since.
-        renamed = name in of_blueprints and owner not in project.constants
+        brought = any(owner in package for package in project.available[0])
+        renamed = name in of_blueprints and not brought
         own = not owner or owner in project.blueprints or renamed
         own = own and (path in project.trees or used is None or path in used)
         if not own or view[0] == "." or {name, view} & told or view in there:
@@ -662,7 +665,8 @@ def link_to_no_view(project):
             sure = on_start_page(project, lambda call, v=view: links(call, v))
         else:
             sure = any(p == path and links_in(t, view) for p, _, *t in shown(project))
-        if sure or not {name, view} & project.constants:
+        once = path in project.trees and project.times(view) == 1
+        if sure or once or not {name, view} & project.constants:
             yield path, line, {"name": view}, "error" if sure else "warning"
 
 
