@@ -83,11 +83,13 @@ def django_tables(project):
     """Yield the models of Django's apps that no migration makes, a warning."""
     commands = " ".join(command.text for command in project.commands)
     made = "makemigrations" in commands or "syncdb" in commands
-    for path, tree in project.app_trees.items() if not made else ():
+    if made or "django" not in project.available[0]:
+        return
+    for path, tree in project.app_trees.items():
         folder, _, name = path.rpartition("/")
-        found = [p for p in project.trees if p.startswith(f"{folder}/migrations/")]
-        if name != "models.py" or "django" not in project.available[0]:
+        if name != "models.py":
             continue
+        found = [p for p in project.trees if p.startswith(f"{folder}/migrations/")]
         text = "".join(map(project.text, found))
         for node in tree.body:
             bases = map(ast.unparse, getattr(node, "bases", ()))
