@@ -41,7 +41,7 @@ readme: $(READY)
 	@$(BIN)/python tests/readme.py
 
 situations: $(READY)
-	@echo "Showing the doctor what people do to their projects, and writing the table into docs/doctor.md; about four minutes ..."
+	@echo "Showing the doctor what people do to their projects, and writing the table into docs/doctor.md; about six minutes ..."
 	@$(BIN)/python tests/situations.py
 
 facts: $(READY)

@@ -4,7 +4,7 @@ import ast
 import re
 
 from doctor import FACTS, check
-from doctor.startup import in_code
+from doctor.startup import hides_https, in_code
 
 BAKED = FACTS["baked"]
 CONFIG = "config.py"
@@ -57,10 +57,9 @@ def is_zone(name):
 @check("H424", step=10)
 def waitress_in_front_of_deploy(project):
     """It takes away the header that says https, and deploy/ sends a visitor of http to https, without end."""
-    for command in in_code(project, "web"):
-        plain = not re.search("trusted-proxy|no-clear", command.text)
-        baked = "deploy/environment.py" in project
-        if baked and command.program == "waitress-serve" and plain:
+    baked = "deploy/environment.py" in project
+    for command in in_code(project, "web") if baked else ():
+        if hides_https(command):
             yield *command.place, {}
 
 

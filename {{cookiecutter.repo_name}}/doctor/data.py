@@ -11,7 +11,13 @@ from doctor.files import BINARY, once
 from doctor.imports import newest_allowed
 from doctor.loading import Use
 from doctor.pages import on_start_page
-from doctor.project import as_dict, first_value, last_name, several
+from doctor.project import (
+    as_dict,
+    first_value,
+    last_name,
+    name_of_target,
+    several,
+)
 
 CONNECTS, OPENS = frozenset(FACTS["programs"]["connects"]), FACTS["programs"]["opens"]
 LATER = FACTS["programs"]["connects_later"]
@@ -113,9 +119,7 @@ def named_values(project):
         elif isinstance(node, ast.keyword):
             yield path, node.value, node.arg or "", node.value
         else:
-            key = node.targets[0]
-            name = last_name(key) or getattr(getattr(key, "slice", None), "value", "")
-            yield path, node, name, node.value
+            yield path, node, name_of_target(node), node.value
 
 
 def kept_in_memory(project):
@@ -123,14 +127,14 @@ def kept_in_memory(project):
     for module, function, route, _ in project.running.loading.views:
         posts = route.func.attr in ("post", "put") or "POST" in ast.unparse(route)
         tree = project.trees.get(module.path)
-        empty = {
-            node.targets[0].id: node
+        kept = {
+            node.targets[0].id
             for node in (tree.body if tree and posts else ())
             if isinstance(node, ast.Assign)
             and isinstance(node.value, (ast.List, ast.Dict))
             and isinstance(node.targets[0], ast.Name)
         }
-        for node in ast.walk(function) if empty else ():
+        for node in ast.walk(function) if kept else ():
             owner = None
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 adds = node.func.attr in ("append", "insert", "extend")
@@ -139,7 +143,7 @@ def kept_in_memory(project):
                 node.targets[0], ast.Subscript
             ):
                 owner = getattr(node.targets[0].value, "id", None)
-            if owner in empty:
+            if owner in kept:
                 yield module.path, node.lineno, owner
 
 
@@ -195,7 +199,7 @@ def address_in_code(project):
             yield path, node.lineno, {"what": f"{kind}:// ({near[0]}://)"}
         elif here and kind in ("postgresql", "mysql", "mariadb"):
             details = {"what": f"{kind}://…@{here[2]}"}
-            asks = on_start_page(project, lambda call: asks_database(call))
+            asks = on_start_page(project, asks_database)
             yield path, node.lineno, details, "error" if asks else "warning"
 
 
@@ -209,9 +213,8 @@ def addresses(project):
             yield use.path, use.node, text
     found = {}
     for path, node in project.nodes(ast.Assign):
-        key = node.targets[0]
-        name = last_name(key) or getattr(getattr(key, "slice", None), "value", "")
-        if name == "SQLALCHEMY_DATABASE_URI" and "flask_sqlalchemy" in project.imported:
+        named = name_of_target(node) == "SQLALCHEMY_DATABASE_URI"
+        if named and "flask_sqlalchemy" in project.imported:
             found[path, node] = getattr(node.value, "value", None)
     other = ("from_prefixed_env", "from_envvar", "from_pyfile", "from_file")
     told = project.reads_database_url or project.calls_any(*other)

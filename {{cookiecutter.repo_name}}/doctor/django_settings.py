@@ -9,6 +9,7 @@ from doctor.imports import newest_allowed
 from doctor.lists import numbers
 from doctor.pages import static_stores
 from doctor.project import several, strings
+from doctor.startup import hides_https
 
 DJANGO = FACTS["django"]
 CSS_URL = re.compile(r"""url\(\s*['"]?((?!data:|https?:|/|#|\{)[^'")?#]+)""")
@@ -19,15 +20,14 @@ def redirect_without_end(project):
     """SECURE_SSL_REDIRECT behind waitress, which takes away the header that says https."""
     pairs = project.running.settings.get("SECURE_SSL_REDIRECT", [])
     on = [pair for pair in pairs if getattr(pair[1], "value", 0) is True]
-    if on and hides_https(project):
+    if on and behind_waitress(project):
         yield on[-1][0], on[-1][1].lineno, {}
 
 
-def hides_https(project):
-    """Tell whether web is waitress, which takes away the header that says https."""
-    web = [c for c in project.commands if c.type == "web"][-1:]
-    plain = web and not re.search("trusted-proxy|no-clear", web[0].text)
-    return plain and web[0].program == "waitress-serve"
+def behind_waitress(project):
+    """Tell whether web, the last line of it, hides from Django that a visitor came by https."""
+    web = [command for command in project.commands if command.type == "web"]
+    return any(map(hides_https, web[-1:]))
 
 
 @check("H618", step=13)
@@ -86,7 +86,7 @@ def forms_behind_waitress(project):
         text for _, value in values.get("MIDDLEWARE", ()) for text in strings(value)
     ]
     checks = any(text.endswith("CsrfViewMiddleware") for text in texts)
-    if hides_https(project) and checks and not values.get("CSRF_TRUSTED_ORIGINS"):
+    if behind_waitress(project) and checks and not values.get("CSRF_TRUSTED_ORIGINS"):
         forms = [p for p in sorted(project.contents) if p.endswith(".html")]
         forms = [p for p in forms if "csrf_token" in project.text(p)]
         if forms and (newest_allowed(project, "django") or (0,)) >= (4,):

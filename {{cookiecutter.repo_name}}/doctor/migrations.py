@@ -111,14 +111,13 @@ def tables_made_before_the_migrations(project):
         for c in project.commands
         if c.program == "flask" and c.arguments[:2] == ["db", "upgrade"]
     ]
-    first = any(
-        last_name(getattr(node, "func", None)) == "create_table"
-        and not any(word.arg == "if_not_exists" for word in node.keywords)
-        for path in project.trees
+    first = upgrades and any(
+        not any(word.arg == "if_not_exists" for word in call.keywords)
+        for path, tree in project.trees.items()
         if "/versions/" in path
-        for node in project.all_nodes(path)
+        for call in calls_of(tree, "create_table")
     )
-    for use in project.running.loading.calls if upgrades and first else ():
+    for use in project.running.loading.calls if first else ():
         of = use.of == "flask_sqlalchemy.SQLAlchemy.create_all"
         if of and "try" not in use.guards:
             yield use.path, use.node.lineno, {}

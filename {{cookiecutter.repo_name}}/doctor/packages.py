@@ -479,11 +479,12 @@ def python_not_offered(project):
 
 
 def newer_than_the_facts(version):
-    """Tell whether a version has come out since the list of what is offered was made."""
-    refused = PYTHON[
-        "refused"
-    ]  # they are out, and the buildpack was seen to refuse them
-    return numbers(NEWEST) < numbers(version) < (4,) and version not in refused
+    """Tell whether a version has come out since the list of what is offered was made.
+
+    Of those that were out then the buildpack was seen to refuse some: they are known.
+    """
+    known = PYTHON["refused"]
+    return numbers(NEWEST) < numbers(version) < (4,) and version not in known
 
 
 @check("H306", step=1, level="warning")

@@ -654,8 +654,9 @@ def link_to_no_view(project):
     for path, line, view in [*named_by(project, LINK), *logins]:
         owner, _, name = view.rpartition(".")
         # A blueprint that has got another name since.
-        brought = any(owner in package for package in project.available[0])
-        renamed = name in of_blueprints and not brought
+        renamed = name in of_blueprints and not any(
+            owner in package for package in project.available[0]
+        )
         own = not owner or owner in project.blueprints or renamed
         own = own and (path in project.trees or used is None or path in used)
         if not own or view[0] == "." or {name, view} & told or view in there:

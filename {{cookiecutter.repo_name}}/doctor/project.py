@@ -478,6 +478,12 @@ def last_name(node):
     return getattr(node, "attr", getattr(node, "id", ""))
 
 
+def name_of_target(assignment):
+    """Return what a value is given to: NAME = …, x.NAME = … or x["NAME"] = …, "" for anything else."""
+    key = assignment.targets[0]
+    return last_name(key) or getattr(getattr(key, "slice", None), "value", "")
+
+
 def first_value(call):
     """Return the constant that a call is given first, None for other things."""
     return getattr(call.args[0], "value", None) if call.args else None

@@ -27,6 +27,8 @@ COMPUTED = (ast.IfExp, ast.BoolOp, ast.Call, ast.ListComp, ast.GeneratorExp)
 DJANGO = FACTS["django"]
 # Programs that run the migrations, and so the code in them.
 MIGRATES = {"flask": ["db", "upgrade"], "alembic": ["upgrade"]}
+# The folder of the project, as a command of a shell names it.
+HERE = re.compile(r"(\$\{?(PWD|HOME)\}?|\$\(pwd\)|`pwd`)(/|$)")
 
 
 @dataclass
@@ -288,10 +290,9 @@ class Running:
             *(more or "").split(","),
             *command.variables.get("PYTHONPATH", "").split(":"),
         ]
-        root = re.compile(r"(\$\{?(PWD|HOME)\}?|\$\(pwd\)|`pwd`)(/|$)")
-        more = [root.sub("./", path) for path in more]
+        more = [HERE.sub("./", path) for path in more]
         more = [command.path(path) for path in more if path and "$" not in path]
-        first = command.path(root.sub("./", folder)) if folder else command.folder
+        first = command.path(HERE.sub("./", folder)) if folder else command.folder
         found = [first, *more, *self.searched]
         return list(dict.fromkeys("" if p == "." else p.strip("/") for p in found))
 

@@ -8,7 +8,7 @@ import re
 from doctor import FACTS, check
 from doctor.files import hits
 from doctor.lists import fits
-from doctor.project import as_dict, last_name, several
+from doctor.project import as_dict, last_name, name_of_target, several
 
 APP_JSON = FACTS["app_json"]
 KNOWN = re.compile(FACTS["config_vars"]["known"])
@@ -74,8 +74,8 @@ def secret_in_file(project):
                 if own or shown or is_for_show(*match.groups()) or match[0] in told:
                     continue
                 told.add(match[0])
-                # Those of Google's for maps and Firebase every browser gets; their cure is a restriction.
                 lines.add((path, before.count("\n") + 1))
+                # Those of Google's for maps and Firebase every browser gets; their cure is a restriction.
                 public = kind == "Google" and BROWSER_KEYS.search(text)
                 level = "warning" if public else "error"
                 yield path, before.count("\n") + 1, {"kind": kind}, level
@@ -121,9 +121,8 @@ def password_in_code(project):
     """MAIL_PASSWORD = "…" and the framework's own first key."""
     named = re.compile(r"(?i).*(PASSWORD|PASSWD|API_?KEY|_TOKEN)$|SECRET_KEY$")
     for path, node in project.nodes(ast.Assign):
-        key = node.targets[0]
-        name = last_name(key) or getattr(getattr(key, "slice", None), "value", "")
-        owner = last_name(getattr(key, "value", None)) or ""
+        name = name_of_target(node)
+        owner = last_name(getattr(node.targets[0], "value", None)) or ""
         if re.search(r"(?i)error|label|message|help|text|title|hint", owner):
             continue  # what is said of it
         value = getattr(node.value, "value", None)

@@ -127,6 +127,12 @@ def serves_pages(project, command):
     return main and not bots and re.search(r"\bapp\.run$|^uvicorn\.run$", call[2])
 
 
+def hides_https(command):
+    """Tell whether it is waitress, which takes away the header in which the router says https."""
+    keeps = re.search("trusted-proxy|no-clear", command.text)
+    return command.program == "waitress-serve" and not keeps
+
+
 def serves(command):
     """Tell whether a program takes requests."""
     row = SERVERS.get(command.program, {"sub": ()})
