@@ -158,20 +158,42 @@ def ask(name):
     base, _, extra = name.partition("[")
     with urllib.request.urlopen(INDEX.format(name=base), timeout=60) as answer:
         known = json.load(answer)
-    needs = []
-    for text in known["info"]["requires_dist"] or ():
-        requirement = Requirement(text)
-        marks = DYNO | {"extra": extra.rstrip("]")}
-        if requirement.marker is None or requirement.marker.evaluate(marks):
-            needs.append(canonicalize_name(requirement.name))
     wheels = [file for file in known["urls"] if file["packagetype"] == "bdist_wheel"]
     wheels.sort(key=lambda file: ("manylinux" not in file["filename"], "any" not in file["filename"], file["size"]))
-    found = modules(urljoin(INDEX.format(name=base), wheels[0]["url"])) if wheels else []
-    # A package without a wheel may tell what it needs at its installation only.
-    needs = sorted(set(needs)) if wheels or needs else None
+    if wheels:
+        remote = Remote(urljoin(INDEX.format(name=base), wheels[0]["url"]))
+        found, needs = modules(io.BufferedReader(remote, 1 << 16)), known["info"]["requires_dist"] or ()
+    else:
+        found, needs = built(base)
+    needs = needs if needs is None else sorted(set(map(canonicalize_name, needed(needs, extra.rstrip("]")))))
     wants = wanted(base, known["releases"]) if name in ASKED_ONE_BY_ONE else {}
     all_of_them = versions(known["releases"]) if name in {*ASKED_ONE_BY_ONE, *NAMED, *PINNED} else ""
     return name, found[:MOST], needs, pythons(known["releases"]), wants, all_of_them
+
+
+def needed(texts, extra):
+    """Yield the names of the requirements that hold on a dyno."""
+    for text in texts:
+        requirement = Requirement(text)
+        if requirement.marker is None or requirement.marker.evaluate(DYNO | {"extra": extra}):
+            yield requirement.name
+
+
+def built(name):
+    """Return (modules, requirements) of a package without a wheel, ([], None) where none can be built of it.
+
+    It may tell what it needs at its installation only.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, name]
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(pip, stderr=subprocess.DEVNULL, timeout=120)
+        for file in Path(folder).glob("*.whl"):
+            with zipfile.ZipFile(file) as wheel:
+                text = wheel.read(next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")))
+            message = BytesParser().parsebytes(text, headersonly=True)
+            return modules(file), message.get_all("Requires-Dist", ())
+    return [], None
 
 
 def final(releases):
@@ -303,9 +325,9 @@ def plain(specifiers):
     return ",".join(sorted(found))
 
 
-def modules(url):
+def modules(file):
     """Return the names that a wheel can be imported by; "google.auth" for one inside of a shared folder."""
-    with zipfile.ZipFile(io.BufferedReader(Remote(url), 1 << 16)) as wheel:
+    with zipfile.ZipFile(file) as wheel:
         names = wheel.namelist()
     names = [re.sub(r"^[^/]+\.data/(purelib|platlib)/", "", name) for name in names]
     found = set()

@@ -27,7 +27,8 @@ ASYNC_ENGINES = (
     "sqlalchemy.ext.asyncio.engine.create_async_engine",
 )
 READ_AT_ONCE = ("flask_sqlalchemy.SQLAlchemy", "flask_sqlalchemy.SQLAlchemy.init_app")
-METHODS = {"read_text": "read", "read_bytes": "read", "write_text": "write"}
+METHODS = {"read_text": "read", "read_bytes": "read", "write_text": "write", "open": ""}
+HOW = {"r": "read", "w": "write", "a": "write", "x": "write"}
 # Calls that return their argument as a path, and methods that return their owner as one.
 JOINED = ("Path", "PurePath", "str", "abspath", "realpath", "normpath", "fspath")
 
@@ -60,7 +61,7 @@ def on_disk(project):
         name = first_value(node)
         code = ast.unparse(node.func)
         if (
-            code == "open"
+            code in ("open", "sqlite3.connect", "aiosqlite.connect")
             and name is None
             and node.args
             and "/deploy/" not in f"/{path}"
@@ -147,9 +148,12 @@ def kept_in_memory(project):
                 yield module.path, node.lineno, owner
 
 
-def mode_of(call):
-    """Return how a call of open() opens a file, "" where nobody knows."""
-    given = [*call.args[1:2], *(w.value for w in call.keywords if w.arg == "mode")]
+def mode_of(call, at=1):
+    """Return how a call of open() opens a file, "" where nobody knows. at: where it is told."""
+    given = [
+        *call.args[at : at + 1],
+        *(w.value for w in call.keywords if w.arg == "mode"),
+    ]
     mode = getattr(given[0], "value", None) if given else "r"
     return mode if isinstance(mode, str) else ""
 
@@ -172,6 +176,14 @@ def database_of_this_computer(project):
             what = f"{ast.unparse(use.node.func)}({name})"
             yield use.path, use.node.lineno, {"what": what}
     guarded = inside_conditions(project)
+    for path, value in project.running.settings.get("DATABASES", [])[-1:]:
+        code = ast.unparse(value)
+        served = re.search(r"backends\.(postgresql|mysql)", code)
+        here = re.search(r"'HOST': '(localhost|127\.0\.0\.1)'", code)
+        if served and here and not project.reads_database_url:
+            migrates = any("migrate" in command.text for command in project.commands)
+            details = {"what": f"DATABASES ({here[1]})"}
+            yield path, value.lineno, details, "error" if migrates else "warning"
     mail = "flask_mail" in project.imported
     for path, node, name, value in named_values(project) if mail else ():
         local = getattr(value, "value", "") in ("localhost", "127.0.0.1")
@@ -399,10 +411,11 @@ def opened(project):
         arguments, how = use.node.args, row and row["how"]
         if getattr(func, "id", "") == "open" and use.of is None:
             mode, row = mode_of(use.node), {}
-            how = {"r": "read", "w": "write", "a": "write", "x": "write"}.get(mode[:1])
-            how = None if mode[:1] == "r" and "+" in mode else how
-        elif getattr(func, "attr", "") in METHODS:
-            row, how, arguments = {}, METHODS[func.attr], [func.value]
+            how = None if mode[:1] == "r" and "+" in mode else HOW.get(mode[:1])
+        elif getattr(func, "attr", "") in METHODS and row is None:
+            mode = mode_of(use.node, 0)
+            own = None if mode[:1] == "r" and "+" in mode else HOW.get(mode[:1])
+            row, how, arguments = {}, METHODS[func.attr] or own, [func.value]
         position = row.get("at", 0) if row is not None else 0
         argument = given.get(row.get("key", "file")) if row is not None else None
         argument = argument or next(iter(arguments[position : position + 1]), None)

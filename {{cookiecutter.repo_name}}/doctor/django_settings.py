@@ -5,6 +5,7 @@ import posixpath
 import re
 
 from doctor import FACTS, check
+from doctor.files import line_at
 from doctor.imports import newest_allowed
 from doctor.lists import numbers
 from doctor.pages import static_stores
@@ -49,6 +50,22 @@ def style_names_what_is_not_there(project):
             if named not in project and not named.startswith(".."):
                 yield path, 0, {"name": name}
                 break
+
+
+@check("H624", step=12, level="warning")
+def tag_that_django_has_no_more(project):
+    """{% load staticfiles %}, {% ifequal %}; a link to the logout, which Django 5 takes by POST only."""
+    version = newest_allowed(project, "django") or (0,)
+    for path in sorted(p for p in project.contents if p.endswith(".html")):
+        for row in DJANGO["tags"]:
+            own = "logout" not in row["tag"] or project.has_text(
+                "django.contrib.auth.urls"
+            )
+            match = re.search(row["tag"], project.text(path))
+            if match and own and version >= numbers(row["since"]):
+                details = {"what": match[0][:60], "since": f"Django {row['since']}"}
+                line = line_at(project.text(path), match.start())
+                yield path, line, {**details, "instead": row["instead"]}
 
 
 @check("H621", step=9, level="warning")

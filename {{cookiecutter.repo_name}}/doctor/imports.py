@@ -7,7 +7,7 @@ import posixpath
 import re
 import sys
 import tokenize
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import cache
 
 from doctor import FACTS, check
@@ -30,6 +30,7 @@ for _table, _kind in ((LOST, "removed"), (ADDED, "added")):
     for _module, _row in PACKAGES[_kind].items():
         _table[_row.get("module", _module)].append(_row)
 NEVER = "(?!)"  # matches nothing
+FEW = 3  # packages
 # Mistakes in every Python, also where the line has something that only a newer one can read.
 CERTAIN = re.compile(
     r"never closed|unterminated (?!f-string)|unmatched|does not match|invalid (character|non-printable)|leading zeros"
@@ -120,29 +121,42 @@ def marks(project, path):
 
 @check("H204", step=13)
 def import_without_package(project):
-    """An error where it is known which package has the module and that none brings it."""
+    """An error where it is known which package has the module and that none brings it.
+
+    What a package that nobody knows brings is nothing that few others do, most likely.
+    """
     have, complete, _ = project.available
-    told = set()
+    told, often = (
+        set(),
+        Counter(n for brought in FACTS["brings"].values() for n in brought),
+    )
     for found, owners in unlisted(project):
-        unsure = not owners or owners & have or not complete
+        unsure = not owners or owners & have
+        unsure = unsure or not complete and max(often[n] for n in owners) > FEW
         later = not found.sure and (found.guarded or not project.is_sure(found.path))
         if not (unsure or later or found.first in told):
             told.add(found.first)
-            sure = found.sure and not project.running.flexible
+            sure = complete and found.sure and not project.running.flexible
             details = {"module": found.first, "package": min(owners, key=len)}
             yield found.path, found.line, details, "error" if sure else "warning"
 
 
 @check("H219", step=13, level="warning")
 def import_of_nobody_s_module(project):
-    """Neither the installed packages nor the table say which package has the module."""
+    """Neither the installed packages nor the table say which package has the module.
+
+    Beside packages that nobody knows only what people call their own modules is told.
+    """
     _, complete, known = project.available
-    told = set()
+    whole, told = known and complete, set()
+    there = {part for path in project.sizes for part in path.split("/")}
     for found, owners in unlisted(project):
-        sure = found.sure and known and complete and not owners
+        first = found.first
+        own = first in PACKAGES["of_nobody"] and not {first, f"{first}.py"} & there
+        sure = found.sure and (whole or own) and not owners
         if sure and found.first not in told and not similar(project, found):
             others = project.running.flexible or may_bring_modules(project)
-            level = "warning" if others else "error"
+            level = "error" if whole and not others else "warning"
             yield found.path, found.line, {"module": found.first}, level
         told |= {found.first} if sure else set()
 
@@ -326,10 +340,17 @@ def name_that_nothing_binds(project):
         yield found.path, found.line, {"name": found.name}
     later = {}  # one finding a file
     for path, node in project.running.loading.unbound_names():
-        if (path, node.id) not in told and not is_moved(project):
+        if (path, node.id) in told or is_moved(project):
+            continue
+        if on_start_page(project, lambda other, node=node: other is node, ast.Name):
+            told.add((path, node.id))
+            yield path, node.lineno, {"name": node.id}
+        else:
             later.setdefault(path, {}).setdefault(node.id, node.lineno)
     for path, names in later.items():
-        yield path, min(names.values()), {"name": several(names)}, "warning"
+        names = {name: line for name, line in names.items() if (path, name) not in told}
+        if names:
+            yield path, min(names.values()), {"name": several(names)}, "warning"
 
 
 @check("H509", step=9)
@@ -599,7 +620,9 @@ def package_older_than_the_python(project):
             continue
         other, _, older = row.get("unless_older", "").partition(" ")
         other = newest_allowed(project, other) if other else ()
-        if have & {*row.get("unless", ())} or other and other < numbers(older):
+        brought = {*FACTS["brings"].get(name, ())} - {*project.list.packages}
+        instead = have - brought & {*row.get("unless", ())}  # what newer ones bring
+        if instead & {*row.get("unless", ())} or other and other < numbers(older):
             continue
         loads = {name, *row.get("by", ())} & (sure | started)
         misses = row.get("lost") and complete and loads

@@ -242,7 +242,7 @@ def table_made_twice(project):
     elsewhere = elsewhere or any(
         "include_object" in project.text(p) for p in project.trees
     )
-    done, there = set(), set()
+    done, there, columns = set(), set(), {}
     while ready := [
         name
         for name, (_, down) in found.items()
@@ -253,6 +253,22 @@ def table_made_twice(project):
             path = found[name][0]
             for call, table in table_changes(project.trees[path]):
                 kind = last_name(call.func)
+                if kind == "create_table":
+                    columns[table] = set(columns_in(call))
+                elif kind == "drop_table":
+                    columns.pop(table, None)
+                for change in changes_within(project.trees[path], call):
+                    known, name = (
+                        columns.get(table, set()),
+                        next(columns_in(change), ""),
+                    )
+                    if last_name(change.func) != "add_column":
+                        columns.pop(table, None)
+                        continue
+                    elif name in known and table not in in_sql:
+                        details = {"call": f'{ast.unparse(change.func)}("{name}")'}
+                        yield path, change.lineno, details, of_migrations(project)
+                    known.add(name)
                 if kind not in ("create_table", "drop_table"):
                     # What makes the others is not to be seen where code makes tables too.
                     known = elsewhere or table in there | maybe or table in in_sql
@@ -401,6 +417,30 @@ def of_migrations(project):
 
 def shown(call, table):
     return f'{ast.unparse(call.func)}("{table}")'
+
+
+def columns_in(call):
+    """Yield the names of the columns that a call makes, in their order."""
+    for column in calls_of(call, "Column"):
+        if isinstance(first_value(column), str):
+            yield first_value(column)
+
+
+def changes_within(tree, call):
+    """Yield the calls that add or drop columns: one by itself, or those of a batch."""
+    kinds = ("add_column", "drop_column", "alter_column")
+    if last_name(call.func) in kinds:
+        yield call
+    for node in upgrade_of(tree):
+        if isinstance(node, ast.With) and node.items[0].context_expr is call:
+            for statement in node.body:
+                inner = getattr(statement, "value", None)
+                words = getattr(inner, "keywords", ())
+                plain = isinstance(inner, ast.Call) and not GUARDS & {
+                    w.arg for w in words
+                }
+                if plain and last_name(inner.func) in kinds:
+                    yield inner
 
 
 def table_changes(tree):

@@ -77,6 +77,14 @@ def refused(node, project):
                 yield statement.lineno, f"{name}: {said}", "mapped_column(JSON)"
         known = MODELS["keywords"].get(kind, ())
         for word in call.keywords if known else ():
+            given = getattr(word.value, "value", None)
+            if word.arg == "server_default" and isinstance(given, (bool, int, float)):
+                right = str(given).lower()
+                yield (
+                    statement.lineno,
+                    f"server_default={given}",
+                    f'server_default=text("{right}")',
+                )
             near = difflib.get_close_matches(word.arg or "", known, 1, 0.8)
             if near and word.arg not in known:
                 yield statement.lineno, f"{word.arg}=", f"{near[0]}="

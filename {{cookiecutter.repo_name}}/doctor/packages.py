@@ -166,12 +166,19 @@ def for_nobody(line):
 @check("H207", step=13)
 def package_only_here(project):
     """What is on no index, or not for Linux, or not pushed."""
+    options = " ".join(ln.text for ln in project.list.lines if ln.kind == "option")
+    others = re.search(r"index|-f\b|-i\b|find-links", options) or "PIP_" in str(
+        project.app_env
+    )
     for line in project.list.lines:
         name, shown = normal(line.name), {"line": line.text[:80]}
         if line.marker and name in PACKAGES["windows_only"]:
             continue
         elsewhere = PACKAGES["not_on_index"].get(name)
-        local = re.search(r"ubuntu|build|deb\d", line.pin)
+        # The index takes no version with a "+": it came from another one, or was built here.
+        local = re.search(
+            r"ubuntu|build|deb\d" if others else r"ubuntu|build|deb\d|\+", line.pin
+        )
         if (
             line.kind == "package"
             and (

@@ -65,11 +65,24 @@ def start_pages(project):
         for node in pair[1].decorator_list
     ]
     first = {"before_request", "before_app_request"}
+    harmless = {
+        id(node)
+        for _, function in project.nodes(ast.FunctionDef)
+        for node in function.decorator_list
+        if not leaves([s for s in function.body if not ends_it(s)])
+    }
     before = any(
-        node.attr in first and not path.startswith("deploy/")
+        node.attr in first
+        and id(node) not in harmless
+        and not path.startswith("deploy/")
         for path, node in project.nodes(ast.Attribute)
     )
     return found if len(found) == 1 and all([*found, *routed]) and not before else []
+
+
+def ends_it(statement):
+    """Tell whether a statement is a return of nothing."""
+    return isinstance(statement, ast.Return) and statement.value is None
 
 
 def mounted(loading, owner):
@@ -443,6 +456,11 @@ def filter_that_jinja_does_not_have(project):
     own_signs = project.has_keyword("variable_start_string")
     if not project.is_flask or extended or own_signs:
         return
+    # Many at once: jinja_env.filters.update(…)
+    many = any(
+        node.attr == "filters" and not path.startswith("deploy/")
+        for path, node in project.nodes(ast.Attribute)
+    )
     told, seen = set(), {path for path, _, tag, _ in shown(project) if tag == "file"}
     for path, text in templates(project):
         depth = 0  # of conditions: Jinja looks for a filter in them later
@@ -452,7 +470,7 @@ def filter_that_jinja_does_not_have(project):
             for name in re.findall(r"\|\s*([A-Za-z_]\w*)", plain):
                 near = difflib.get_close_matches(name, known, 1, 0.8)
                 unknown = name not in known and name not in named and name not in told
-                if unknown and (near or name in others):
+                if unknown and (near or name in others or not many):
                     told.add(name)
                     choices = re.search(r"\b(if|or|and)\b", plain) or tag == "set"
                     sure = path in seen and not depth and not choices

@@ -425,7 +425,9 @@ class Project(Files):
             sure = sure and all(extra in FACTS["brings"] for extra in extras)
             waiting += [name, *extras]
         sure = sure and not any(
-            line.kind in ("address", "path") for line in self.list.lines
+            line.kind in ("address", "path")
+            and not re.match(FACTS["packages"]["data"], line.name)
+            for line in self.list.lines
         )
         while waiting:
             name = waiting.pop()

@@ -273,15 +273,16 @@ def key_made_anew(project):
     )
     for path, node in project.nodes(ast.Assign):
         target = ast.unparse(node.targets[0])
-        code = ast.unparse(node.value)
+        if not re.search(r"(?i)secret_?key", target):
+            continue
         if isinstance(node.targets[0], ast.Attribute) and target.startswith("self."):
             continue  # of a thing, not of the app
+        code = ast.unparse(node.value)
         again = (
             len(re.findall(rf"(?m)^\s*{re.escape(target)}\s*=", project.text(path))) > 1
         )
         if (
-            re.search(r"(?i)secret_?key", target)
-            and makers.search(code)
+            makers.search(code)
             and not again
             and "environ" not in code
             and "getenv" not in code

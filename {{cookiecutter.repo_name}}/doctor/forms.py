@@ -1,0 +1,573 @@
+"""Checks of forms and of what a view hands to its page: do the two fit (step 12)?"""
+
+import ast
+import re
+from collections import defaultdict
+
+from doctor import FACTS, check
+from doctor.files import line_at, once
+from doctor.pages import (
+    on_start_page,
+    parts_of,
+    shown,
+    templates,
+)
+from doctor.project import first_value, last_name
+
+FORM = re.compile(
+    r"(?is)<form\b((?:[^>{]|\{\{.*?\}\}|\{%.*?%\})*)>(.*?)(?=</form>|<form\b|\Z)"
+)
+# What sends a form in its own way.
+SCRIPTED = re.compile(
+    r"(?i)\bhx-|\bon\w+\s*=|@submit|x-on:|ng-submit|v-on:|data-\w*(remote|ajax)"
+)
+POSITIONAL = re.compile(r"""url_for\(\s*(['"])[\w.]+\1\s*,\s*(['"])[^'"]*\2""")
+RELATIVE = re.compile(r"""(?:href|src)\s*=\s*["'](?:\./)?(static/[^"'{}]+)["']""")
+# Names of Jinja and Flask, and of packages that put them into all templates.
+GIVEN = {
+    *(
+        "request",
+        "session",
+        "g",
+        "config",
+        "url_for",
+        "get_flashed_messages",
+        "range",
+        "dict",
+        "lipsum",
+        "cycler",
+    ),
+    *(
+        "joiner",
+        "namespace",
+        "loop",
+        "self",
+        "super",
+        "caller",
+        "varargs",
+        "kwargs",
+        "true",
+        "false",
+        "none",
+    ),
+    *(
+        "current_user",
+        "csrf_token",
+        "moment",
+        "ckeditor",
+        "bootstrap",
+        "dropzone",
+        "_",
+        "gettext",
+        "ngettext",
+    ),
+    *(
+        "True",
+        "False",
+        "None",
+        "not",
+        "if",
+        "else",
+        "and",
+        "or",
+        "in",
+        "is",
+        "security",
+        "toastr",
+        "avatars",
+    ),
+}
+
+
+@once
+def views(project):
+    """Return [(Module, function, [(address, methods)], owner)] of the views, those of one function together."""
+    found = {}
+    for module, function, route, owner in project.running.loading.views:
+        words = {word.arg: word.value for word in route.keywords}
+        methods = {"GET"}
+        if route.func.attr in ("post", "put", "delete", "patch"):
+            methods = {route.func.attr.upper()}
+        elif "methods" in words:
+            methods = set(re.findall(r"\w+", ast.unparse(words["methods"]).upper()))
+        address = first_value(route) if isinstance(first_value(route), str) else None
+        rows = found.setdefault(id(function), (module, function, [], owner))[2]
+        rows.append((address, methods))
+    return list(found.values())
+
+
+def endpoint(function, owner):
+    """Return the name of a view for url_for()."""
+    first = first_value(owner.node) if owner.of == "flask.Blueprint" else None
+    return f"{first}.{function.name}" if first else function.name
+
+
+@once
+def pages(project):
+    """Return [(Module, function, addresses, owner, {template: text})] of views and what they render."""
+    texts, found = list(templates(project)), []
+    for module, function, addresses, owner in views(project):
+        mine = {}
+        for call in ast.walk(function):
+            name = first_value(call) if isinstance(call, ast.Call) else None
+            if isinstance(name, str) and last_name(call.func) == "render_template":
+                here = [(p, text) for p, text in texts if p.endswith(f"/{name}")]
+                mine |= here if len(here) == 1 else []
+        found.append((module, function, addresses, owner, mine))
+    return found
+
+
+def forms_of(text):
+    """Yield (line, what stands in the tag <form …>, what stands inside) of a template."""
+    for match in FORM.finditer(re.sub(r"(?s)<!--.*?-->", "", text)):
+        yield match[1], match[2]
+
+
+def attribute(tag, name):
+    """Return the value of an attribute, None where it is missing."""
+    match = re.search(
+        rf"(?is)\b{name}\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([\w/.#-]+))", tag
+    )
+    return (
+        next((part for part in match.groups() if part is not None), "")
+        if match
+        else None
+    )
+
+
+def posts(tag):
+    return (attribute(tag, "method") or "get").lower() == "post"
+
+
+def plain(tag):
+    """Tell whether a browser sends a form as its tag says."""
+    return not SCRIPTED.search(tag) and "{%" not in tag
+
+
+@once
+def scripted(project):
+    """Tell whether scripts may send forms, or change where they go."""
+    inside = re.compile(r"(?is)<script\b.*?</script>|\bon\w+\s*=\s*[\"'][^\"']*")
+    code = [part for _, text in templates(project) for part in inside.findall(text)]
+    code += [project.text(p) for p in project.contents if p.endswith(".js")]
+    return any(
+        re.search(
+            r"preventDefault|\.submit\(|FormData|\.(method|action|enctype)\s*=|setAttribute|formaction",
+            text,
+        )
+        for text in code
+    )
+
+
+def line_of(project, path, tag):
+    return line_at(project.text(path), max(0, project.text(path).find(tag)))
+
+
+@once
+def sent(project):
+    """Return [(path, tag, inside, views)] of the forms that are sent by POST, with the views that get them.
+
+    views: (function, addresses) each, None where that is not known.
+    """
+    by_name, found = {}, []
+    for _, function, addresses, owner, _ in pages(project):
+        by_name[endpoint(function, owner)] = (function, addresses)
+    renderers = defaultdict(list)
+    for _, function, addresses, owner, mine in pages(project):
+        for path in mine:
+            renderers[path].append((function, addresses, owner))
+    for path, text in templates(project):
+        for tag, inside in forms_of(text):
+            if not posts(tag) or not plain(tag):
+                continue
+            action = attribute(tag, "action")
+            link = re.fullmatch(
+                r"""\{\{\s*url_for\(\s*['"]([\w.]+)['"].*\}\}""", action or ""
+            )
+            if link:
+                view = by_name.get(link[1])
+                found.append((path, tag, inside, [view] if view else None))
+            elif action in (None, "", "#") and renderers[path]:
+                found.append(
+                    (path, tag, inside, [(f, a) for f, a, _ in renderers[path]])
+                )
+            else:
+                found.append((path, tag, inside, None))
+    return found
+
+
+@check("H131", step=12, level="warning")
+def form_that_its_view_refuses(project):
+    """<form method="post">, where the view takes GET only: 405."""
+    if project.calls_any(*FACTS["pages"]["routes_otherwise"]) or scripted(project):
+        return
+    taken = {
+        (id(owner.node), address)
+        for _, _, addresses, owner in views(project)
+        for address, methods in addresses
+        if "POST" in methods
+    }
+    owners = {id(function): owner for _, function, _, owner in views(project)}
+    for path, tag, _, into in sent(project):
+        takes = [
+            (id(owners[id(function)].node), address) in taken or address is None
+            for function, addresses in into or ()
+            for address, _ in addresses
+        ]
+        if takes and not any(takes) and "formaction" not in tag:
+            name = into[0][0].name
+            yield path, line_of(project, path, tag), {"name": name}
+
+
+@check("H132", step=12, level="warning")
+def link_with_a_value_of_no_name(project):
+    """url_for("static", "style.css"): all values but the first have names."""
+    for path, text in templates(project):
+        for line, tag, rest, _ in parts_of(text):
+            if POSITIONAL.search(rest):
+                sure = not tag and any(
+                    (p, at, other) == (path, line, rest)
+                    for p, at, _, other in shown(project)
+                )
+                what = POSITIONAL.search(rest)[0] + ")"
+                yield path, line, {"what": what}, "error" if sure else "warning"
+    for path, call in project.calls("url_for"):
+        if len(call.args) > 1 and getattr(call.func, "id", "") == "url_for":
+            sure = on_start_page(project, lambda other, call=call: other is call)
+            yield (
+                path,
+                call.lineno,
+                {"what": ast.unparse(call)},
+                "error" if sure else "warning",
+            )
+
+
+@check("H133", step=12, level="warning")
+def form_without_a_method(project):
+    """A form whose view waits for POST: without method="post" a browser sends it as GET, and nothing happens."""
+    if scripted(project):
+        return
+    for _, function, addresses, _, mine in pages(project):
+        code = ast.unparse(function)
+        waits = any({"GET", "POST"} <= methods for _, methods in addresses)
+        reads = re.search(r"validate_on_submit\(\)|request\.(form|files)\b", code)
+        if not (waits and reads) or re.search(r"request\.(args|values)", code):
+            continue
+        for path, text in mine.items():
+            # Those that lead to this page itself.
+            found = [
+                (tag, inside)
+                for tag, inside in forms_of(text)
+                if attribute(tag, "action") in (None, "", "#")
+            ]
+            if any(
+                attribute(t, "method") is not None or not plain(t) for t, _ in found
+            ):
+                continue
+            for tag, inside in found:
+                field = re.search(
+                    r"<(input|textarea|select)|\{\{\s*\w*form\w*\.", inside
+                )
+                button = re.search(r"(?i)<button|type=.submit|\.submit\b", inside)
+                if field and button:
+                    yield path, line_of(project, path, tag), {"name": function.name}
+
+
+@check("H134", step=12, level="warning")
+def file_that_is_not_sent(project):
+    """A form with a file, without enctype="multipart/form-data": a browser sends the file's name only."""
+    files = {
+        node.targets[0].id
+        for _, node in project.nodes(ast.Assign)
+        if isinstance(node.targets[0], ast.Name)
+        and last_name(getattr(node.value, "func", None))
+        in ("FileField", "MultipleFileField")
+    }
+    if scripted(project):
+        return
+    for path, text in templates(project):
+        for tag, inside in forms_of(text):
+            fields = set(re.findall(r"\{\{\s*\w*form\w*\.(\w+)\s*\(", inside))
+            fields |= set(re.findall(r"\{\{\s*\w*form\w*\.(\w+)\s*\}\}", inside))
+            file = re.search(r"(?i)<input\b[^>]*\btype\s*=\s*.?file\b", inside)
+            if (
+                (file or fields & files)
+                and posts(tag)
+                and plain(tag)
+                and "enctype" not in tag
+            ):
+                yield path, line_of(project, path, tag), {}
+
+
+@check("H135", step=12, level="warning")
+def field_that_no_page_sends(project):
+    """request.form["email"], where the form calls it mail: 400."""
+    whole = all(into is not None for *_, into in sent(project))
+    if scripted(project) or not whole:
+        return
+    for module, function, _, _, _ in pages(project):
+        mine = [
+            (p, inside)
+            for p, _, inside, into in sent(project)
+            if any(f is function for f, _ in into)
+        ]
+        dynamic = any(
+            re.search(
+                r"\{%-?\s*(include|import|from|for|call)|name\s*=\s*[\"']?\{|\{\{\s*\w*form",
+                i,
+            )
+            for _, i in mine
+        )
+        if not mine or dynamic:
+            continue
+        names = {
+            name
+            for _, inside in mine
+            for name in re.findall(r"\bname\s*=\s*[\"']?([\w.-]+)", inside)
+        }
+        for node in ast.walk(function):
+            if (
+                isinstance(node, ast.Subscript)
+                and ast.unparse(node.value) == "request.form"
+            ):
+                name = getattr(node.slice, "value", None)
+                if isinstance(name, str) and name not in names:
+                    yield module.path, node.lineno, {"name": name, "file": mine[0][0]}
+                    break
+
+
+@check("H136", step=12, level="warning")
+def form_without_its_token(project):
+    """CSRFProtect, or the baked project, refuses a form without csrf_token; a FlaskForm is never valid without it."""
+    guarded = "deploy" in project.imported or project.calls_any("CSRFProtect")
+    off = (
+        "WTF_CSRF_ENABLED" in project.constants
+        or project.calls_any("exempt")
+        or "exempt" in {n.attr for _, n in project.nodes(ast.Attribute)}
+    )
+    off = off or any(
+        "WTF_CSRF_ENABLED" in project.text(p) or "csrf = False" in project.text(p)
+        for p in project.app_trees
+    )
+    if off or scripted(project) or not project.is_flask:
+        return
+    wtf = {
+        n.name
+        for n in project.definitions
+        if isinstance(n, ast.ClassDef)
+        and any(last_name(b) == "FlaskForm" for b in n.bases)
+    }
+    for path, tag, inside, into in sent(project):
+        token = re.search(
+            r"csrf_token|hidden_tag|\{%-?\s*(include|import|from|for|call)|\{\{\s*\w*form\w*\s*[|}]|render_\w*|quick_form|wtf\.",
+            inside,
+        )
+        fields = re.search(r"\{\{\s*\w*form\w*\.\w+", inside)
+        asked = (
+            guarded
+            or fields
+            and wtf
+            and into
+            and any("validate_on_submit" in ast.unparse(f) for f, _ in into)
+        )
+        elsewhere = re.match(r"(https?:)?//", attribute(tag, "action") or "")
+        if asked and not token and not elsewhere:
+            yield path, line_of(project, path, tag), {}
+
+
+@check("H137", step=12, level="warning")
+def static_file_beside_the_page(project):
+    """href="static/style.css": right on the start page, another address on /posts/new."""
+    deep = {}
+    for _, function, addresses, owner, mine in pages(project):
+        given = next(
+            (w.value for w in owner.node.keywords if w.arg == "url_prefix"), None
+        )
+        prefix = getattr(given, "value", "") or ""
+        for address, methods in addresses:
+            whole = f"{prefix}{address or ''}"
+            if (
+                "GET" in methods
+                and whole.strip("/").count("/")
+                + whole.endswith("/") * bool(whole.strip("/"))
+                > 0
+            ):
+                for path, text in mine.items():
+                    deep[path] = whole
+                    for name in re.findall(
+                        r"""\{%-?\s*extends\s+["']([^"']+)["']""", text
+                    ):
+                        for other, _ in templates(project):
+                            if other.endswith(f"/{name}"):
+                                deep[other] = whole
+    for path, text in templates(project):
+        match = RELATIVE.search(text)
+        if match and path in deep and "<base" not in text:
+            details = {"name": match[1], "address": deep[path]}
+            yield path, line_at(text, match.start()), details
+
+
+@check("H138", step=12, level="warning")
+def name_that_the_view_does_not_give(project):
+    """{{ form.title.label }} in a page whose view hands over no form: 'form' is undefined."""
+    general = set(GIVEN)
+    packages = {module for module in project.imported if module.startswith("flask_")}
+    for _, function in project.nodes(ast.FunctionDef):
+        hooks = {
+            last_name(getattr(node, "func", node)) for node in function.decorator_list
+        }
+        if hooks & {"context_processor", "app_context_processor"}:
+            general |= {
+                n.value
+                for n in ast.walk(function)
+                if isinstance(n, ast.Constant) and isinstance(n.value, str)
+            }
+            general |= {
+                n.arg
+                for n in ast.walk(function)
+                if isinstance(n, ast.keyword) and n.arg
+            }
+            if any(
+                word.arg is None
+                for n in ast.walk(function)
+                if isinstance(n, ast.Call)
+                for word in n.keywords
+            ):
+                return
+        if hooks & {"template_global", "app_template_global"}:
+            general.add(function.name)
+    others = {
+        n.attr for p, n in project.nodes(ast.Attribute) if not p.startswith("deploy/")
+    }
+    if others & {
+        "globals",
+        "add_template_global",
+        "context_processor",
+        "template_context_processors",
+    } - {"context_processor"}:
+        return
+    decorated = sum(
+        last_name(getattr(node, "func", node))
+        in ("context_processor", "app_context_processor")
+        for p, f in project.nodes(ast.FunctionDef)
+        if not p.startswith("deploy/")
+        for node in f.decorator_list
+    )
+    named = [
+        n
+        for p, n in project.nodes(ast.Attribute)
+        if n.attr in ("context_processor", "app_context_processor")
+        and not p.startswith("deploy/")
+    ]
+    if len(named) > decorated or not project.is_flask:
+        return
+    for _, function, _, _, mine in pages(project):
+        for path, text in mine.items():
+            calls = [
+                c
+                for c in ast.walk(function)
+                if isinstance(c, ast.Call) and last_name(c.func) == "render_template"
+            ]
+            calls = [
+                c
+                for c in calls
+                if isinstance(first_value(c), str)
+                and path.endswith(f"/{first_value(c)}")
+            ]
+            if any(word.arg is None for c in calls for word in c.keywords) or any(
+                len(c.args) > 1 for c in calls
+            ):
+                continue
+            given = general.union(*({word.arg for word in c.keywords} for c in calls))
+            given |= bound_in_templates(project)
+            for line, tag, rest, blocks in parts_of(text):
+                for name in asked_of(rest) if not tag and blocks is not None else ():
+                    if name not in given and not any(
+                        name.lower() in p for p in packages
+                    ):
+                        first = [
+                            p for p in shown(project) if p[0] == path and p[3] == rest
+                        ]
+                        sure = bool(first) and not re.search(
+                            r"\b(if|or|and|default|is)\b", rest
+                        )
+                        if re.search(r"\b(if|or|and|default|is)\b", rest):
+                            continue
+                        given.add(name)
+                        details = {"name": name, "view": function.name}
+                        yield path, line, details, "error" if sure else "warning"
+
+
+@once
+def bound_in_templates(project):
+    """Return the names that templates bind themselves."""
+    found = set()
+    for _, text in templates(project):
+        for match in re.finditer(
+            r"\{%-?\s*(?:for|set|with)\s+([\w\s,()]+?)\s*(?:=|\bin\b|%\})", text
+        ):
+            found |= set(re.findall(r"\w+", match[1]))
+        for match in re.finditer(
+            r"\{%-?\s*(?:macro|call)\s*\(?\s*(\w*)\s*\(?([^%]*)%\}", text
+        ):
+            found |= set(re.findall(r"\w+", match[0]))
+        for match in re.finditer(r"\{%-?\s*(?:import|from)\s[^%]*%\}", text):
+            found |= set(re.findall(r"\w+", match[0]))
+    return found
+
+
+def asked_of(rest):
+    """Yield the names of which a tag asks more than Jinja gives for what is not there."""
+    text = re.sub(r"\"[^\"]*\"|'[^']*'", "''", rest)
+    for match in re.finditer(
+        r"(?<![\w.|])\b([a-zA-Z_]\w*)(?:\.\w+(?=[.(\[])|(?=\())", text
+    ):
+        before = text[: match.start()].rstrip()
+        if not before.endswith("|"):
+            yield match[1]
+
+
+@check("H139", step=12, level="warning")
+def rows_that_are_not_kept(project):
+    """db.session.add(…) in a view without a commit: the row is gone with the request."""
+    if project.has_text("SQLALCHEMY_COMMIT_ON_TEARDOWN") or project.calls_any(
+        "autocommit"
+    ):
+        return
+    keeps = {
+        node.name
+        for node in project.definitions
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        and re.search(r"\bcommit\b|\.begin\(", ast.unparse(node))
+    }
+    hooks = {
+        "after_request",
+        "after_app_request",
+        "teardown_request",
+        "teardown_appcontext",
+    }
+    used = {
+        node.attr
+        for p, node in project.nodes(ast.Attribute)
+        if not p.startswith("deploy/")
+    }
+    for module, function, _, _ in views(project) if not hooks & used else ():
+        adds = [
+            c
+            for c in ast.walk(function)
+            if isinstance(c, ast.Call)
+            and re.fullmatch(
+                r"(\w+\.)?session\.(add|add_all|delete)", ast.unparse(c.func)
+            )
+        ]
+        calls = {
+            last_name(c.func) for c in ast.walk(function) if isinstance(c, ast.Call)
+        }
+        nested = any(
+            isinstance(n, (ast.With, ast.AsyncWith))
+            and "session" in ast.unparse(n.items[0].context_expr)
+            for n in ast.walk(function)
+        )
+        decorated = {last_name(getattr(d, "func", d)) for d in function.decorator_list}
+        if adds and not nested and not {*keeps, "commit"} & {*calls, *decorated}:
+            yield module.path, adds[0].lineno, {"what": ast.unparse(adds[0])[:60]}
