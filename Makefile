@@ -45,7 +45,7 @@ situations: $(READY)
 	@$(BIN)/python tests/situations.py
 
 facts: $(READY)
-	@echo "Asking the package index for the modules and needs of the packages in tests/packages.txt; about ten minutes ..."
+	@echo "Asking the package index for the modules and needs of the packages in tests/packages.txt; up to half an hour ..."
 	@$(BIN)/python tests/package_facts.py
 
 class: $(READY)

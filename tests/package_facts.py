@@ -1,4 +1,4 @@
-"""Asks the package index about packages and writes doctor/packages.json: make facts.
+"""Asks the package index about packages and writes doctor/packages.json and doctor/versions.json: make facts.
 
 Which modules a package has, what it brings along, which Pythons its versions are for, for some which versions of
 others they want, and for some which names their modules have.
@@ -34,13 +34,21 @@ from lab import CHOICES, NEWEST_PYTHON, TEMPLATE
 
 INDEX = PyPI.pypi_url + "/{name}/json"
 NAMES = Path(__file__).with_name("packages.txt")
-FACTS = TEMPLATE / "doctor" / "packages.json"
-ABOUT = """
-Facts about packages, as the index had them on this day; written by the template's `make facts`. modules: what a package
-is imported by, where that is not its name. brings: what it needs. pythons: from which version on it is for some of the
-platform's Pythons only. wants: from which version on it wants which versions of another. versions: all that there are, of some. names: what a module, or
-what a class makes, has in the version that stands first.
-""".strip().replace("\n", " ")
+FACTS = TEMPLATE / "doctor"
+# What each file has, and what it says of that.
+ABOUT = {
+    "packages.json": (
+        ("modules", "brings"),
+        "modules: what a package is imported by, where that is not its name. brings: what it needs.",
+    ),
+    "versions.json": (
+        ("pythons", "wants", "versions", "names"),
+        "pythons: from which version on a package is for some of the platform's Pythons only. "
+        + "wants: from which version on it wants which versions of another. versions: all that there are, of some. "
+        + "names: what a module, or what a class makes, has in the version that stands first.",
+    ),
+}
+ABOUT_ALL = "Facts about packages, as the index had them on this day; written by the template's `make facts`."
 # What a dyno is: requirements with other marks are not for it.
 DYNO = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "python_version": NEWEST_PYTHON}
 DYNO |= {"python_full_version": f"{NEWEST_PYTHON}.0", "platform_machine": "x86_64", "implementation_name": "cpython"}
@@ -187,7 +195,7 @@ def built(name):
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, name]
         with suppress(subprocess.TimeoutExpired):
-            subprocess.run(pip, stderr=subprocess.DEVNULL, timeout=120)
+            subprocess.run(pip, check=False, stderr=subprocess.DEVNULL, timeout=120)
         for file in Path(folder).glob("*.whl"):
             with zipfile.ZipFile(file) as wheel:
                 text = wheel.read(next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")))
@@ -391,11 +399,17 @@ def write(known, named):
         if all_of_them:
             parts["versions"][name] = all_of_them
     parts["names"] = named
-    lines = [f'"about": {json.dumps(ABOUT)}', f'"date": "{date.today():%Y-%m}"']
-    for title, rows in parts.items():
-        inner = ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items())
-        lines.append(f"{json.dumps(title)}: {{\n{inner}\n}}")
-    FACTS.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8", newline="\n")
+    write_files(parts)
+
+
+def write_files(parts):
+    """Write {title: rows} into the files that hold them."""
+    for file, (titles, about) in ABOUT.items():
+        lines = [f'"about": {json.dumps(f"{ABOUT_ALL} {about}")}', f'"date": "{date.today():%Y-%m}"']
+        for title in titles:
+            inner = ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in parts[title].items())
+            lines.append(f"{json.dumps(title)}: {{\n{inner}\n}}")
+        (FACTS / file).write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

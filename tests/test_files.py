@@ -425,6 +425,7 @@ def test_a_new_python_is_named_in_three_places():
         ".css",
         "/test_hooks.py",
         "/packages.json",
+        "/versions.json",
         "situations/projects.toml",
         "situations/projects-2.toml",
     )

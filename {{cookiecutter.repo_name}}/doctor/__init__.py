@@ -27,9 +27,8 @@ FACTS = tomllib.loads(
     Path(__file__).with_name("facts.toml").read_text(encoding="utf-8")
 )
 # JSON, which is read in a tenth of the time.
-FACTS |= json.loads(
-    Path(__file__).with_name("packages.json").read_text(encoding="utf-8")
-)
+for _name in "packages.json", "versions.json":
+    FACTS |= json.loads(Path(__file__).with_name(_name).read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)

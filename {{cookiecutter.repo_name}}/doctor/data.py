@@ -176,14 +176,17 @@ def database_of_this_computer(project):
             what = f"{ast.unparse(use.node.func)}({name})"
             yield use.path, use.node.lineno, {"what": what}
     guarded = inside_conditions(project)
-    for path, value in project.running.settings.get("DATABASES", [])[-1:]:
+    settings = "DATABASES" in project.running.settings
+    made = [p for p in named_values(project) if p[2] == "DATABASES"] if settings else []
+    for path, node, _, value in made if len(made) == 1 else ():
         code = ast.unparse(value)
         served = re.search(r"backends\.(postgresql|mysql)", code)
         here = re.search(r"'HOST': '(localhost|127\.0\.0\.1)'", code)
-        if served and here and not project.reads_database_url:
+        other = id(node) in guarded or "DATABASES[" in project.text(path)
+        if served and here and not other and not project.reads_database_url:
             migrates = any("migrate" in command.text for command in project.commands)
             details = {"what": f"DATABASES ({here[1]})"}
-            yield path, value.lineno, details, "error" if migrates else "warning"
+            yield path, node.lineno, details, "error" if migrates else "warning"
     mail = "flask_mail" in project.imported
     for path, node, name, value in named_values(project) if mail else ():
         local = getattr(value, "value", "") in ("localhost", "127.0.0.1")

@@ -23,6 +23,10 @@ SCRIPTED = re.compile(
 )
 POSITIONAL = re.compile(r"""url_for\(\s*(['"])[\w.]+\1\s*,\s*(['"])[^'"]*\2""")
 RELATIVE = re.compile(r"""(?:href|src)\s*=\s*["'](?:\./)?(static/[^"'{}]+)["']""")
+# What prints the token, or may: all fields at once, macros, other templates.
+TOKEN = re.compile(
+    r"csrf_token|hidden_tag|\{%-?\s*(include|import|from|for|call)|\{\{\s*\w*form\w*\s*[|}]|render_\w*|quick_form|wtf\."
+)
 # Names of Jinja and Flask, and of packages that put them into all templates.
 GIVEN = {
     *(
@@ -338,40 +342,20 @@ def field_that_no_page_sends(project):
 
 @check("H136", step=12, level="warning")
 def form_without_its_token(project):
-    """CSRFProtect, or the baked project, refuses a form without csrf_token; a FlaskForm is never valid without it."""
-    guarded = "deploy" in project.imported or project.calls_any("CSRFProtect")
-    off = (
-        "WTF_CSRF_ENABLED" in project.constants
-        or project.calls_any("exempt")
-        or "exempt" in {n.attr for _, n in project.nodes(ast.Attribute)}
-    )
-    off = off or any(
-        "WTF_CSRF_ENABLED" in project.text(p) or "csrf = False" in project.text(p)
-        for p in project.app_trees
-    )
-    if off or scripted(project) or not project.is_flask:
+    """CSRFProtect refuses a form without csrf_token; a FlaskForm is never valid without it.
+
+    deploy/ asks for it only where a browser does not say which site a form is from.
+    """
+    code = "".join(project.text(path) for path in project.app_trees)
+    off = re.search(r"WTF_CSRF_ENABLED|\bcsrf = False|\bexempt\b", code)
+    if off or "deploy" in project.imported or scripted(project):
         return
-    wtf = {
-        n.name
-        for n in project.definitions
-        if isinstance(n, ast.ClassDef)
-        and any(last_name(b) == "FlaskForm" for b in n.bases)
-    }
+    guarded = project.calls_any("CSRFProtect")
     for path, tag, inside, into in sent(project):
-        token = re.search(
-            r"csrf_token|hidden_tag|\{%-?\s*(include|import|from|for|call)|\{\{\s*\w*form\w*\s*[|}]|render_\w*|quick_form|wtf\.",
-            inside,
-        )
-        fields = re.search(r"\{\{\s*\w*form\w*\.\w+", inside)
-        asked = (
-            guarded
-            or fields
-            and wtf
-            and into
-            and any("validate_on_submit" in ast.unparse(f) for f, _ in into)
-        )
+        asked = any("validate_on_submit" in ast.unparse(f) for f, _ in into or ())
+        own_fields = asked and re.search(r"\{\{\s*\w*form\w*\.\w+", inside)
         elsewhere = re.match(r"(https?:)?//", attribute(tag, "action") or "")
-        if asked and not token and not elsewhere:
+        if (guarded or own_fields) and not (elsewhere or TOKEN.search(inside)):
             yield path, line_of(project, path, tag), {}
 
 
