@@ -41,18 +41,27 @@ def without_psycopg(p):
     p.replace("deploy/streaming.py", "from psycopg import Error", "Error = OSError")
 
 
+def with_page(p, view, page="", name="new.html"):
+    """Add a view, and the template that it renders."""
+    p.append("views.py", f"\n\n{view}")
+    p.write(f"templates/{name}", f'{{% extends "base.html" %}}\n{{% block content %}}\n{page}\n{{% endblock %}}\n')
+
+
+def plain(p, code, packages="", **pages):
+    """Make a project of one file in place of the baked one; pages: its templates."""
+    cleared(p)
+    p.write("requirements.txt", f"flask==3.1.2\ngunicorn==23.0.0\n{packages}")
+    p.write("Procfile", "web: gunicorn app:app\n")
+    start = "import os\n\nfrom flask import Flask, redirect, render_template, request\n\napp = Flask(__name__)\n"
+    key = 'app.config["SECRET_KEY"] = os.environ["SECRET_KEY"]\n\n\n'
+    p.write("app.py", f'{start}{key}@app.route("/")\ndef index():\n    return "x"\n\n\n{code}')
+    for name, text in pages.items():
+        p.write(f"templates/{name}.html", text)
+
+
 def django(p, settings="", web="gunicorn site1.wsgi", **files):
     """Make a project of Django's in place of the baked one."""
-    for name in ("deploy", "migrations", "test", "templates", "static"):
-        shutil.rmtree(p.path / name)
-    for file in (
-        *p.path.glob("*.py"),
-        p.path / ".flaskenv",
-        p.path / ".env.example",
-        p.path / "app.json",
-        p.path / "requirements-test.txt",
-    ):
-        file.unlink()
+    cleared(p)
     p.write("requirements.txt", "Django==5.2.8\ngunicorn==23.0.0\nwaitress==3.0.2\npsycopg[binary]==3.3.9\n")
     p.write("Procfile", f"web: {web}\n")
     p.write("site1/__init__.py", "")
@@ -66,6 +75,20 @@ def django(p, settings="", web="gunicorn site1.wsgi", **files):
     p.write("site1/settings.py", own + settings)
     for name, text in files.items():
         p.write(name.replace("__", "/") + ".css", text)
+
+
+def cleared(p):
+    """Take what makes the baked project away."""
+    for name in ("deploy", "migrations", "test", "templates", "static"):
+        shutil.rmtree(p.path / name)
+    for file in (
+        *p.path.glob("*.py"),
+        p.path / ".flaskenv",
+        p.path / ".env.example",
+        p.path / "app.json",
+        p.path / "requirements-test.txt",
+    ):
+        file.unlink()
 
 
 GUNICORN = "gunicorn==27.0.1\n"
@@ -710,6 +733,138 @@ BREAK = {
         lambda p: p.append("models.py", "NAME = “notes”\n"),
     ],
     "H955": [lambda p: p.append("forms.py", f"# {'x' * 1_000_000}\n")],
+    "H131": [
+        lambda p: with_page(
+            p,
+            '@bp.get("/new")\ndef new():\n    return render_template("new.html")\n',
+            '<form method="post"><input name="title"><button>Send</button></form>',
+        )
+    ],
+    "H132": [
+        lambda p: p.append("templates/base.html", "{{ url_for('notes.index', '2') }}\n"),
+        lambda p: p.append("views.py", '\n\ndef elsewhere():\n    return url_for("notes.index", 2)\n'),
+    ],
+    "H133": [
+        lambda p: with_page(
+            p,
+            '@bp.route("/new", methods=["GET", "POST"])\ndef new():\n    form = NoteForm()\n'
+            '    if form.validate_on_submit():\n        return redirect(url_for("notes.index"))\n'
+            '    return render_template("new.html", form=form)\n',
+            "<form>{{ form.hidden_tag() }}{{ form.body() }}<button>Send</button></form>",
+        )
+    ],
+    "H134": [
+        lambda p: with_page(
+            p,
+            '@bp.route("/new", methods=["GET", "POST"])\ndef new():\n    return render_template("new.html")\n',
+            '<form method="post"><input type="file" name="photo"><button>Send</button></form>',
+        )
+    ],
+    "H135": [
+        lambda p: with_page(
+            p,
+            'from flask import request\n\n\n@bp.route("/new", methods=["GET", "POST"])\ndef new():\n'
+            '    if request.method == "POST":\n        return request.form["email"]\n'
+            '    return render_template("new.html")\n',
+            '<form method="post"><input name="mail"><button>Send</button></form>',
+        )
+    ],
+    "H136": [
+        lambda p: plain(
+            p,
+            "from flask_wtf import CSRFProtect\n\nCSRFProtect(app)\n\n\n"
+            '@app.route("/new", methods=["GET", "POST"])\ndef new():\n    return render_template("new.html")\n',
+            "flask-wtf==1.2.2\n",
+            new='<form method="post"><input name="mail"><button>Send</button></form>\n',
+        )
+    ],
+    "H137": [
+        lambda p: with_page(
+            p,
+            '@bp.get("/notes/new")\ndef new():\n    return render_template("new.html")\n',
+            '<img src="static/icon.svg" alt="">',
+        )
+    ],
+    "H138": [
+        lambda p: with_page(
+            p,
+            '@bp.get("/new")\ndef new():\n    return render_template("new.html")\n',
+            "{{ teacher.name.upper() }}",
+        ),
+        lambda p: p.replace("templates/notes.html", "{% block content %}", "{% block content %}{{ teacher.name() }}"),
+    ],
+    "H139": [
+        lambda p: p.append(
+            "views.py",
+            '\n\n@bp.post("/more")\ndef more():\n    db.session.add(Note(body="x"))\n'
+            '    return redirect(url_for("notes.index"))\n',
+        )
+    ],
+    "H425": [
+        lambda p: plain(
+            p,
+            "from flask_limiter import Limiter\nfrom flask_limiter.util import get_remote_address\n\n"
+            'Limiter(get_remote_address, app=app, default_limits=["9 per day"])\n',
+            "flask-limiter==4.0.0\n",
+        )
+    ],
+    "H426": [
+        lambda p: (
+            plain(
+                p,
+                'from flask_socketio import SocketIO\n\nSocketIO(app, async_mode="gevent")\n',
+                "flask-socketio==5.5.1\n",
+            ),
+            p.write("Procfile", "web: gunicorn -w 1 --threads 50 app:app\n"),
+        )
+    ],
+    "H522": [
+        lambda p: p.append(
+            "views.py", "\n\ndef everything():\n    return db.session.execute('SELECT body FROM notes')\n"
+        ),
+        lambda p: p.replace(
+            "views.py",
+            "    return notes_page(NoteForm())\n",
+            "    db.session.execute('SELECT 1')\n    return notes_page(NoteForm())\n",
+        ),
+    ],
+    "H523": [
+        lambda p: p.append(
+            "views.py",
+            "\n\nfrom flask import session\n\n\n@bp.before_app_request\ndef guard():\n"
+            '    if "user" not in session:\n        return redirect(url_for("notes.index"))\n',
+        )
+    ],
+    "H524": [
+        lambda p: p.append(
+            "views.py",
+            "\n\ndef login_required(view):\n    return view\n\n\n"
+            '@login_required\n@bp.get("/mine")\ndef mine():\n    return "x"\n',
+        )
+    ],
+    "H525": [
+        lambda p: p.append(
+            "views.py", '\n\nimport subprocess\n\n\ndef video():\n    subprocess.run(["ffmpeg", "-version"])\n'
+        )
+    ],
+    "H624": [lambda p: (django(p), p.write("templates/a.html", "{% load staticfiles %}"))],
+    "H922": [
+        lambda p: (
+            p.append("forms.py", "\n\nfrom werkzeug.security import generate_password_hash\n"),
+            p.append("forms.py", "\n\ndef keep(user, word):\n    user.hashed = generate_password_hash(word)\n"),
+            p.append("models.py", "\n\nclass Words:\n    hashed = mapped_column(String(100))\n"),
+            p.replace(
+                "models.py", "from database import db\n", "from sqlalchemy import String\n\nfrom database import db\n"
+            ),
+        )
+    ],
+    "H923": [
+        lambda p: p.append(
+            "views.py",
+            "\n\nfrom sqlalchemy import text\n\n\ndef tables():\n"
+            "    return db.session.execute(text('SELECT name FROM sqlite_master'))\n",
+        )
+    ],
 }
 
 

@@ -63,7 +63,8 @@ def tag_that_django_has_no_more(project):
             )
             match = re.search(row["tag"], project.text(path))
             if match and own and version >= numbers(row["since"]):
-                details = {"what": match[0][:60], "since": f"Django {row['since']}"}
+                what = re.sub(r"[{%}]", "", match[0]).strip()[:60]
+                details = {"what": what, "since": f"Django {row['since']}"}
                 line = line_at(project.text(path), match.start())
                 yield path, line, {**details, "instead": row["instead"]}
 

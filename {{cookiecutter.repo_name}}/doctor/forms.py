@@ -12,11 +12,12 @@ from doctor.pages import (
     shown,
     templates,
 )
-from doctor.project import first_value, last_name
+from doctor.project import first_value, last_name, strings
 
 FORM = re.compile(
     r"(?is)<form\b((?:[^>{]|\{\{.*?\}\}|\{%.*?%\})*)>(.*?)(?=</form>|<form\b|\Z)"
 )
+CHOICE = re.compile(r"\b(if|or|and|default|is)\b")
 # What sends a form in its own way.
 SCRIPTED = re.compile(
     r"(?i)\bhx-|\bon\w+\s*=|@submit|x-on:|ng-submit|v-on:|data-\w*(remote|ajax)"
@@ -394,92 +395,71 @@ def static_file_beside_the_page(project):
 @check("H138", step=12, level="warning")
 def name_that_the_view_does_not_give(project):
     """{{ form.title.label }} in a page whose view hands over no form: 'form' is undefined."""
-    general = set(GIVEN)
+    everywhere = given_everywhere(project)
+    if everywhere is None or not project.is_flask:
+        return
     packages = {module for module in project.imported if module.startswith("flask_")}
-    for _, function in project.nodes(ast.FunctionDef):
-        hooks = {
-            last_name(getattr(node, "func", node)) for node in function.decorator_list
-        }
-        if hooks & {"context_processor", "app_context_processor"}:
-            general |= {
-                n.value
-                for n in ast.walk(function)
-                if isinstance(n, ast.Constant) and isinstance(n.value, str)
-            }
-            general |= {
-                n.arg
-                for n in ast.walk(function)
-                if isinstance(n, ast.keyword) and n.arg
-            }
-            if any(
-                word.arg is None
-                for n in ast.walk(function)
-                if isinstance(n, ast.Call)
-                for word in n.keywords
-            ):
-                return
-        if hooks & {"template_global", "app_template_global"}:
-            general.add(function.name)
-    others = {
+    texts, told = dict(templates(project)), set()
+    for path, function in functions(project):
+        for template, given in handed_over(function, texts):
+            known = everywhere | given
+            for line, tag, rest, blocks in parts_of(texts[template]):
+                if tag or blocks is None or CHOICE.search(rest):
+                    continue
+                for name in set(asked_of(rest)) - known - told:
+                    if any(name.lower() in package for package in packages):
+                        continue  # flask_pagedown has it from there
+                    told.add(name)
+                    seen = any(
+                        (p, r) == (template, rest) for p, _, _, r in shown(project)
+                    )
+                    details = {"name": name, "view": function.name}
+                    yield template, line, details, "error" if seen else "warning"
+
+
+def functions(project):
+    """Yield (path, function) of the app's own functions."""
+    for path, node in project.nodes(ast.FunctionDef, ast.AsyncFunctionDef):
+        if not path.startswith("deploy/"):
+            yield path, node
+
+
+def handed_over(function, texts):
+    """Yield (template, the names that it gets) of what a function renders; not where some are computed."""
+    found = {}
+    for call in ast.walk(function):
+        name = first_value(call) if isinstance(call, ast.Call) else None
+        if isinstance(name, str) and last_name(call.func) == "render_template":
+            here = [path for path in texts if path.endswith(f"/{name}")]
+            words = {word.arg for word in call.keywords}
+            whole = None not in words and len(call.args) == 1 and len(here) == 1
+            for path in here:
+                found.setdefault(path, []).append(words if whole else None)
+    for path, words in found.items():
+        if None not in words:
+            yield path, set().union(*words)
+
+
+def given_everywhere(project):
+    """Return the names that all templates have, None where some are computed."""
+    found = GIVEN | bound_in_templates(project)
+    hooks, seen = {"context_processor", "app_context_processor"}, 0
+    for _, function in functions(project):
+        decorators = {last_name(getattr(n, "func", n)) for n in function.decorator_list}
+        if decorators & {"template_global", "app_template_global"}:
+            found |= {function.name}
+        if decorators & hooks:
+            seen += 1
+            words = [w for n in ast.walk(function) for w in getattr(n, "keywords", ())]
+            found |= {*strings(function), *(word.arg for word in words)}
+    used = [
         n.attr for p, n in project.nodes(ast.Attribute) if not p.startswith("deploy/")
-    }
-    if others & {
-        "globals",
-        "add_template_global",
-        "context_processor",
-        "template_context_processors",
-    } - {"context_processor"}:
-        return
-    decorated = sum(
-        last_name(getattr(node, "func", node))
-        in ("context_processor", "app_context_processor")
-        for p, f in project.nodes(ast.FunctionDef)
-        if not p.startswith("deploy/")
-        for node in f.decorator_list
-    )
-    named = [
-        n
-        for p, n in project.nodes(ast.Attribute)
-        if n.attr in ("context_processor", "app_context_processor")
-        and not p.startswith("deploy/")
     ]
-    if len(named) > decorated or not project.is_flask:
-        return
-    for _, function, _, _, mine in pages(project):
-        for path, text in mine.items():
-            calls = [
-                c
-                for c in ast.walk(function)
-                if isinstance(c, ast.Call) and last_name(c.func) == "render_template"
-            ]
-            calls = [
-                c
-                for c in calls
-                if isinstance(first_value(c), str)
-                and path.endswith(f"/{first_value(c)}")
-            ]
-            if any(word.arg is None for c in calls for word in c.keywords) or any(
-                len(c.args) > 1 for c in calls
-            ):
-                continue
-            given = general.union(*({word.arg for word in c.keywords} for c in calls))
-            given |= bound_in_templates(project)
-            for line, tag, rest, blocks in parts_of(text):
-                for name in asked_of(rest) if not tag and blocks is not None else ():
-                    if name not in given and not any(
-                        name.lower() in p for p in packages
-                    ):
-                        first = [
-                            p for p in shown(project) if p[0] == path and p[3] == rest
-                        ]
-                        sure = bool(first) and not re.search(
-                            r"\b(if|or|and|default|is)\b", rest
-                        )
-                        if re.search(r"\b(if|or|and|default|is)\b", rest):
-                            continue
-                        given.add(name)
-                        details = {"name": name, "view": function.name}
-                        yield path, line, details, "error" if sure else "warning"
+    by_hand = len([name for name in used if name in hooks]) > seen
+    computed = {"globals", "add_template_global", "template_context_processors"} & {
+        *used
+    }
+    return None if None in found or by_hand or computed else found
 
 
 @once
@@ -514,44 +494,31 @@ def asked_of(rest):
 @check("H139", step=12, level="warning")
 def rows_that_are_not_kept(project):
     """db.session.add(…) in a view without a commit: the row is gone with the request."""
-    if project.has_text("SQLALCHEMY_COMMIT_ON_TEARDOWN") or project.calls_any(
-        "autocommit"
-    ):
-        return
     keeps = {
-        node.name
-        for node in project.definitions
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-        and re.search(r"\bcommit\b|\.begin\(", ast.unparse(node))
+        function.name: function
+        for _, function in functions(project)
+        if re.search(r"\bcommit\b|\.begin\(", ast.unparse(function))
     }
-    hooks = {
-        "after_request",
-        "after_app_request",
-        "teardown_request",
-        "teardown_appcontext",
-    }
-    used = {
-        node.attr
-        for p, node in project.nodes(ast.Attribute)
-        if not p.startswith("deploy/")
-    }
-    for module, function, _, _ in views(project) if not hooks & used else ():
-        adds = [
-            c
-            for c in ast.walk(function)
-            if isinstance(c, ast.Call)
-            and re.fullmatch(
-                r"(\w+\.)?session\.(add|add_all|delete)", ast.unparse(c.func)
-            )
+    hooks = [
+        last_name(getattr(n, "func", n))
+        for f in keeps.values()
+        for n in f.decorator_list
+    ]
+    after = any(re.search("after|teardown", hook) for hook in hooks)
+    if after or project.has_text("SQLALCHEMY_COMMIT_ON_TEARDOWN"):
+        return
+    for module, function, _, _ in views(project):
+        calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+        of_session = [
+            c for c in calls if re.search(r"\bsession\b", ast.unparse(c.func))
         ]
-        calls = {
-            last_name(c.func) for c in ast.walk(function) if isinstance(c, ast.Call)
-        }
-        nested = any(
-            isinstance(n, (ast.With, ast.AsyncWith))
-            and "session" in ast.unparse(n.items[0].context_expr)
-            for n in ast.walk(function)
+        adds = [
+            c for c in of_session if last_name(c.func) in ("add", "add_all", "delete")
+        ]
+        others = {last_name(c.func) for c in calls if c not in of_session}
+        others |= {last_name(getattr(n, "func", n)) for n in function.decorator_list}
+        ended = function.name in keeps or re.search(
+            r"with .*\bsession\b", ast.unparse(function)
         )
-        decorated = {last_name(getattr(d, "func", d)) for d in function.decorator_list}
-        if adds and not nested and not {*keeps, "commit"} & {*calls, *decorated}:
+        if adds and not ended and not others & keeps.keys():
             yield module.path, adds[0].lineno, {"what": ast.unparse(adds[0])[:60]}
