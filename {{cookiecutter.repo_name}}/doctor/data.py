@@ -181,11 +181,11 @@ def database_of_this_computer(project):
     for path, node, _, value in made if len(made) == 1 else ():
         code = ast.unparse(value)
         served = re.search(r"backends\.(postgresql|mysql)", code)
-        here = re.search(r"'HOST': '(localhost|127\.0\.0\.1)'", code)
+        local = re.search(r"'HOST': '(localhost|127\.0\.0\.1)'", code)
         other = id(node) in guarded or "DATABASES[" in project.text(path)
-        if served and here and not other and not project.reads_database_url:
+        if served and local and not other and not project.reads_database_url:
             migrates = any("migrate" in command.text for command in project.commands)
-            details = {"what": f"DATABASES ({here[1]})"}
+            details = {"what": f"DATABASES ({local[1]})"}
             yield path, node.lineno, details, "error" if migrates else "warning"
     mail = "flask_mail" in project.imported
     for path, node, name, value in named_values(project) if mail else ():

@@ -517,8 +517,7 @@ def rows_that_are_not_kept(project):
         ]
         others = {last_name(c.func) for c in calls if c not in of_session}
         others |= {last_name(getattr(n, "func", n)) for n in function.decorator_list}
-        ended = function.name in keeps or re.search(
-            r"with .*\bsession\b", ast.unparse(function)
-        )
+        code = ast.unparse(function)
+        ended = re.search(r"\bcommit\b|\bwith .*\bsession\b", code)
         if adds and not ended and not others & keeps.keys():
             yield module.path, adds[0].lineno, {"what": ast.unparse(adds[0])[:60]}

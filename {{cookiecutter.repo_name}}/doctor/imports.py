@@ -624,7 +624,12 @@ def package_older_than_the_python(project):
         instead = have - brought & {*row.get("unless", ())}  # what newer ones bring
         if instead & {*row.get("unless", ())} or other and other < numbers(older):
             continue
-        loads = {name, *row.get("by", ())} & (sure | started)
+        by = (
+            row.get("by", ())
+            if project.reads_database_url or not row.get("reads")
+            else ()
+        )
+        loads = {name, *by} & (sure | started)
         misses = row.get("lost") and complete and loads
         misses = misses or row.get("cannot_be_built")
         what = name + line.spec + (f" ({row['lost']})" if row.get("lost") else "")
