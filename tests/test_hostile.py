@@ -571,7 +571,20 @@ def long_refs(repository):
     refs.write_text(line * 400_000, encoding="ascii")
 
 
+def endless_tags(repository):
+    texts = ["<form " + "{{a}}" * 20_000, "<script" * 50_000, "<form>" * 20_000]
+    texts += ["{% set " + " " * 100_000, "{{ " + "a." * 50_000, "{% url '" * 20_000]
+    code = "from flask import render_template\n"
+    for number, text in enumerate(texts):
+        repository.write(f"templates/{number}.html", text)
+        code += f"@app.route('/{number}', methods=['POST'])\ndef f{number}():\n"
+        code += f"    return render_template('{number}.html')\n"
+    repository.write("app.py", (repository.path / "app.py").read_text(encoding="utf-8") + code)
+    repository.commit()
+
+
 SIZES = [tree_bomb, giant_blob, long_secret_lines, many_ports, stars, diamonds, chain, giant_lists, deep, many_files]
+SIZES += [endless_tags]
 
 
 @pytest.mark.parametrize("prepare", [*SIZES, long_refs], ids=lambda value: value.__name__)

@@ -6,16 +6,14 @@ from collections import defaultdict
 
 from doctor import FACTS, check
 from doctor.files import line_at, once
-from doctor.pages import (
-    on_start_page,
-    parts_of,
-    shown,
-    templates,
-)
+from doctor.pages import on_start_page, parts_of, shown, templates
 from doctor.project import first_value, last_name, strings
 
+PAGES = FACTS["pages"]
+# Each part can be read in one way only, so that no text of a stranger takes long.
 FORM = re.compile(
-    r"(?is)<form\b((?:[^>{]|\{\{.*?\}\}|\{%.*?%\})*)>(.*?)(?=</form>|<form\b|\Z)"
+    r"(?is)<form\b((?:[^>{]|\{(?![{%])|\{\{(?:(?!\}\}).)*\}\}|\{%(?:(?!%\}).)*%\})*)>"
+    r"(.*?)(?=</form>|<form\b|\Z)"
 )
 CHOICE = re.compile(r"\b(if|or|and|default|is)\b")
 # What sends a form in its own way.
@@ -28,60 +26,6 @@ RELATIVE = re.compile(r"""(?:href|src)\s*=\s*["'](?:\./)?(static/[^"'{}]+)["']""
 TOKEN = re.compile(
     r"csrf_token|hidden_tag|\{%-?\s*(include|import|from|for|call)|\{\{\s*\w*form\w*\s*[|}]|render_\w*|quick_form|wtf\."
 )
-# Names of Jinja and Flask, and of packages that put them into all templates.
-GIVEN = {
-    *(
-        "request",
-        "session",
-        "g",
-        "config",
-        "url_for",
-        "get_flashed_messages",
-        "range",
-        "dict",
-        "lipsum",
-        "cycler",
-    ),
-    *(
-        "joiner",
-        "namespace",
-        "loop",
-        "self",
-        "super",
-        "caller",
-        "varargs",
-        "kwargs",
-        "true",
-        "false",
-        "none",
-    ),
-    *(
-        "current_user",
-        "csrf_token",
-        "moment",
-        "ckeditor",
-        "bootstrap",
-        "dropzone",
-        "_",
-        "gettext",
-        "ngettext",
-    ),
-    *(
-        "True",
-        "False",
-        "None",
-        "not",
-        "if",
-        "else",
-        "and",
-        "or",
-        "in",
-        "is",
-        "security",
-        "toastr",
-        "avatars",
-    ),
-}
 
 
 @once
@@ -123,7 +67,7 @@ def pages(project):
 
 
 def forms_of(text):
-    """Yield (line, what stands in the tag <form …>, what stands inside) of a template."""
+    """Yield (what stands in the tag <form …>, what stands inside) of a template."""
     for match in FORM.finditer(re.sub(r"(?s)<!--.*?-->", "", text)):
         yield match[1], match[2]
 
@@ -152,9 +96,11 @@ def plain(tag):
 @once
 def scripted(project):
     """Tell whether scripts may send forms, or change where they go."""
-    inside = re.compile(r"(?is)<script\b.*?</script>|\bon\w+\s*=\s*[\"'][^\"']*")
-    code = [part for _, text in templates(project) for part in inside.findall(text)]
-    code += [project.text(p) for p in project.contents if p.endswith(".js")]
+    code = [project.text(p) for p in project.contents if p.endswith(".js")]
+    for _, text in templates(project):
+        scripts = re.split(r"(?i)<script\b", text)[1:]
+        code += [part.partition("</script>")[0] for part in scripts]
+        code += re.findall(r"\bon\w+\s*=\s*[\"'][^\"']*", text)
     return any(
         re.search(
             r"preventDefault|\.submit\(|FormData|\.(method|action|enctype)\s*=|setAttribute|formaction",
@@ -204,7 +150,7 @@ def sent(project):
 @check("H131", step=12, level="warning")
 def form_that_its_view_refuses(project):
     """<form method="post">, where the view takes GET only: 405."""
-    if project.calls_any(*FACTS["pages"]["routes_otherwise"]) or scripted(project):
+    if project.calls_any(*PAGES["routes_otherwise"]) or scripted(project):
         return
     taken = {
         (id(owner.node), address)
@@ -442,7 +388,7 @@ def handed_over(function, texts):
 
 def given_everywhere(project):
     """Return the names that all templates have, None where some are computed."""
-    found = GIVEN | bound_in_templates(project)
+    found = {*PAGES["given"]} | bound_in_templates(project)
     hooks, seen = {"context_processor", "app_context_processor"}, 0
     for _, function in functions(project):
         decorators = {last_name(getattr(n, "func", n)) for n in function.decorator_list}
@@ -465,18 +411,11 @@ def given_everywhere(project):
 @once
 def bound_in_templates(project):
     """Return the names that templates bind themselves."""
-    found = set()
+    found, binds = set(), {"for", "set", "with", "macro", "call", "import", "from"}
     for _, text in templates(project):
-        for match in re.finditer(
-            r"\{%-?\s*(?:for|set|with)\s+([\w\s,()]+?)\s*(?:=|\bin\b|%\})", text
-        ):
-            found |= set(re.findall(r"\w+", match[1]))
-        for match in re.finditer(
-            r"\{%-?\s*(?:macro|call)\s*\(?\s*(\w*)\s*\(?([^%]*)%\}", text
-        ):
-            found |= set(re.findall(r"\w+", match[0]))
-        for match in re.finditer(r"\{%-?\s*(?:import|from)\s[^%]*%\}", text):
-            found |= set(re.findall(r"\w+", match[0]))
+        for _, tag, rest, _ in parts_of(text):
+            if tag in binds:
+                found |= set(re.findall(r"\w+", rest.partition(" in ")[0][:500]))
     return found
 
 

@@ -22,14 +22,14 @@ STATIC = re.compile(
 STATIC_TAG = re.compile(r"""\{%-?\s*static\s+['"]([\w./-]+)['"]""")
 LINK = re.compile(r"""url_for\(\s*['"]([\w.]+)['"]""")
 LINK_WITH = re.compile(r"""url_for\(\s*['"]([\w.]+)['"]([^()]*)\)""")
-COMMENT = re.compile(r"(?s)\{#.*?#\}|\{%-?\s*raw.*?endraw\s*-?%\}")
 BLOCK = re.compile(
     r"\{%[-+]?\s*(end)?(for|if|block|macro|call|filter|with|autoescape)\b"
 )
 FIELD = re.compile(r"(?<![\w.])(?:form|\w+_form|form_\w+)\.([a-z]\w*)(?=\.|\()")
 COMPUTED = re.compile(r"\{%-?\s*(extends|include|import|from)\s+[^\"'\s]")
 ONE_BLOCK = re.compile(r"\{%[-+]?\s*block\s+(\w+)")
-TAG = re.compile(r"(?s)\{%[-+]?\s*(\w+)\s*(.*?)\s*[-+]?%\}|\{\{(.*?)\}\}")
+OPENS = re.compile(r"\{[{%#]")
+CLOSES = {"{{": "}}", "{%": "%}", "{#": "#}"}
 QUOTED = re.compile(r"""["']([^"']+)["']""")
 CONDITIONS = {"if", "for", "macro", "call", "set"}
 # What is false when a page is asked for, and handlers that a fault of a page may end in.
@@ -172,22 +172,56 @@ def leaves(statements):
     )
 
 
+def tags_of(text):
+    """Yield (place, sign, what stands inside, end) of the tags of a template; what is not closed is none."""
+    place, never = 0, set()
+    while match := OPENS.search(text, place):
+        sign, place = match[0], match.end()
+        end = -1 if sign in never else text.find(CLOSES[sign], place)
+        if end < 0:  # nor is any behind it, which keeps this short
+            never.add(sign)
+            continue
+        yield match.start(), sign, text[place:end], end + 2
+        place = end + 2
+
+
+def uncommented(text):
+    """Return a template without its comments and what it wants as it is; lines stay where they are."""
+    pieces, place, raw = [], 0, None
+    for start, sign, inside, end in tags_of(text):
+        word = re.match(r"[-+]?\s*(raw|endraw)\b", inside)
+        if raw is None and sign == "{%" and word and word[1] == "raw":
+            raw = start
+        elif raw is not None and sign == "{%" and word and word[1] == "endraw":
+            pieces += [text[place:raw], "\n" * text.count("\n", raw, end)]
+            place, raw = end, None
+        elif raw is None and sign == "{#":
+            pieces += [text[place:start], "\n" * text.count("\n", start, end)]
+            place = end
+    return "".join([*pieces, text[place:]])
+
+
 def parts_of(text):
     """Yield (line, tag or "", what follows, blocks around it) of a template.
 
     blocks: their names, None where a condition or a loop stands around.
     """
     stack = []
-    for match in TAG.finditer(text):
-        tag, rest = match[1] or "", match[2] or match[3] or ""
+    for start, sign, inside, end in tags_of(text):
+        tag, rest = "", inside
+        if sign == "{%":
+            word = re.match(r"[-+]?\s*(\w*)", inside)
+            tag, rest = word[1], inside[word.end() :].strip().rstrip("-+").rstrip()
+        if sign == "{#" or sign == "{%" and not tag:
+            continue
         if tag.startswith("end"):
             del stack[-1:]
         blocks = [name for kind, name in stack if kind == "block"]
         if CONDITIONS & {kind for kind, _ in stack}:
             blocks = None
-        yield line_at(text, match.start()), tag, rest, blocks
+        yield line_at(text, start), tag, rest, blocks
         if (
-            BLOCK.match(match[0])
+            BLOCK.match(text[start:end])
             and not tag.startswith("end")
             or (tag == "set" and "=" not in rest)
         ):
@@ -284,7 +318,7 @@ def templates(project):
         inside = any(path.startswith(f"{folder}/") for folder in folders)
         if inside and TEMPLATE.fullmatch(path):
             text = project.text(path)
-            yield path, COMMENT.sub(lambda m: "\n" * m[0].count("\n"), text)
+            yield path, uncommented(text)
 
 
 def lines_of(text):
