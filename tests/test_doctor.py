@@ -848,7 +848,74 @@ BREAK = {
             "views.py", '\n\nimport subprocess\n\n\ndef video():\n    subprocess.run(["ffmpeg", "-version"])\n'
         )
     ],
+    "H140": [
+        lambda p: (p.write("templates/photo.png", "x"), p.append("templates/base.html", '<img src="photo.png">\n'))
+    ],
+    "H141": [
+        lambda p: (
+            p.write("static/send.js", 'fetch("/api", {method: "POST", body: JSON.stringify({a: 1})})\n'),
+            p.append(
+                "views.py",
+                '\n\nfrom flask import request\n\n\n@bp.post("/api")\ndef api():\n    return request.get_json()\n',
+            ),
+        )
+    ],
+    "H142": [lambda p: p.append("models.py", '\n\nAVATARS = "https://www.gravatar.com/avatar/"\n')],
+    "H427": [
+        lambda p: (
+            cleared(p),
+            p.write("requirements.txt", "fastapi==0.121.0\nuvicorn==0.38.0\n"),
+            p.write("Procfile", "web: python app.py\n"),
+            p.write(
+                "app.py",
+                "import os\n\nimport uvicorn\nfrom fastapi import FastAPI\n\napp = FastAPI()\n\n"
+                'uvicorn.run(app, host="0.0.0.0", port=int(os.environ["PORT"]))\n',
+            ),
+        )
+    ],
+    "H526": [
+        lambda p: plain(
+            p,
+            "from flask_login import LoginManager\n\nlogins = LoginManager()\n\n\n"
+            "@logins.user_loader\ndef load(number):\n    return None\n",
+            "flask-login==0.6.3\n",
+        )
+    ],
+    "H527": [
+        lambda p: p.replace(
+            "views.py",
+            "    return notes_page(NoteForm())\n",
+            "    import random\n\n    random.choice(Note.query.all())\n    return notes_page(NoteForm())\n",
+        )
+    ],
+    "H528": [
+        lambda p: plain(
+            p,
+            "from flask_login import LoginManager, login_user\n\nlogins = LoginManager(app)\n\n\n"
+            "@logins.user_loader\ndef load(number):\n    return None\n\n\n"
+            '@app.route("/in")\ndef enter():\n    login_user(load(1))\n    return "x"\n',
+            "flask-login==0.6.3\n",
+        )
+    ],
+    "H529": [
+        lambda p: p.append(
+            "views.py",
+            '\n\nfrom flask import jsonify\n\n\n@bp.get("/all")\ndef everything():\n'
+            "    return jsonify(Note.query.all())\n",
+        )
+    ],
+    "H530": [
+        lambda p: p.append(
+            "views.py",
+            "\n\nfrom threading import Thread\n\n\ndef count():\n    print(db.session.scalar(select(1)))\n\n\n"
+            "def later():\n    Thread(target=count).start()\n",
+        )
+    ],
+    "H531": [
+        lambda p: p.append("views.py", "\n\nimport inspect\n\n\ndef names():\n    return inspect.getargspec(names)\n")
+    ],
     "H624": [lambda p: (django(p), p.write("templates/a.html", "{% load staticfiles %}"))],
+    "H625": [lambda p: p.append("config.py", "\n\nclass Config:\n    PAGE_SIZE = 5\n")],
     "H922": [
         lambda p: (
             p.append("forms.py", "\n\nfrom werkzeug.security import generate_password_hash\n"),

@@ -40,6 +40,11 @@ def what_the_browser_refuses(project):
                     line_at(text, match.start()),
                     {"what": shown(match), "kind": kind},
                 )
+        picture = re.search(r"<img\b[^>]{0,500}src\s*=\s*[\"']data:", whole)
+        if picture and not mail and "data:" not in allowed and "data:" not in told:
+            told.add("data:")
+            details = {"what": shown(picture), "kind": "img-src"}
+            yield path, line_at(whole, picture.start()), details
         for match in re.finditer(BROWSER["elsewhere"], text if not mail else ""):
             if everywhere or wide and wide.fullmatch(match["host"]):
                 continue
@@ -51,6 +56,19 @@ def what_the_browser_refuses(project):
                     line_at(text, match.start()),
                     {"what": shown(match), "kind": kind},
                 )
+
+
+@check("H142", step=12, level="warning")
+def pictures_of_elsewhere(project):
+    """Avatars of gravatar.com and the like, whose addresses code makes."""
+    if POLICY not in project:
+        return
+    allowed = project.text(POLICY) + " ".join(project.strings_of("config.py"))
+    for path, node in project.texts():
+        match = re.search(BROWSER["pictures"], node.value)
+        if match and match[1] not in allowed and not path.startswith("deploy/"):
+            yield path, node.lineno, {"what": match[0], "host": match[1]}
+            return
 
 
 def blank(match):

@@ -4,10 +4,10 @@ import ast
 import re
 
 from doctor import FACTS, check
-from doctor.imports import newest_allowed
+from doctor.imports import LOST, newest_allowed, rows_of, version_of
 from doctor.lists import numbers
 from doctor.packages import newest_python
-from doctor.pages import on_start_page
+from doctor.pages import on_start_page, shown, start_pages, surely
 from doctor.project import first_value, last_name
 
 FAILING, SQL = FACTS["failing"], FACTS["sql"]
@@ -39,6 +39,53 @@ def call_that_fails(project):
             what = ast.unparse(call).partition("\n")[0][:60]
             details = {"what": what, "says": row["says"], "instead": row["instead"]}
             yield path, call.lineno, details, "error" if sure else "warning"
+
+
+@check("H531", step=12, level="warning")
+def name_that_a_module_has_lost(project):
+    """np.float in a view: fails when the view is asked for."""
+    at_start = {id(use.node) for use in project.running.loading.uses}
+    for path in project.app_trees:
+        modules = {}
+        for node in project.all_nodes(path) if not path.startswith("deploy/") else ():
+            if isinstance(node, ast.Import):
+                modules |= {a.asname or a.name: a.name for a in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                modules |= {
+                    a.asname or a.name: f"{node.module}.{a.name}" for a in node.names
+                }
+        for node in project.all_nodes(path) if modules else ():
+            owner = modules.get(getattr(getattr(node, "value", None), "id", None))
+            if not isinstance(node, ast.Attribute) or not owner or id(node) in at_start:
+                continue
+            for row, names in rows_of(LOST, owner, (node.attr,)):
+                version = version_of(project, row)
+                if names and version is not None and version >= numbers(row["since"]):
+                    sure = on_start_page(
+                        project, lambda n, node=node: n is node, ast.Attribute
+                    )
+                    details = {
+                        "name": f"{owner}.{node.attr}",
+                        "package": row["package"],
+                        "since": row["since"],
+                    }
+                    yield path, node.lineno, details, "error" if sure else "warning"
+
+
+@check("H427", step=10)
+def server_with_an_app_for_one_process(project):
+    """uvicorn.run(app): the platform sets WEB_CONCURRENCY, and uvicorn refuses more than one process of an object."""
+    if "WEB_CONCURRENCY" in project.app_env:
+        return
+    for use in project.running.loading.calls:
+        words = {w.arg for w in getattr(use.node, "keywords", ())}
+        if use.of == "uvicorn.run" and use.node.args and "try" not in use.guards:
+            target = use.node.args[0]
+            if isinstance(target, (ast.Name, ast.Call)) and not words & {
+                "workers",
+                None,
+            }:
+                yield use.path, use.node.lineno, {"what": ast.unparse(use.node)[:60]}
 
 
 def refused(project, row, call, code):
@@ -190,6 +237,8 @@ def sql_of_another_database(project):
             continue
         plain = re.sub(r"'[^']*'", "''", query)
         found = re.search(SQL["others"], plain)
+        if {"psycopg2", "psycopg"} & project.imported and len(call.args) > 1:
+            found = found or re.search(r"(=|\(|,|LIKE|<|>)\s*\?", plain)
         found = found or booleans and re.search(as_number, plain)
         if found:
             sure = on_start_page(project, lambda other, call=call: other is call)
@@ -243,3 +292,188 @@ def mode_that_is_not_installed(project):
         if use.of == "flask_socketio.SocketIO" and needed:
             level = "error" if complete and "try" not in use.guards else "warning"
             yield use.path, use.node.lineno, {"name": mode}, level
+
+
+@check("H526", step=12, level="warning")
+def login_that_no_app_knows(project):
+    """LoginManager() without its app: current_user, which is in all templates, fails."""
+    made = [
+        c for c in project.calls("LoginManager") if not c[1].args and not c[1].keywords
+    ]
+    joined = [
+        ast.unparse(c.func.value)
+        for _, c in project.calls("init_app")
+        if hasattr(c.func, "value")
+    ]
+    for path, node in project.nodes(ast.Assign) if len(made) == 1 else ():
+        target = ast.unparse(node.targets[0])
+        known = any(
+            name.rpartition(".")[2] == target.rpartition(".")[2] for name in joined
+        )
+        if node.value is made[0][1] and not known and "flask_login" in project.imported:
+            uses = any("current_user" in rest for _, _, _, rest in shown(project))
+            yield path, node.lineno, {"name": target}, "error" if uses else "warning"
+
+
+@check("H527", step=12, level="warning")
+def page_of_an_empty_table(project):
+    """random.choice(Book.query.all()): a new database has no rows, and the page fails."""
+    for module, function in start_pages(project):
+        found = {}
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                found[node.targets[0].id] = ast.unparse(node.value)
+
+        def empty(call, found=found):
+            if (
+                ast.unparse(call.func) not in ("random.choice", "choice")
+                or not call.args
+            ):
+                return False
+            code = ast.unparse(call.args[0])
+            return bool(ROWS.fullmatch(found.get(code, code)))
+
+        def first(node):
+            return isinstance(node.value, ast.Call) and bool(
+                FIRST.fullmatch(ast.unparse(node.value))
+            )
+
+        sums = {name for name, code in found.items() if SUM.fullmatch(code)}
+        for path, line, tag, rest in shown(project):
+            for name in sums if not tag else ():
+                if re.search(
+                    rf"\|\s*format\(\s*{name}\s*\)|\b{name}\s*\|\s*round|\b{name}\s*[-+*/]",
+                    rest,
+                ):
+                    yield path, line, {"what": f"{name} = {found[name]}"[:60]}, "error"
+        for node in ast.walk(function):
+            call = isinstance(node, ast.Call) and empty(node)
+            attribute = isinstance(node, ast.Attribute) and first(node)
+            if (call or attribute) and surely(
+                project, module, function.body, lambda n, node=node: n is node
+            ):
+                yield (
+                    module.path,
+                    node.lineno,
+                    {"what": ast.unparse(node)[:60]},
+                    "error",
+                )
+                break
+
+
+SUM = re.compile(r".*\bfunc\.(sum|avg|max|min)\(.*\)(\.scalar(_one)?\(\))?(?<!,0\))")
+ROWS = re.compile(
+    r"(list\()?[\w.]+\.(query\b.*|session\.(query|scalars)\(.*)\.all\(\)\)?"
+)
+FIRST = re.compile(
+    r"\w+\.query\b.*\.first\(\)|(\w+\.)?session\.(query|scalars)\(.*\.first\(\)"
+)
+
+
+@check("H528", step=12, level="warning")
+def user_without_what_a_login_asks(project):
+    """login_user(user) of a class without UserMixin: it has no is_active."""
+    code = "".join(
+        project.text(path)
+        for path in project.app_trees
+        if not path.startswith("deploy/")
+    )
+    if (
+        "UserMixin" in code
+        or "is_active" in code
+        or "flask_login" not in project.imported
+    ):
+        return
+    for path, call in project.calls("login_user"):
+        yield path, call.lineno, {}
+        return
+
+
+@check("H529", step=12, level="warning")
+def rows_as_json(project):
+    """jsonify(Book.query.all()): a model is nothing that JSON has; a dataclass is."""
+    code = "".join(
+        project.text(path)
+        for path in project.app_trees
+        if not path.startswith("deploy/")
+    )
+    if re.search(r"@\w*\.?dataclass|JSONProvider|JSONEncoder|json_encoder", code):
+        return
+    for path, function in project.nodes(ast.FunctionDef):
+        made = {}
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                made.setdefault(node.targets[0].id, []).append(ast.unparse(node.value))
+        for call in ast.walk(function):
+            if (
+                isinstance(call, ast.Call)
+                and last_name(call.func) == "jsonify"
+                and call.args
+            ):
+                code = ast.unparse(call.args[0])
+                values = made.get(code, [code])
+                if (
+                    len(values) == 1
+                    and ROWS.fullmatch(values[0])
+                    and "query(" not in values[0]
+                ):
+                    yield path, call.lineno, {"what": ast.unparse(call)[:60]}
+
+
+@check("H530", step=12, level="warning")
+def thread_without_the_app(project):
+    """Thread(target=send), where send() asks current_app or the database: there is no app in a thread."""
+    functions = {
+        n.name: n for n in project.definitions if isinstance(n, ast.FunctionDef)
+    }
+    for path, call in project.calls("Thread"):
+        words = {word.arg: word.value for word in call.keywords}
+        function = functions.get(getattr(words.get("target"), "id", None))
+        code = ast.unparse(function) if function else ""
+        asks = re.search(
+            r"\bcurrent_app\.|\bmail\.send\(|\bdb\.session\.|\w+\.query\.", code
+        )
+        if (
+            asks
+            and not re.search("app_context|copy_current_request_context", code)
+            and not path.startswith("deploy/")
+        ):
+            yield (
+                path,
+                call.lineno,
+                {"name": f"{function.name}()", "what": asks[0].rstrip(".(")},
+            )
+
+
+@check("H625", step=9, level="warning")
+def settings_in_a_class(project):
+    """class Config in config.py, and from_object(config): the settings are the class's, not the module's."""
+    for path, call in project.calls("from_object"):
+        name = getattr(call.args[0], "id", None) if call.args else None
+        file = f"{name}.py"
+        tree = project.trees.get(file)
+        plain = isinstance(name, str) and re.search(
+            rf"(?m)^import {name}$", project.text(path)
+        )
+        if not tree or not plain:
+            continue
+        for node in tree.body:
+            names = [
+                n.id
+                for s in getattr(node, "body", ())
+                for n in getattr(s, "targets", ())
+                if isinstance(n, ast.Name)
+            ]
+            settings = [n for n in names if n.isupper()]
+            used = (
+                any(f"{name}.{node.name}" in project.text(p) for p in project.app_trees)
+                if isinstance(node, ast.ClassDef)
+                else True
+            )
+            if isinstance(node, ast.ClassDef) and settings and not used:
+                yield (
+                    file,
+                    node.lineno,
+                    {"name": node.name, "settings": ", ".join(settings[:3])},
+                )
+                break

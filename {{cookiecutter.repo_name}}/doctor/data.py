@@ -52,8 +52,9 @@ def on_disk(project):
         code = ast.unparse(node)
         given = ast.unparse(node.args[0]) if node.args else ""
         made = only_value(project, path, given.partition(".")[0])
-        aside = "BytesIO" in (ast.unparse(made) if made else "") or "tmp" in given
-        if "upload" in code.lower() and node.args and not aside:
+        source = ast.unparse(made) if made else ""
+        aside = "BytesIO" in source or "tmp" in given
+        if "upload" in (code + source).lower() and node.args and not aside:
             yield path, node.lineno, code
     for path, node in project.calls(
         "connect", "open", "TinyDB", "SqliteDict", "SqliteDatabase", "dump_all"
@@ -305,6 +306,28 @@ def encryption_that_does_not_fit(project):
         here = word.arg == "sslmode" and id(word) not in guarded
         if here and wrong and project.reads_database_url and project.is_sure(path):
             yield path, word.value.lineno, {"what": f'sslmode="{mode}"'}
+    made = [c for c in project.calls("create_engine") if c[0] not in ("deploy",)]
+    for path, call in made if project.reads_database_url else ():
+        words = {word.arg: word.value for word in call.keywords}
+        given = words.get("connect_args")
+        given = (
+            only_value(project, path, given.id)
+            if isinstance(given, ast.Name)
+            else given
+        )
+        keys = [getattr(key, "value", "") for key in getattr(given, "keys", ())]
+        if "check_same_thread" in keys and id(given) not in guarded:
+            details = {
+                "what": 'connect_args={"check_same_thread": …}'.replace(
+                    "{", "("
+                ).replace("}", ")")
+            }
+            yield (
+                path,
+                call.lineno,
+                details,
+                "error" if project.is_sure(path) else "warning",
+            )
     for path, node in project.texts():
         mode = re.fullmatch(r"[?&]sslmode=(disable|verify-full|verify-ca)", node.value)
         wrong = mode and (mode[1] == "disable" or not root)
@@ -389,6 +412,13 @@ def not_brought(project):
         paths = [place] if windows else list(full_paths(project, use, place))
         if how == "write" and not windows:
             paths = [folder for p in paths if (folder := posixpath.dirname(p))]
+        above = place.startswith("../") and how == "read" and sure and not windows
+        if above and not any(
+            "cd " in c.text or "chdir" in c.text for c in project.commands
+        ):
+            # The platform starts everything in the root: above it there is nothing.
+            yield use.path, use.node.lineno, place, "error"
+            continue
         left = {p for p in paths if p not in project.slugignored}
         there = any(p in project or project.has_folder(p) for p in left)
         if not paths or there or how != "read" and not sure and not windows:

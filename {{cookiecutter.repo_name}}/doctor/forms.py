@@ -1,6 +1,7 @@
 """Checks of forms and of what a view hands to its page: do the two fit (step 12)?"""
 
 import ast
+import posixpath
 import re
 from collections import defaultdict
 
@@ -460,3 +461,48 @@ def rows_that_are_not_kept(project):
         ended = re.search(r"\bcommit\b|\bwith .*\bsession\b", code)
         if adds and not ended and not others & keeps.keys():
             yield module.path, adds[0].lineno, {"what": ast.unparse(adds[0])[:60]}
+
+
+@check("H140", step=12, level="warning")
+def picture_among_the_templates(project):
+    """A picture or a style sheet in templates/: nobody serves it from there."""
+    texts = dict(templates(project))
+    for path in sorted(project.sizes):
+        inside = re.search(r"(^|/)templates/(.+\.(png|jpe?g|gif|webp|ico|css))$", path)
+        if not inside or "admin" in path:
+            continue
+        name = posixpath.basename(path)
+        for template, text in texts.items():
+            match = re.search(
+                rf"""(src|href)\s*=\s*["'][^"'{{}}]*{re.escape(name)}["']""", text
+            )
+            if match:
+                yield template, line_at(text, match.start()), {"name": path}
+                return
+
+
+@check("H141", step=12, level="warning")
+def json_without_its_type(project):
+    """fetch(…, {body: JSON.stringify(…)}) without Content-Type: request.get_json() answers 415."""
+    read = [
+        (path, call)
+        for path, call in project.calls("get_json")
+        if not call.args and not {w.arg for w in call.keywords} & {"force", "silent"}
+    ]
+    attributes = [
+        n for _, n in project.nodes(ast.Attribute) if ast.unparse(n) == "request.json"
+    ]
+    if not (read or attributes):
+        return
+    scripts = [
+        (p, project.text(p)) for p in sorted(project.contents) if p.endswith(".js")
+    ]
+    for path, text in [*scripts, *templates(project)]:
+        sends = re.search(r"body:\s*JSON\.stringify", text)
+        if (
+            sends
+            and "fetch(" in text
+            and not re.search(r"(?i)content-type|axios", text)
+        ):
+            yield path, line_at(text, sends.start()), {}
+            return

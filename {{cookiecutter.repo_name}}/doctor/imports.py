@@ -523,8 +523,12 @@ def newest_allowed(project, package):
     if below := re.search(r"<\s*([\d.]+)", line.spec):
         *parts, last = numbers(below[1])
         return (*parts, last - 1, 9999)
-    bound = re.search(r"(?:<=|~=)\s*([\d.]+)|==\s*([\d.]+)\.\*", line.spec)
-    return numbers(next(filter(None, bound.groups()))) if bound else (9999,)
+    if about := re.search(r"~=\s*([\d.]+)|==\s*([\d.]+)\.\*", line.spec):
+        # ~=6.0 is any 6, ==6.0.* any 6.0.
+        *parts, last = numbers(about[1] or about[2])
+        return (*parts, *(() if about[1] else (last,)), 9999)
+    bound = re.search(r"<=\s*([\d.]+)", line.spec)
+    return numbers(bound[1]) if bound else (9999,)
 
 
 @check("H212", step=13)
@@ -751,6 +755,12 @@ def call_needs_another_package(project):
             at_once = version < numbers(row.get("later", "9999.1"))
             level = "error" if complete and at_once else "warning"
             yield path, node.lineno, {"name": called, "package": row["package"]}, level
+    excel = "pandas" in project.imported and not {"openpyxl", "xlrd", "calamine"} & told
+    for path, node in project.calls("read_excel") if excel and complete else ():
+        sure = on_start_page(project, lambda other, node=node: other is node)
+        details = {"name": "pandas.read_excel", "package": "openpyxl"}
+        yield path, node.lineno, details, "error" if sure else "warning"
+        break
     for path, node in project.nodes(ast.AnnAssign) if complete else ():
         named = {getattr(n, "id", "") for n in ast.walk(node.annotation)}
         lacks = "EmailStr" in named and "email-validator" not in told

@@ -425,6 +425,8 @@ def settings_not_pushed(project):
                 posixpath.join(posixpath.dirname(path), name),
                 f"instance/{name}",
             ]
+            if "instance_relative_config=True" in project.text(path):
+                places = [place for place in project.sizes if place.endswith(places[2])]
             if (
                 not any(place in project for place in places)
                 and last_name(node.func.value) == "config"

@@ -208,6 +208,16 @@ def keys_to(project, node, other, classes):
     )
 
 
+def classes_in_annotation(node, call):
+    """Return the classes that a relationship's annotation names as texts: Mapped[list["Book"]]."""
+    for statement in node.body:
+        if isinstance(statement, ast.AnnAssign) and statement.value is call:
+            texts = strings(statement.annotation)
+            found = {name for text in texts for name in re.findall(r"\b[A-Z]\w*", text)}
+            return sorted(found - {"List", "Set", "Optional", "Sequence", "Dict"})
+    return []
+
+
 @once
 def misfits(project):
     """Yield (path, line, what, whether a query fails of it) of names that no model has.
@@ -263,6 +273,10 @@ def misfits(project):
                     if lost and not unknown and table not in in_migrations(project):
                         only = any(is_only_way(node, c, classes) for c in related)
                         yield path, call.lineno, f'ForeignKey("{text}")', only
+                if call in related and not isinstance(text, str):
+                    for name in classes_in_annotation(node, call):
+                        if name not in classes and name.lower() not in elsewhere:
+                            yield path, call.lineno, f'Mapped[… "{name}"]', True
                 if call in related:
                     for what in lost_partner(node, call, classes, members, back):
                         attribute = "." in what[0]

@@ -31,6 +31,9 @@ ONE_BLOCK = re.compile(r"\{%[-+]?\s*block\s+(\w+)")
 OPENS = re.compile(r"\{[{%#]")
 CLOSES = {"{{": "}}", "{%": "%}", "{#": "#}"}
 QUOTED = re.compile(r"""["']([^"']+)["']""")
+LOGGED_IN = re.compile(
+    r"(not )?(current_user(\.is_authenticated)?|g\.user|session\.(get\([^()]*\)|\w+)|session\[[^]]*\])"
+)
 CONDITIONS = {"if", "for", "macro", "call", "set"}
 # What is false when a page is asked for, and handlers that a fault of a page may end in.
 POSTED = re.compile(
@@ -216,6 +219,9 @@ def parts_of(text):
             continue
         if tag.startswith("end"):
             del stack[-1:]
+        elif tag in ("else", "elif") and stack:
+            others = stack[-1][1] == "visitors who are logged in" and tag == "else"
+            stack[-1] = ("else", "") if others else ("if", "")
         blocks = [name for kind, name in stack if kind == "block"]
         if CONDITIONS & {kind for kind, _ in stack}:
             blocks = None
@@ -225,7 +231,13 @@ def parts_of(text):
             and not tag.startswith("end")
             or (tag == "set" and "=" not in rest)
         ):
-            stack.append((tag, rest.partition(" ")[0]))
+            name = rest.partition(" ")[0]
+            if tag == "if" and LOGGED_IN.fullmatch(rest):
+                # Who comes for the first time is shown the other half.
+                known = not rest.startswith("not ")
+                name = "visitors who are logged in" if known else ""
+                tag = "if" if known else "else"
+            stack.append((tag, name))
 
 
 @once
@@ -299,6 +311,18 @@ def template_folders(project):
                 return None
             base = posixpath.dirname(path)
             folders |= {posixpath.normpath(posixpath.join(base, name)), name}
+    # A folder beside a module is one of templates where an app is made there, or told so.
+    makers = {posixpath.dirname(path) for path, _ in project.calls("Flask")}
+    if makers and not project.has_keyword("import_name"):
+        folders = {
+            folder
+            for folder in folders
+            if (above := posixpath.dirname(folder)) in makers | {""}
+            or "template_folder"
+            in "".join(
+                project.text(p) for p in project.trees if p.startswith(f"{above}/")
+            )
+        }
     # What no code that runs lies beside is another app's.
     reached = [path for path in project.running.reached if path.endswith(".py")]
     aside = {
@@ -458,9 +482,11 @@ def fault_of(text, extended):
     for name, count in Counter(ONE_BLOCK.findall(text)).items():
         if count > 1:
             return f"{count} × block {name}"
-    for match in re.finditer(r"\{%[-+]?\s*(\w+)", text):
+    for match in re.finditer(r"\{%[-+]?\s*(\w+)\s*(\w*)", text):
         if not extended and is_misspelt(match[1]):
             return match[1]
+        if match.groups() == ("else", "if"):
+            return "elif"
     for match in re.finditer(r"\{\{|\{%", text):
         closing = {"{{": "}}", "{%": "%}"}[match[0]]
         after = re.search(r"""\}\}|%\}|\{\{|\{%|["']|\Z""", text[match.end() :])[0]

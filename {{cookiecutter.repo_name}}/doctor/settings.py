@@ -143,6 +143,7 @@ def environment_reads(project):
     needed: without it the code fails. Also through environs, decouple and pydantic-settings.
     """
     optional = set(project.environment_looks)
+    asked = {id(node.value) for _, node in project.nodes(ast.Attribute)}
     for path, node in project.nodes(ast.Subscript):
         if isinstance(node.ctx, ast.Load) and "environ" in last_name(node.value):
             yield from named(path, node, node.slice, optional)
@@ -152,7 +153,9 @@ def environment_reads(project):
         if not node.args:
             continue
         if name == "getenv" or (name in ("get", "pop") and "environ" in owner):
-            yield from named(path, node, node.args[0], None)
+            # os.environ.get("NAMES").split(): None has no split.
+            fails = set() if id(node) in asked and not default else None
+            yield from named(path, node, node.args[0], fails)
         elif project.reads_settings and (name in ("env", "config") or owner == "env"):
             optional_here = None if default else optional
             yield from named(path, node, node.args[0], optional_here)
