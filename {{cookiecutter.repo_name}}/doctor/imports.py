@@ -638,10 +638,17 @@ def package_older_than_the_python(project):
         misses = misses or row.get("cannot_be_built")
         what = name + line.spec + (f" ({row['lost']})" if row.get("lost") else "")
         found.setdefault("error" if misses else "warning", {})[what] = line
+    errors = {id(line) for line in found.get("error", {}).values()}
     for level, rows in found.items():
-        line = next(iter(rows.values()))
-        details = {"package": several(rows), "python": python}
-        yield line.file, line.number, details, level
+        rows = {
+            what: line
+            for what, line in rows.items()
+            if level == "error" or id(line) not in errors
+        }
+        if rows:
+            line = next(iter(rows.values()))
+            details = {"package": several(rows), "python": python}
+            yield line.file, line.number, details, level
 
 
 def owners(project, found):

@@ -29,6 +29,8 @@ FIELD = re.compile(r"(?<![\w.])(?:form|\w+_form|form_\w+)\.([a-z]\w*)(?=\.|\()")
 COMPUTED = re.compile(r"\{%-?\s*(extends|include|import|from)\s+[^\"'\s]")
 ONE_BLOCK = re.compile(r"\{%[-+]?\s*block\s+(\w+)")
 OPENS = re.compile(r"\{[{%#]")
+RAW = re.compile(r"[-+]?\s*raw\s*[-+]?")
+ENDRAW = re.compile(r"\{%[-+]?\s*endraw\b")
 CLOSES = {"{{": "}}", "{%": "%}", "{#": "#}"}
 QUOTED = re.compile(r"""["']([^"']+)["']""")
 LOGGED_IN = re.compile(
@@ -184,8 +186,15 @@ def tags_of(text):
         if end < 0:  # nor is any behind it, which keeps this short
             never.add(sign)
             continue
-        yield match.start(), sign, text[place:end], end + 2
+        inside = text[place:end]
+        yield match.start(), sign, inside, end + 2
         place = end + 2
+        if (
+            sign == "{%"
+            and RAW.fullmatch(inside)
+            and (ends := ENDRAW.search(text, place))
+        ):
+            place = ends.start()
 
 
 def uncommented(text):

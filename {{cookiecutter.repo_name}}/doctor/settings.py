@@ -78,7 +78,12 @@ def secret_in_file(project):
                 # Those of Google's for maps and Firebase every browser gets; their cure is a restriction.
                 public = kind == "Google" and BROWSER_KEYS.search(text)
                 level = "warning" if public else "error"
-                yield path, before.count("\n") + 1, {"kind": kind}, level
+                what = (
+                    f"{match[0].partition('://')[0]}://…@"
+                    if kind == "postgres"
+                    else kind
+                )
+                yield path, before.count("\n") + 1, {"kind": what}, level
     for line in project.list.lines:
         user = re.search(
             r"://([\w.-]+:[^/\s@:$<{]{8,}|(gh\w|github_pat|glpat)[_-]\w+)@", line.text
