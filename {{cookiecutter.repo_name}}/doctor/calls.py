@@ -4,6 +4,7 @@ import ast
 import re
 
 from doctor import FACTS, check
+from doctor.data import only_value
 from doctor.imports import LOST, newest_allowed, rows_of, version_of
 from doctor.lists import numbers
 from doctor.packages import newest_python
@@ -130,22 +131,35 @@ def holds(project, row):
 def login_asked_for_at_the_login(project):
     """before_request sends everybody without a session to the login, from the login as well."""
     for path, function in project.nodes(ast.FunctionDef, ast.AsyncFunctionDef):
-        hooks = {last_name(node) for node in function.decorator_list}
-        if not hooks & {"before_request", "before_app_request"}:
-            continue
-        code = ast.unparse(function)
+        hooks = [n for n in function.decorator_list if last_name(n) in BEFORE]
         # Who looks at the address, or at the view, lets some pages through.
-        if re.search(r"\brequest\b|\bsession\[.*\] = ", code):
+        looks = r"\brequest\b|\bsession\[.*\] = "
+        if not hooks or re.search(looks, ast.unparse(function)):
             continue
         for test, body in always_tested(function.body):
-            ends = body[-1]
-            target = getattr(ends, "value", None)
-            leads = isinstance(ends, ast.Return) and last_name(
-                getattr(target, "func", None)
-            )
-            if leads == "redirect" and NOBODY.fullmatch(ast.unparse(test)):
-                yield path, ends.lineno, {"what": ast.unparse(target)[:60]}
+            target = getattr(body[-1], "value", None)
+            leads = isinstance(body[-1], ast.Return) and isinstance(target, ast.Call)
+            leads = leads and last_name(target.func) == "redirect"
+            if leads and NOBODY.fullmatch(ast.unparse(test)):
+                if comes_back(project, path, hooks[0], target):
+                    details = {"what": ast.unparse(target)[:60]}
+                    yield path, body[-1].lineno, details
                 break
+
+
+BEFORE = ("before_request", "before_app_request")
+
+
+def comes_back(project, path, hook, redirect):
+    """Tell whether a redirect leads to a page that the same function stands before."""
+    to = redirect.args[0] if redirect.args else None
+    inside = isinstance(to, ast.Call) and last_name(to.func) == "url_for"
+    made = only_value(project, path, getattr(getattr(hook, "value", None), "id", None))
+    if last_name(getattr(made, "func", None)) != "Blueprint" or hook.attr != BEFORE[0]:
+        return inside or str(getattr(to, "value", "")).startswith("/")
+    # A blueprint's own stands before its own views only.
+    owner, dot, _ = str(first_value(to) if inside else "").partition(".")
+    return bool(dot) and owner in ("", first_value(made))
 
 
 # What is true for a visitor who has not logged in.
@@ -297,68 +311,64 @@ def mode_that_is_not_installed(project):
 @check("H526", step=12, level="warning")
 def login_that_no_app_knows(project):
     """LoginManager() without its app: current_user, which is in all templates, fails."""
-    made = [
-        c for c in project.calls("LoginManager") if not c[1].args and not c[1].keywords
-    ]
-    joined = [
-        ast.unparse(c.func.value)
-        for _, c in project.calls("init_app")
-        if hasattr(c.func, "value")
-    ]
-    for path, node in project.nodes(ast.Assign) if len(made) == 1 else ():
-        target = ast.unparse(node.targets[0])
-        known = any(
-            name.rpartition(".")[2] == target.rpartition(".")[2] for name in joined
-        )
-        if node.value is made[0][1] and not known and "flask_login" in project.imported:
+    made = [c for _, c in project.calls("LoginManager") if not (c.args or c.keywords)]
+    joined = {
+        last_name(getattr(call.func, "value", None))
+        for _, call in project.calls("init_app", "setup_app")
+    }
+    loops = {last_name(node.target) for _, node in project.nodes(ast.For)}
+    if len(made) != 1 or joined & loops or "flask_login" not in project.imported:
+        return
+    for path, node in project.nodes(ast.Assign):
+        if node.value is made[0] and last_name(node.targets[0]) not in joined:
             uses = any("current_user" in rest for _, _, _, rest in shown(project))
-            yield path, node.lineno, {"name": target}, "error" if uses else "warning"
+            details = {"name": ast.unparse(node.targets[0])}
+            yield path, node.lineno, details, "error" if uses else "warning"
 
 
 @check("H527", step=12, level="warning")
 def page_of_an_empty_table(project):
     """random.choice(Book.query.all()): a new database has no rows, and the page fails."""
+    level = "warning" if fills_tables(project) else "error"
     for module, function in start_pages(project):
-        found = {}
-        for node in ast.walk(function):
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                found[node.targets[0].id] = ast.unparse(node.value)
-
-        def empty(call, found=found):
-            if (
-                ast.unparse(call.func) not in ("random.choice", "choice")
-                or not call.args
-            ):
-                return False
-            code = ast.unparse(call.args[0])
-            return bool(ROWS.fullmatch(found.get(code, code)))
-
-        def first(node):
-            return isinstance(node.value, ast.Call) and bool(
-                FIRST.fullmatch(ast.unparse(node.value))
-            )
-
+        found = {
+            node.targets[0].id: ast.unparse(node.value)
+            for node in ast.walk(function)
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        }
         sums = {name for name, code in found.items() if SUM.fullmatch(code)}
         for path, line, tag, rest in shown(project):
             for name in sums if not tag else ():
-                if re.search(
-                    rf"\|\s*format\(\s*{name}\s*\)|\b{name}\s*\|\s*round|\b{name}\s*[-+*/]",
-                    rest,
-                ):
-                    yield path, line, {"what": f"{name} = {found[name]}"[:60]}, "error"
+                used = rf"\|\s*format\(\s*{name}\s*\)|\b{name}\s*(\|\s*round|[-+*/])"
+                if re.search(used, rest):
+                    details = {"what": f"{name} = {found[name]}"[:60]}
+                    yield path, line, details, level
         for node in ast.walk(function):
-            call = isinstance(node, ast.Call) and empty(node)
-            attribute = isinstance(node, ast.Attribute) and first(node)
-            if (call or attribute) and surely(
+            if wants_a_row(node, found) and surely(
                 project, module, function.body, lambda n, node=node: n is node
             ):
-                yield (
-                    module.path,
-                    node.lineno,
-                    {"what": ast.unparse(node)[:60]},
-                    "error",
-                )
+                details = {"what": ast.unparse(node)[:60]}
+                yield module.path, node.lineno, details, level
                 break
+
+
+def fills_tables(project):
+    """Tell whether something may put rows into the tables before a visitor does."""
+    views = {id(n) for _, f, *_ in project.running.loading.views for n in ast.walk(f)}
+    adds = project.calls("add", "add_all", "bulk_save_objects", "bulk_insert", "insert")
+    return any(id(call) not in views for _, call in adds) or any(
+        "INSERT INTO" in text for text in project.constants
+    )
+
+
+def wants_a_row(node, found):
+    """Tell whether a node fails where a query has no rows. found: {name: the code that it stands for}."""
+    if isinstance(node, ast.Call) and node.args:
+        code = ast.unparse(node.args[0])
+        random = ast.unparse(node.func) in ("random.choice", "choice")
+        return random and bool(ROWS.fullmatch(found.get(code, code)))
+    owner = node.value if isinstance(node, ast.Attribute) else None
+    return isinstance(owner, ast.Call) and bool(FIRST.fullmatch(ast.unparse(owner)))
 
 
 SUM = re.compile(r".*\bfunc\.(sum|avg|max|min)\(.*\)(\.scalar(_one)?\(\))?(?<!,0\))")
@@ -399,25 +409,27 @@ def rows_as_json(project):
     )
     if re.search(r"@\w*\.?dataclass|JSONProvider|JSONEncoder|json_encoder", code):
         return
-    for path, function in project.nodes(ast.FunctionDef):
-        made = {}
-        for node in ast.walk(function):
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                made.setdefault(node.targets[0].id, []).append(ast.unparse(node.value))
-        for call in ast.walk(function):
-            if (
-                isinstance(call, ast.Call)
-                and last_name(call.func) == "jsonify"
-                and call.args
-            ):
-                code = ast.unparse(call.args[0])
-                values = made.get(code, [code])
-                if (
-                    len(values) == 1
-                    and ROWS.fullmatch(values[0])
-                    and "query(" not in values[0]
-                ):
-                    yield path, call.lineno, {"what": ast.unparse(call)[:60]}
+    for path, call in project.calls("jsonify"):
+        code = ast.unparse(call.args[0]) if call.args else ""
+        if code.isidentifier():
+            made = assigned(project, path, call, code)
+            code = ast.unparse(made) if made else ""
+        if ROWS.fullmatch(code) and "query(" not in code:
+            yield path, call.lineno, {"what": ast.unparse(call)[:60]}
+
+
+def assigned(project, path, call, name):
+    """Return what a name stands for where a call is, None where it is given more than once."""
+    for function in project.all_nodes(path):
+        inside = isinstance(function, ast.FunctionDef)
+        if inside and function.lineno <= call.lineno <= function.end_lineno:
+            made = [
+                node.value
+                for node in ast.walk(function)
+                if isinstance(node, ast.Assign) and last_name(node.targets[0]) == name
+            ]
+            return made[0] if len(made) == 1 else None
+    return None
 
 
 @check("H530", step=12, level="warning")
@@ -465,10 +477,9 @@ def settings_in_a_class(project):
                 if isinstance(n, ast.Name)
             ]
             settings = [n for n in names if n.isupper()]
-            used = (
-                any(f"{name}.{node.name}" in project.text(p) for p in project.app_trees)
-                if isinstance(node, ast.ClassDef)
-                else True
+            others = [p for p in project.app_trees if p != file]
+            used = not isinstance(node, ast.ClassDef) or any(
+                re.search(rf"\b{node.name}\b", project.text(p)) for p in others
             )
             if isinstance(node, ast.ClassDef) and settings and not used:
                 yield (

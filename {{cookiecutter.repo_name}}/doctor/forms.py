@@ -174,6 +174,10 @@ def form_that_its_view_refuses(project):
 @check("H132", step=12, level="warning")
 def link_with_a_value_of_no_name(project):
     """url_for("static", "style.css"): all values but the first have names."""
+    if not project.is_flask or any(
+        getattr(node, "name", "") == "url_for" for node in project.definitions
+    ):
+        return
     for path, text in templates(project):
         for line, tag, rest, _ in parts_of(text):
             if POSITIONAL.search(rest):
@@ -346,6 +350,9 @@ def name_that_the_view_does_not_give(project):
     if everywhere is None or not project.is_flask:
         return
     packages = {module for module in project.imported if module.startswith("flask_")}
+    # Beside packages that may give names of their own only those that views hand over.
+    own = {w.arg for _, c in project.calls("render_template") for w in c.keywords}
+    own = own if packages - {*PAGES["no_filters"]} else None
     texts, told = dict(templates(project)), set()
     for path, function in functions(project):
         for template, given in handed_over(function, texts):
@@ -356,6 +363,8 @@ def name_that_the_view_does_not_give(project):
                 for name in set(asked_of(rest)) - known - told:
                     if any(name.lower() in package for package in packages):
                         continue  # flask_pagedown has it from there
+                    if own is not None and name not in own:
+                        continue
                     told.add(name)
                     seen = any(
                         (p, r) == (template, rest) for p, _, _, r in shown(project)
@@ -490,7 +499,9 @@ def json_without_its_type(project):
         if not call.args and not {w.arg for w in call.keywords} & {"force", "silent"}
     ]
     attributes = [
-        n for _, n in project.nodes(ast.Attribute) if ast.unparse(n) == "request.json"
+        node
+        for _, node in project.nodes(ast.Attribute)
+        if node.attr == "json" and last_name(node.value) == "request"
     ]
     if not (read or attributes):
         return

@@ -321,8 +321,9 @@ def template_folders(project):
             base = posixpath.dirname(path)
             folders |= {posixpath.normpath(posixpath.join(base, name)), name}
     # A folder beside a module is one of templates where an app is made there, or told so.
-    makers = {posixpath.dirname(path) for path, _ in project.calls("Flask")}
-    if makers and not project.has_keyword("import_name"):
+    makes = list(project.calls("Flask"))
+    makers = {posixpath.dirname(path) for path, _ in makes}
+    if makes and all(c.args and last_name(c.args[0]) == "__name__" for _, c in makes):
         folders = {
             folder
             for folder in folders
