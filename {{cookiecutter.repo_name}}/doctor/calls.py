@@ -236,6 +236,7 @@ def sql_of_another_database(project):
         node.targets[0].id
         for _, node in project.nodes(ast.Assign)
         if isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Call)
         and re.match(
             r"(\w+\.)?(Column|mapped_column)\((\w+\.)?Boolean\b",
             ast.unparse(node.value),
