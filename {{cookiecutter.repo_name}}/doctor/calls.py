@@ -5,10 +5,11 @@ import re
 
 from doctor import FACTS, check
 from doctor.data import only_value
+from doctor.files import once
 from doctor.imports import LOST, newest_allowed, rows_of, version_of
 from doctor.lists import numbers
 from doctor.packages import newest_python
-from doctor.pages import on_start_page, shown, start_pages, surely
+from doctor.pages import is_on_start_page, shown, start_pages, surely
 from doctor.project import first_value, last_name
 
 FAILING, SQL = FACTS["failing"], FACTS["sql"]
@@ -16,6 +17,18 @@ FAILING, SQL = FACTS["failing"], FACTS["sql"]
 CALLED = {name for row in FAILING for name in re.findall(r"\w+", row["of"])}
 # Passwords as Werkzeug keeps them since 2.3: scrypt:32768:8:1$…$…
 HASHED = 162  # characters
+
+
+@once
+def code_of_their_own(project):
+    """Return the text of the app's code, without what deploy/ brings."""
+    paths = (path for path in project.app_trees if not path.startswith("deploy/"))
+    return "".join(map(project.text, paths))
+
+
+def on_postgresql(project):
+    """Tell whether the app's database is the platform's."""
+    return project.reads_database_url or "deploy" in project.imported
 
 
 @check("H522", step=12, level="warning")
@@ -34,9 +47,7 @@ def call_that_fails(project):
                 continue
             told.add(row["says"])
             sure = id(call) in at_start and project.is_sure(path)
-            sure = sure or on_start_page(
-                project, lambda other, call=call: other is call
-            )
+            sure = sure or is_on_start_page(project, call)
             what = ast.unparse(call).partition("\n")[0][:60]
             details = {"what": what, "says": row["says"], "instead": row["instead"]}
             yield path, call.lineno, details, "error" if sure else "warning"
@@ -62,9 +73,7 @@ def name_that_a_module_has_lost(project):
             for row, names in rows_of(LOST, owner, (node.attr,)):
                 version = version_of(project, row)
                 if names and version is not None and version >= numbers(row["since"]):
-                    sure = on_start_page(
-                        project, lambda n, node=node: n is node, ast.Attribute
-                    )
+                    sure = is_on_start_page(project, node)
                     details = {
                         "name": f"{owner}.{node.attr}",
                         "package": row["package"],
@@ -120,7 +129,7 @@ def refused(project, row, call, code):
 def holds(project, row):
     """Tell whether the version that is taken is one of those that a row is about."""
     if row["package"] == "PostgreSQL":
-        return project.reads_database_url or "deploy" in project.imported
+        return on_postgresql(project)
     if row["package"] == "Python":
         return numbers(newest_python(project)) >= numbers(row["since"])
     version = newest_allowed(project, row["package"])
@@ -199,20 +208,19 @@ def column_too_short_for_a_hash(project):
     """String(128) for a password that Werkzeug keeps in 162 characters: SQLite takes it, PostgreSQL does not."""
     if (newest_allowed(project, "werkzeug") or (0,)) < (2, 3):
         return
-    if not project.reads_database_url and "deploy" not in project.imported:
+    if not on_postgresql(project) or "flask_bcrypt" in project.imported:
         return
-    made = set()
-    for _, call in project.calls("generate_password_hash"):
-        if not call.keywords and len(call.args) == 1:
-            made.add(id(call))
+    made = {
+        id(call)
+        for _, call in project.calls("generate_password_hash")
+        if not call.keywords and len(call.args) == 1
+    }
     kept = {
         word.arg for _, word in project.nodes(ast.keyword) if id(word.value) in made
     }
     for _, node in project.nodes(ast.Assign):
         if id(node.value) in made:
             kept |= {getattr(target, "attr", None) for target in node.targets}
-    if "flask_bcrypt" in project.imported:
-        return
     for path, node in project.nodes(ast.Assign, ast.AnnAssign):
         target = getattr(node, "target", None) or node.targets[0]
         if getattr(target, "id", None) not in kept or not isinstance(
@@ -230,7 +238,7 @@ def column_too_short_for_a_hash(project):
 @check("H923", step=7, level="warning")
 def sql_of_another_database(project):
     """SQL of SQLite or MySQL in a query: PostgreSQL refuses it when the page is asked for."""
-    if not project.reads_database_url and "deploy" not in project.imported:
+    if not on_postgresql(project) or "sqlite3" in project.imported:
         return
     booleans = {
         node.targets[0].id
@@ -245,10 +253,7 @@ def sql_of_another_database(project):
     as_number = rf"(?i)\b({'|'.join(sorted(booleans))})\s*(=|!=|<>)\s*[01]\b"
     for path, call in project.calls("text", "execute"):
         query = first_value(call)
-        local = "sqlite3" in project.imported or path.startswith(
-            ("deploy/", "migrations/")
-        )
-        if not isinstance(query, str) or local:
+        if not isinstance(query, str) or path.startswith(("deploy/", "migrations/")):
             continue
         plain = re.sub(r"'[^']*'", "''", query)
         found = re.search(SQL["others"], plain)
@@ -256,7 +261,7 @@ def sql_of_another_database(project):
             found = found or re.search(r"(=|\(|,|LIKE|<|>)\s*\?", plain)
         found = found or booleans and re.search(as_number, plain)
         if found:
-            sure = on_start_page(project, lambda other, call=call: other is call)
+            sure = is_on_start_page(project, call)
             level = "error" if sure else "warning"
             yield path, call.lineno, {"what": found[0].strip()}, level
 
@@ -280,6 +285,8 @@ def everybody_is_the_router(project):
 def program_that_the_platform_lacks(project):
     """subprocess.run(["ffmpeg", …]): the stack has no such program."""
     brought = project.text("Aptfile") + " ".join(project.buildpacks)
+    if project.calls_any("which"):
+        return  # the code itself asks whether it is there
     for path, call in project.calls(*FACTS["pages"]["starts_programs"]):
         first = call.args[0] if call.args else None
         if isinstance(first, (ast.List, ast.Tuple)) and first.elts:
@@ -291,8 +298,7 @@ def program_that_the_platform_lacks(project):
         there = name and re.search(
             FACTS["pages"]["programs"].get(name, "(?!)"), brought
         )
-        guarded = project.calls_any("which")
-        if name in FACTS["pages"]["programs"] and not there and not guarded:
+        if name in FACTS["pages"]["programs"] and not there:
             yield path, call.lineno, {"name": name}
 
 
@@ -384,11 +390,7 @@ FIRST = re.compile(
 @check("H528", step=12, level="warning")
 def user_without_what_a_login_asks(project):
     """login_user(user) of a class without UserMixin: it has no is_active."""
-    code = "".join(
-        project.text(path)
-        for path in project.app_trees
-        if not path.startswith("deploy/")
-    )
+    code = code_of_their_own(project)
     if (
         "UserMixin" in code
         or "is_active" in code
@@ -403,11 +405,7 @@ def user_without_what_a_login_asks(project):
 @check("H529", step=12, level="warning")
 def rows_as_json(project):
     """jsonify(Book.query.all()): a model is nothing that JSON has; a dataclass is."""
-    code = "".join(
-        project.text(path)
-        for path in project.app_trees
-        if not path.startswith("deploy/")
-    )
+    code = code_of_their_own(project)
     if re.search(r"@\w*\.?dataclass|JSONProvider|JSONEncoder|json_encoder", code):
         return
     for path, call in project.calls("jsonify"):

@@ -306,8 +306,8 @@ def encryption_that_does_not_fit(project):
         here = word.arg == "sslmode" and id(word) not in guarded
         if here and wrong and project.reads_database_url and project.is_sure(path):
             yield path, word.value.lineno, {"what": f'sslmode="{mode}"'}
-    made = [c for c in project.calls("create_engine") if c[0] not in ("deploy",)]
-    for path, call in made if project.reads_database_url else ():
+    made = project.calls("create_engine") if project.reads_database_url else ()
+    for path, call in made:
         words = {word.arg: word.value for word in call.keywords}
         given = words.get("connect_args")
         given = (
@@ -317,17 +317,9 @@ def encryption_that_does_not_fit(project):
         )
         keys = [getattr(key, "value", "") for key in getattr(given, "keys", ())]
         if "check_same_thread" in keys and id(given) not in guarded:
-            details = {
-                "what": 'connect_args={"check_same_thread": …}'.replace(
-                    "{", "("
-                ).replace("}", ")")
-            }
-            yield (
-                path,
-                call.lineno,
-                details,
-                "error" if project.is_sure(path) else "warning",
-            )
+            details = {"what": 'connect_args=("check_same_thread": …)'}
+            level = "error" if project.is_sure(path) else "warning"
+            yield path, call.lineno, details, level
     for path, node in project.texts():
         mode = re.fullmatch(r"[?&]sslmode=(disable|verify-full|verify-ca)", node.value)
         wrong = mode and (mode[1] == "disable" or not root)

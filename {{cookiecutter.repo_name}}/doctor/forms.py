@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from doctor import FACTS, check
 from doctor.files import line_at, once
-from doctor.pages import on_start_page, parts_of, shown, templates
+from doctor.pages import is_on_start_page, parts_of, shown, templates
 from doctor.project import first_value, last_name, strings
 
 PAGES = FACTS["pages"]
@@ -122,12 +122,11 @@ def sent(project):
     views: (function, addresses) each, None where that is not known.
     """
     by_name, found = {}, []
-    for _, function, addresses, owner, _ in pages(project):
-        by_name[endpoint(function, owner)] = (function, addresses)
     renderers = defaultdict(list)
     for _, function, addresses, owner, mine in pages(project):
+        by_name[endpoint(function, owner)] = (function, addresses)
         for path in mine:
-            renderers[path].append((function, addresses, owner))
+            renderers[path].append((function, addresses))
     for path, text in templates(project):
         for tag, inside in forms_of(text):
             if not posts(tag) or not plain(tag):
@@ -140,9 +139,7 @@ def sent(project):
                 view = by_name.get(link[1])
                 found.append((path, tag, inside, [view] if view else None))
             elif action in (None, "", "#") and renderers[path]:
-                found.append(
-                    (path, tag, inside, [(f, a) for f, a, _ in renderers[path]])
-                )
+                found.append((path, tag, inside, renderers[path]))
             else:
                 found.append((path, tag, inside, None))
     return found
@@ -189,7 +186,7 @@ def link_with_a_value_of_no_name(project):
                 yield path, line, {"what": what}, "error" if sure else "warning"
     for path, call in project.calls("url_for"):
         if len(call.args) > 1 and getattr(call.func, "id", "") == "url_for":
-            sure = on_start_page(project, lambda other, call=call: other is call)
+            sure = is_on_start_page(project, call)
             yield (
                 path,
                 call.lineno,

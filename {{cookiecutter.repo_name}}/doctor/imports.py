@@ -21,7 +21,7 @@ from doctor.packages import (
     pins_against_each_other,
     python_not_offered,
 )
-from doctor.pages import on_start_page, start_pages, words_of
+from doctor.pages import is_on_start_page, on_start_page, start_pages, words_of
 from doctor.project import as_dict, first_value, last_name, several, strings
 
 PACKAGES, REMOVED = FACTS["packages"], FACTS["python"]["removed"]
@@ -342,7 +342,7 @@ def name_that_nothing_binds(project):
     for path, node in project.running.loading.unbound_names():
         if (path, node.id) in told or is_moved(project):
             continue
-        if on_start_page(project, lambda other, node=node: other is node, ast.Name):
+        if is_on_start_page(project, node):
             told.add((path, node.id))
             yield path, node.lineno, {"name": node.id}
         else:
@@ -624,9 +624,10 @@ def package_older_than_the_python(project):
             continue
         other, _, older = row.get("unless_older", "").partition(" ")
         other = newest_allowed(project, other) if other else ()
+        # What newer ones bring, this one does not.
         brought = {*FACTS["brings"].get(name, ())} - {*project.list.packages}
-        instead = have - brought & {*row.get("unless", ())}  # what newer ones bring
-        if instead & {*row.get("unless", ())} or other and other < numbers(older):
+        instead = (have - brought) & {*row.get("unless", ())}
+        if instead or other and other < numbers(older):
             continue
         by = (
             row.get("by", ())
@@ -764,7 +765,7 @@ def call_needs_another_package(project):
             yield path, node.lineno, {"name": called, "package": row["package"]}, level
     excel = "pandas" in project.imported and not {"openpyxl", "xlrd", "calamine"} & told
     for path, node in project.calls("read_excel") if excel and complete else ():
-        sure = on_start_page(project, lambda other, node=node: other is node)
+        sure = is_on_start_page(project, node)
         details = {"name": "pandas.read_excel", "package": "openpyxl"}
         yield path, node.lineno, details, "error" if sure else "warning"
         break

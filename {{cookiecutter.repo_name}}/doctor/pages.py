@@ -118,6 +118,11 @@ def on_start_page(project, hit, of=ast.Call):
     return any(surely(project, m, f.body, is_hit) for m, f in pages)
 
 
+def is_on_start_page(project, node):
+    """Tell whether the start page surely comes to this very node."""
+    return on_start_page(project, lambda other: other is node, type(node))
+
+
 def surely(project, module, statements, hit, depth=0):
     """Tell whether such a node is come to on every way through these statements, by a GET."""
 
