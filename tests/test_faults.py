@@ -1,11 +1,12 @@
 """Nothing that was acknowledged is lost, and the app comes back by itself: every fault of faults.py, under load."""
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import faults
-from lab import KEY, only_sentence, stop_server, wait_until
+from lab import KEY, call, only_sentence, stop_server, wait_until
 
 # Each needs a server and a database.
 pytestmark = pytest.mark.slow
@@ -74,6 +75,29 @@ def test_a_fault(name, request):
         # Each of the two processes counts for itself.
         assert measured.flooder[200] <= 2 * fault.limits["NOTES_PER_MINUTE"]
         assert measured.flooder[429] > 0
+
+
+WRITES = """
+from main import init_app
+from database import db
+
+with init_app().app_context():
+    with db.engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO notes (body) VALUES ('lost')")
+        connection.exec_driver_sql("SELECT pg_sleep(2)")
+"""
+
+
+def test_what_a_lost_connection_had_locked_is_let_go(distant):
+    """The server's answer is under way when the connection goes dead: nobody confirms it, it is sent over and over."""
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(2)' AND state = 'active'"
+    with ThreadPoolExecutor() as pool:
+        lost = pool.submit(call, "python", "-c", WRITES, cwd=distant.project.path, env=distant.environ, check=False)
+        wait_until(lambda: distant.sql(waits) == [[1]], seconds=30)
+        distant.wire.drop()
+        assert lost.result().returncode != 0
+    # Ends with an error if the lock is still held after that.
+    distant.sql("SET lock_timeout = '20s'", "TRUNCATE notes")
 
 
 def test_without_a_database_the_app_starts_and_waits_for_it(app):

@@ -22,8 +22,9 @@ MAX_CONNECTIONS = getattr(config, "MAX_CONNECTIONS", 15)
 STATEMENT_TIMEOUT = 4  # seconds
 # A connection can go dead on its way, without a word. The app finds out in 4 s, whether
 # it waits for an answer or not (in 50, if only one direction is dead), and the server in
-# 11: it lets go then what a visit had locked.
+# 11, also where its last answer arrived nowhere: it lets go then what a visit had locked.
 # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+# https://www.postgresql.org/docs/current/runtime-config-connection.html
 TCP = {
     "connect_timeout": 4,  # seconds
     "keepalives_idle": 2,  # seconds
@@ -31,7 +32,12 @@ TCP = {
     "keepalives_count": 2,
     "tcp_user_timeout": 4000,  # milliseconds; Linux only
 }
-SERVER_TCP = {"idle": 5, "interval": 2, "count": 3}  # the first two in seconds
+SERVER_TCP = {
+    "tcp_keepalives_idle": 5,  # seconds
+    "tcp_keepalives_interval": 2,  # seconds
+    "tcp_keepalives_count": 3,
+    "tcp_user_timeout": 11_000,  # milliseconds
+}
 # What the deployment guide has you copy from the database's credentials.
 GUIDE_VARIABLES = ("DB_HOST", "DB_USERNAME", "DB_PASSWORD", "DATA_BASE")
 # The address of a pooler in front of the database, as Heroku calls it.
@@ -209,7 +215,7 @@ def connect_args(url, environ, home, pooler=""):
     query = parse_qs(split(url).query) if url else {}
     given = {name: values[-1] for name, values in query.items()}
     options = [f"-c statement_timeout={STATEMENT_TIMEOUT}s"]
-    options += [f"-c tcp_keepalives_{name}={n}" for name, n in SERVER_TCP.items()]
+    options += [f"-c {name}={value}" for name, value in SERVER_TCP.items()]
     # Of two settings the last counts.
     args = {"options": " ".join([*options, given.get("options", "")]).strip()}
     if pooler:  # it refuses them: MOVING-ON.md says how the time limit stays
