@@ -19,6 +19,14 @@ MAKES_NAMES = {"globals", "locals", "vars", "exec", "setattr"}
 # Loaded before anything else, so that a file of that name hides none of them.
 ALWAYS_FIRST = {"sys", "builtins", "os", "io", "abc", "codecs", "site", "stat"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+ANNOTATED = (*FUNCTIONS, ast.arg, ast.AnnAssign)
+# What binds a name, and where the name stands in it.
+BINDS = {
+    **dict.fromkeys((*FUNCTIONS, ast.ClassDef, ast.ExceptHandler), "name"),
+    **dict.fromkeys((ast.MatchAs, ast.MatchStar), "name"),
+    ast.arg: "arg",
+    ast.MatchMapping: "rest",
+}
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 LOOPS = (ast.For, ast.AsyncFor, ast.While, ast.Match)
 ROUTES = {"route", "get", "post", "put", "patch", "delete"}
@@ -216,7 +224,7 @@ class Loading:
         if tree is None or self.depth > MAX_DEPTH:
             module.open = True
         else:
-            nodes = self.project.all_nodes(file)
+            nodes = self.project.nodes_of(file, ast.Call, ast.FunctionDef, ast.Global)
             module.open = makes_names(nodes)
             module.names |= dict.fromkeys(made_global(nodes))
             with self.inside(module):
@@ -254,11 +262,11 @@ class Loading:
     def unbound_names(self):
         """Yield (path, node) of the names that nothing in their file binds at any time."""
         for module in [m for m in self.modules.values() if not m.open]:
-            nodes = self.project.all_nodes(module.path)
+            annotated = self.project.nodes_of(module.path, *ANNOTATED)
             known = self.all_names(module.path) | BUILT_IN | set(module.names)
-            aside = {id(inner) for node in nodes for inner in annotations(node)}
-            for node in nodes:
-                is_read = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+            aside = {id(inner) for node in annotated for inner in annotations(node)}
+            for node in self.project.nodes_of(module.path, ast.Name):
+                is_read = isinstance(node.ctx, ast.Load)
                 unknown = is_read and node.id not in known and node.id[:2] != "__"
                 if unknown and id(node) not in aside:
                     yield module.path, node
@@ -632,18 +640,14 @@ def bound_by(nodes):
     """Return the names that these nodes themselves bind."""
     found = set()
     for node in nodes:
-        if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
-            found.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-        elif isinstance(node, ast.alias):
+        kind = type(node)
+        if kind is ast.Name:
+            if isinstance(node.ctx, ast.Store):
+                found.add(node.id)
+        elif kind is ast.alias:
             found.add(node.asname or node.name.partition(".")[0])
-        elif isinstance(node, ast.arg):
-            found.add(node.arg)
-        elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)):
-            found.add(node.name)
-        elif isinstance(node, ast.MatchMapping):
-            found.add(node.rest)
+        elif kind in BINDS:
+            found.add(getattr(node, BINDS[kind]))
     return found - {None}
 
 

@@ -52,7 +52,10 @@ def secret_in_file(project):
     setting = r"(?m)^\s*SECRET_KEY\s*=.*(environ|getenv|config\(|env\(|env\.)"
     fallback = re.compile(setting)
     told, lines = set(), set()
-    is_read = any(fallback.search(project.text(path)) for path in project.trees)
+    texts = (
+        text for path in project.trees if "SECRET_KEY" in (text := project.text(path))
+    )
+    is_read = any(map(fallback.search, texts))
     for path in sorted(project.contents):
         if ASIDE.fullmatch(path) or b"\0" in project.contents[path][:1000]:
             continue
