@@ -142,7 +142,9 @@ def main():
         try:
             bench.prepare()
             for name in options.only or MEASURES:
+                started = time.perf_counter()
                 MEASURES[name](bench)
+                print(f"({name} took {time.perf_counter() - started:.0f} s)", file=sys.stderr, flush=True)
         finally:
             if hasattr(bench, "site"):
                 bench.site.stop()

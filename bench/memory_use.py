@@ -55,7 +55,7 @@ def weigh(bench, workers, command=None, **environ):
         time.sleep(1)
         urlopen(f"http://127.0.0.1:{port}/").read()
         rest = memory(pid)
-        wrk(port, "/", seconds=3, connections=16, pinned=False)
+        wrk(port, "/", seconds=2, connections=16, pinned=False)
         return rest, memory(pid)
 
 

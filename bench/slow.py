@@ -1,7 +1,7 @@
 """What visitors with a bad line do to the others."""
 
 from lab import memory
-from tools import OWN, ROUNDS, SERVERS, median, slow_visitors, wrk
+from tools import OWN, SERVERS, median, slow_visitors, wrk
 
 SLOW = {
     ("headers", 64): "64 slow headers",
@@ -21,7 +21,7 @@ def measure(bench):
             with bench.server(command, **two if name == OWN else {}) as (port, pid):
                 if name not in calm:
                     wrk(port, "/", seconds=1, connections=8)
-                    calm[name] = median([wrk(port, "/", seconds=1, connections=8)["p99"] for _ in range(ROUNDS)])
+                    calm[name] = median([wrk(port, "/", seconds=1, connections=8)["p99"] for _ in range(3)])
                 with slow_visitors(kind, count, port):
                     results = [wrk(port, "/", seconds=1, connections=8) for _ in range(3)]
                     used = memory(pid)

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from lab import NEWEST_PYTHON, Project
-from tools import BEFORE, OWN, SERVERS, make_programs
+from tools import BEFORE, OWN, SERVERS, ask, make_programs
 
 PEERS = Path(__file__).resolve().parent / "peers"
 POSTS = 20  # as many as the start page shows notes
@@ -79,11 +79,12 @@ def start_page(bench):
 
 def other_pages(bench):
     variants = {name: {"command": command} for name, command in SERVERS.items()}
-    for path, title in PAGES.items():
-        found = bench.figures[title] = bench.measure(variants, path, rounds=3)
-        us = found[OWN]
-        shown = f"{us['rate']:.0f} req/s, {ratios(found, OWN)}, p50 {us['p50']:.1f} ms, p99 {us['p99']:.1f} ms"
-        bench.row(f"{title}, one core, 8 visitors", shown)
+    with bench.servers(variants) as servers:
+        for path, title in PAGES.items():
+            found = bench.figures[title] = ask(servers, path, rounds=3)
+            us = found[OWN]
+            shown = f"{us['rate']:.0f} req/s, {ratios(found, OWN)}, p50 {us['p50']:.1f} ms, p99 {us['p99']:.1f} ms"
+            bench.row(f"{title}, one core, 8 visitors", shown)
 
 
 def other_projects(bench):

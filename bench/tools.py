@@ -148,28 +148,35 @@ class Bench:
         finally:
             stop_server(server, signal.SIGKILL)  # some take half a minute to heed SIGTERM
 
-    def measure(self, variants, path="/", connections=8, pinned=True, rounds=ROUNDS):
-        """Let visitors ask variants in turn; return {name: {rate, p50, p99, memory}}, the medians of the rounds.
-
-        variants: {name: what server() is told}. pinned: the server on the first core, the visitors on the second.
-        """
-        found = {name: [] for name in variants}
+    @contextmanager
+    def servers(self, variants, pinned=True):
+        """Start a server for each of the variants, {name: what server() is told}; yield {name: (port, process id)}."""
         with ExitStack() as stack:
-            servers = {
+            yield {
                 name: stack.enter_context(self.server(**{"pinned": pinned} | options))
                 for name, options in variants.items()
             }
-            for number in range(rounds + 1):
-                for name, (port, _) in servers.items():
-                    result = wrk(port, path, seconds=1, connections=connections, pinned=pinned)
-                    assert result["failed"] == 0 or path == "/nope", (name, path)
-                    if number:  # the first round loads what the others need
-                        found[name].append(result)
-            return {
-                name: {key: median([result[key] for result in results]) for key in ("rate", "p50", "p99")}
-                | {"memory": memory(servers[name][1])}
-                for name, results in found.items()
-            }
+
+    def measure(self, variants, pinned=True, **options):
+        """Start variants, and return what ask() does. pinned: the servers on the first core, the visitors on the second."""
+        with self.servers(variants, pinned) as servers:
+            return ask(servers, pinned=pinned, **options)
+
+
+def ask(servers, path="/", connections=8, pinned=True, rounds=ROUNDS):
+    """Let visitors ask servers in turn; return {name: {rate, p50, p99, memory}}, the medians of the rounds."""
+    found = {name: [] for name in servers}
+    for number in range(rounds + 1):
+        for name, (port, _) in servers.items():
+            result = wrk(port, path, seconds=1, connections=connections, pinned=pinned)
+            assert result["failed"] == 0 or path == "/nope", (name, path)
+            if number:  # the first round loads what the others need
+                found[name].append(result)
+    return {
+        name: {key: median([result[key] for result in results]) for key in ("rate", "p50", "p99")}
+        | {"memory": memory(servers[name][1])}
+        for name, results in found.items()
+    }
 
 
 def median(values):
