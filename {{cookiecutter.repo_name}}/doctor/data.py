@@ -33,6 +33,17 @@ HOW = {"r": "read", "w": "write", "a": "write", "x": "write"}
 JOINED = ("Path", "PurePath", "str", "abspath", "realpath", "normpath", "fspath")
 
 
+# Classes whose first argument is a file, and all calls that make a database in one.
+FILES = ("TinyDB", "SqliteDict", "SqliteDatabase")
+DATABASES = (
+    "sqlite3.connect",
+    "aiosqlite.connect",
+    "shelve.open",
+    "dbm.open",
+    *FILES,
+)
+
+
 @check("H901", step=7, level="warning")
 def data_on_the_dyno(project):
     """The dyno's disk is emptied at every restart."""
@@ -44,10 +55,30 @@ def data_on_the_dyno(project):
 
 def on_disk(project):
     """Yield (path, line, what) of what is written to the dyno's disk."""
-    known = project.reads_database_url or project.has_text("django_heroku")
-    for path, node in project.texts() if not known else ():
+    other = project.reads_database_url or project.has_text("django_heroku")
+    if not other:
+        yield from addresses_of_files(project)
+    yield from saved_uploads(project)
+    yield from files_made(project)
+    yield from sessions_in_files(project)
+    yield from kept_in_memory(project)
+    if not other:
+        yield from files_of_sqlite(project)
+    yield from fields_of_files(project)
+
+
+def addresses_of_files(project):
+    """Yield the same of addresses of SQLite, and of Django's way to say so."""
+    for path, node in project.texts():
+        engine = node.value == "django.db.backends.sqlite3"
+        if engine and "django" in project.list.packages:
+            yield path, node.lineno, node.value
         if re.match(r"sqlite(\+\w+)?:/*(?!/*:memory:)[^/]|sqlite:///$", node.value):
             yield path, node.lineno, node.value
+
+
+def saved_uploads(project):
+    """Yield the same of file.save() of what a visitor sends."""
     for path, node in project.calls("save"):
         code = ast.unparse(node)
         given = ast.unparse(node.args[0]) if node.args else ""
@@ -56,60 +87,50 @@ def on_disk(project):
         aside = "BytesIO" in source or "tmp" in given
         if "upload" in (code + source).lower() and node.args and not aside:
             yield path, node.lineno, code
-    for path, node in project.calls(
-        "connect", "open", "TinyDB", "SqliteDict", "SqliteDatabase", "dump_all"
-    ):
-        name = first_value(node)
-        code = ast.unparse(node.func)
-        if (
-            code in ("open", "sqlite3.connect", "aiosqlite.connect")
-            and name is None
-            and node.args
-            and "/deploy/" not in f"/{path}"
-        ):
+
+
+def files_made(project):
+    """Yield the same of files that code opens for writing, and of databases that are a file."""
+    for path, node in project.calls("connect", "open", "dump_all", *FILES):
+        name, code = first_value(node), ast.unparse(node.func)
+        reads = code in ("open", "sqlite3.connect", "aiosqlite.connect")
+        if reads and name is None and node.args and "/deploy/" not in f"/{path}":
             name = path_of(project, path, node.args[0])
         if not isinstance(name, str) or re.match(r"/tmp|:memory:|/dev/|.*\.pid$", name):
             continue
         writes = code == "open" and re.match(r"[wax]|r\+", mode_of(node))
-        base = code in (
-            "sqlite3.connect",
-            "aiosqlite.connect",
-            "shelve.open",
-            "dbm.open",
-            "TinyDB",
-            "SqliteDict",
-            "SqliteDatabase",
-        )
-        if (
-            writes
-            or base
-            or (code == "connect" and name.endswith((".db", ".sqlite", ".sqlite3")))
-        ):
+        named = code == "connect" and name.endswith((".db", ".sqlite", ".sqlite3"))
+        if writes or named or code in DATABASES:
             yield path, node.lineno, f"{code}({name!r})"
     for path, node in project.calls("write_text", "write_bytes"):
         name = path_of(project, path, getattr(node.func, "value", None))
         if name and "/deploy/" not in f"/{path}":
             yield path, node.lineno, f"{ast.unparse(node.func)}() ({name})"
+
+
+def sessions_in_files(project):
     for path, node, name, value in named_values(project):
         kept = name == "SESSION_TYPE" and getattr(value, "value", "") == "filesystem"
         if kept and "flask_session" in project.imported:
             yield path, node.lineno, f'{name} = "filesystem"'
-    yield from kept_in_memory(project)
+
+
+def files_of_sqlite(project):
+    """Yield the same of sqlite3.connect() of a name, where a text may be what it stands for."""
     files = [text for text in project.constants if re.search(r"\.(db|sqlite3?)$", text)]
-    for path, node in project.calls("connect") if files and not known else ():
+    for path, node in project.calls("connect") if files else ():
         if ast.unparse(node.func) == "sqlite3.connect" and first_value(node) is None:
             yield path, node.lineno, f"sqlite3.connect({files[0]})"
-    fields = ("FileField", "ImageField")
-    folder = "MEDIA_ROOT" in project.running.settings
+
+
+def fields_of_files(project):
+    """Yield the same of Django's fields for files, unless a storage of elsewhere is used."""
     elsewhere = re.compile(r"(?i)storages|cloudinary|\bS3|boto3|gcloud")
     far = any(map(elsewhere.search, [*project.list.packages, *project.imported]))
-    for path, node in project.calls(*fields) if folder and not far else ():
-        if ast.unparse(node.func).startswith("models."):
-            yield path, node.lineno, ast.unparse(node)
-    if "django" in project.list.packages and not known:
-        for path, node in project.texts():
-            if node.value == "django.db.backends.sqlite3":
-                yield path, node.lineno, node.value
+    if "MEDIA_ROOT" in project.running.settings and not far:
+        for path, node in project.calls("FileField", "ImageField"):
+            if ast.unparse(node.func).startswith("models."):
+                yield path, node.lineno, ast.unparse(node)
 
 
 def named_values(project):

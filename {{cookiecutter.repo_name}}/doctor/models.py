@@ -90,6 +90,7 @@ def refused(node, project):
                 yield statement.lineno, f"{word.arg}=", f"{near[0]}="
 
 
+@once
 def class_definitions(project):
     """Return {name: [class]} of the app's code."""
     found = {}
@@ -224,65 +225,122 @@ def misfits(project):
 
     Nothing where there are models that cannot be seen.
     """
-    classes, bases = class_definitions(project), set(MODELS["bases"])
-    for _, node in project.nodes(ast.Assign):
-        if last_name(getattr(node.value, "func", None)) == "declarative_base":
-            bases.add(last_name(node.targets[0]))
     made = any(len(node.args) == 3 for _, node in project.calls("type"))
     unseen = made or project.calls_any(*MODELS["unseen"])
     known = {"sqlalchemy", "flask_sqlalchemy"} & project.imported
     if unseen or not known or {"sqlmodel", "django"} & project.imported:
         return
-    outside = [project.text(p) for p in project.trees.keys() - project.app_trees.keys()]
-    words = re.findall(r"class (\w+)|[\"'](\w+)[\"']", " ".join(outside))
-    elsewhere = {"".join(pair).replace("_", "").lower() for pair in words}
-    names, unknown = table_names(project)
-    back = {first_value(node) for _, node in project.calls("backref")}
-    back |= {
-        getattr(w.value, "value", None)
-        for _, w in project.nodes(ast.keyword)
-        if w.arg == "backref"
-    }
-    back |= {
-        n.attr for _, n in project.nodes(ast.Attribute) if isinstance(n.ctx, ast.Store)
-    }
-
-    def members(name, depth=0):
-        """Return what a class has, None where nobody knows."""
-        if name in bases:
-            return set()
-        if len(classes.get(name, ())) != 1 or depth > 9:
-            return None
-        node = classes[name][0]
-        inherited = [members(last_name(base), depth + 1) for base in node.bases]
-        if None in inherited or node.decorator_list:
-            return None
-        return set().union(bound(node.body), *inherited)
-
+    classes, bases = class_definitions(project), bases_of_models(project)
     for path, tree in project.app_trees.items():
         for node in (n for n in tree.body if isinstance(n, ast.ClassDef)):
-            if members(node.name) is None or not is_model(node, classes, bases):
-                continue
-            related = [c for c in calls_in(node) if last_name(c.func) == "relationship"]
-            for call in calls_in(node):
-                text = first_value(call)
-                if last_name(call.func) == "ForeignKey" and isinstance(text, str):
-                    table = text.rpartition(".")[0]
-                    lost = table and "." not in table and table not in names
-                    lost = lost and table.replace("_", "").lower() not in elsewhere
-                    if lost and not unknown and table not in in_migrations(project):
-                        only = any(is_only_way(node, c, classes) for c in related)
-                        yield path, call.lineno, f'ForeignKey("{text}")', only
-                if call in related and not isinstance(text, str):
-                    for name in classes_in_annotation(node, call):
-                        if name not in classes and name.lower() not in elsewhere:
-                            yield path, call.lineno, f'Mapped[… "{name}"]', True
-                if call in related:
-                    for what in lost_partner(node, call, classes, members, back):
-                        attribute = "." in what[0]
-                        made = attribute and any(what[0] in text for text in outside)
-                        if not made and (attribute or what[0].lower() not in elsewhere):
-                            yield path, call.lineno, what[1], True
+            seen = members(project, node.name) is not None
+            if seen and is_model(node, classes, bases):
+                for find in (lost_tables, lost_annotations, lost_partners):
+                    for line, what, fails in find(project, node):
+                        yield path, line, what, fails
+
+
+@once
+def bases_of_models(project):
+    """Return the names that models are made from."""
+    made = {
+        last_name(node.targets[0])
+        for _, node in project.nodes(ast.Assign)
+        if last_name(getattr(node.value, "func", None)) == "declarative_base"
+    }
+    return made | set(MODELS["bases"])
+
+
+def members(project, name, depth=0):
+    """Return what a class has, None where nobody knows."""
+    classes = class_definitions(project)
+    if name in bases_of_models(project):
+        return set()
+    if len(classes.get(name, ())) != 1 or depth > 9:
+        return None
+    node = classes[name][0]
+    above = [members(project, last_name(base), depth + 1) for base in node.bases]
+    return (
+        None if None in above or node.decorator_list else bound(node.body).union(*above)
+    )
+
+
+@once
+def code_aside(project):
+    """Return the texts of the code that does not run, as far as anybody knows."""
+    return [project.text(p) for p in project.trees.keys() - project.app_trees.keys()]
+
+
+@once
+def named_aside(project):
+    """Return the names there, as spelt(): what has one may be loaded in a way that cannot be seen."""
+    words = re.findall(r"class (\w+)|[\"'](\w+)[\"']", " ".join(code_aside(project)))
+    return {spelt("".join(pair)) for pair in words}
+
+
+def spelt(name):
+    """Return how a class and its table are spelt alike."""
+    return name.replace("_", "").lower()
+
+
+def lost_tables(project, node):
+    """Yield (line, what, whether a query fails of it) of a model's foreign keys to tables that there are not."""
+    classes, (names, unknown) = class_definitions(project), table_names(project)
+    related = [c for c in calls_in(node) if last_name(c.func) == "relationship"]
+    for call in calls_in(node):
+        text = first_value(call)
+        if last_name(call.func) != "ForeignKey" or not isinstance(text, str):
+            continue
+        table = text.rpartition(".")[0]
+        there = table in names or spelt(table) in named_aside(project)
+        if not table or "." in table or there or unknown:
+            continue
+        if table not in in_migrations(project):
+            only = any(is_only_way(node, c, classes) for c in related)
+            yield call.lineno, f'ForeignKey("{text}")', only
+
+
+def lost_annotations(project, node):
+    """Yield the same of classes that a relationship's annotation names."""
+    classes = class_definitions(project)
+    for call in calls_in(node):
+        if last_name(call.func) == "relationship" and first_value(call) is None:
+            for name in classes_in_annotation(node, call):
+                if name not in classes and spelt(name) not in named_aside(project):
+                    yield call.lineno, f'Mapped[… "{name}"]', True
+
+
+def lost_partners(project, node):
+    """Yield the same of a relationship's class, and of an attribute of it."""
+    classes, back = class_definitions(project), made_from_behind(project)
+    for call in calls_in(node):
+        if last_name(call.func) != "relationship":
+            continue
+        target = partner(node, call, classes)
+        given = {word.arg: getattr(word.value, "value", None) for word in call.keywords}
+        other = given.get("back_populates")
+        by_name = isinstance(first_value(call) or given.get("argument"), str)
+        lost = by_name and target and target not in classes
+        if lost and spelt(target) not in named_aside(project):
+            yield call.lineno, f'relationship("{target}")', True
+        known = members(project, target) if target else None
+        if isinstance(other, str) and known is not None and other not in known | back:
+            what = f"{target}.{other}"
+            if not any(what in text for text in code_aside(project)):
+                yield call.lineno, f'back_populates="{other}" ({what})', True
+
+
+@once
+def made_from_behind(project):
+    """Return the attributes that classes get from elsewhere: backref="…", Book.author = …"""
+    found = {first_value(node) for _, node in project.calls("backref")}
+    for _, word in project.nodes(ast.keyword):
+        if word.arg == "backref":
+            found.add(getattr(word.value, "value", None))
+    for _, node in project.nodes(ast.Attribute):
+        if isinstance(node.ctx, ast.Store):
+            found.add(node.attr)
+    return found
 
 
 def partner(node, call, classes):
@@ -297,19 +355,6 @@ def partner(node, call, classes):
         target = words[-1] if words and words[-1] in classes else None
     known = isinstance(target, str) and re.fullmatch(r"[\w.]+", target)
     return target.rpartition(".")[2] if known else None
-
-
-def lost_partner(node, call, classes, members, back):
-    """Yield (name, what names it) of a relationship: a class, or an attribute of it, not there."""
-    target = partner(node, call, classes)
-    given = {word.arg: getattr(word.value, "value", None) for word in call.keywords}
-    other = given.get("back_populates")
-    by_name = isinstance(first_value(call) or given.get("argument"), str)
-    if by_name and target and target not in classes:
-        yield target, f'relationship("{target}")'
-    known = members(target) if target else None
-    if isinstance(other, str) and known is not None and other not in known | back:
-        yield f"{target}.{other}", f'back_populates="{other}" ({target}.{other})'
 
 
 def is_only_way(node, call, classes):

@@ -635,66 +635,86 @@ def rows_of_fails(of):
 @check("H513", step=9)
 def call_that_fails_at_the_start(project):
     """db.create_all() without a context of the app, a loop that nobody has made, .env on a dyno."""
+    for path, line, name, says, right, *level in (
+        *known_to_fail(project),
+        *asked_of_nobody(project),
+        *locale_that_is_not_there(project),
+        *env_file_that_is_not_there(project),
+    ):
+        yield path, line, {"name": name, "says": says, "right": right}, *level
+
+
+def known_to_fail(project):
+    """Yield (path, line, name, what it says, what is right) of calls and names that are known to end a start."""
     calls, told = project.running.loading.calls, set()
     pushed = any(last_name(use.node.func) in ("push", "__enter__") for use in calls)
-    python, have = numbers(newest_python(project)), project.available[0]
     for use in [*calls, *project.running.loading.uses]:
+        place = use.path, use.node.lineno
         for row in rows_of_fails(use.of) if "try" not in use.guards else ():
-            kind = ast.Call if row.get("called", True) else ast.Attribute
-            version = row.get("package") and newest_allowed(project, row["package"])
-            old = version is not None and version < numbers(row.get("since", "0"))
-            if old or not isinstance(use.node, kind):
-                continue
-            if row.get("context") and (pushed or "with" in use.guards):
-                continue
-            words = {word.arg for word in getattr(use.node, "keywords", ())}
-            if "refuses" in row and not words & {*row["refuses"]}:
-                continue
-            if words & {row.get("keyword", ""), None} or have & {
-                *row.get("unless", ())
-            }:
-                continue
-            new = python >= numbers(row.get("python", "3"))
-            loop = row.get("loop") and not runs_without_loop(project, use.module)
-            if new and not loop and (use.path, use.node.lineno) not in told:
-                told.add((use.path, use.node.lineno))
+            ready = row.get("context") and (pushed or "with" in use.guards)
+            if place not in told and not ready and fits(project, row, use):
+                told.add(place)
                 name = ast.unparse(getattr(use.node, "func", use.node))
-                details = {"name": name, "says": row["says"], "right": row["right"]}
-                yield use.path, use.node.lineno, details
-    for use in calls:
-        asks = getattr(use.node.func, "id", "") == "input" and use.of is None
-        if asks and not {"thread", "try"} & use.guards:
-            details = {
-                "says": "EOFError: EOF when reading a line",
-                "right": "os.environ[…]",
-            }
-            yield use.path, use.node.lineno, {"name": "input", **details}
+                yield *place, name, row["says"], row["right"]
+
+
+def fits(project, row, use):
+    """Tell whether a use is what a row of facts describes, with the packages and the Python that there are."""
+    if not isinstance(use.node, ast.Call if row.get("called", True) else ast.Attribute):
+        return False
+    version = row.get("package") and newest_allowed(project, row["package"])
+    if version is not None and version < numbers(row.get("since", "0")):
+        return False
+    words = {word.arg for word in getattr(use.node, "keywords", ())}
+    if "refuses" in row and not words & {*row["refuses"]}:
+        return False
+    if words & {row.get("keyword", ""), None}:  # None: **what nobody sees
+        return False
+    if project.available[0] & {*row.get("unless", ())}:
+        return False
+    new = numbers(newest_python(project)) >= numbers(row.get("python", "3"))
+    return new and (not row.get("loop") or runs_without_loop(project, use.module))
+
+
+def asked_of_nobody(project):
+    """Yield the same of what asks a person, or reads words that the server was told."""
     served = project.running.served_modules
-    for use in calls:
-        arguments, guarded = use.node.args, {"thread", "try"} & use.guards
-        reads = use.of == "argparse.ArgumentParser.parse_args" and use.module in served
-        if reads and not arguments and not guarded:
-            says = "error: unrecognized arguments"
-            details = {"says": says, "right": "parser.parse_known_args()"}
-            yield use.path, use.node.lineno, {"name": "parse_args", **details}
-        named = getattr(arguments[1], "value", None) if arguments[1:] else None
-        foreign = isinstance(named, str) and not re.match(r"$|C\b|POSIX$|en_", named)
-        brought = ".locales" in project or any(
-            "locale" in b for b in project.buildpacks
-        )
-        if use.of == "locale.setlocale" and foreign and not brought and not guarded:
+    for use in project.running.loading.calls:
+        place = use.path, use.node.lineno
+        if {"thread", "try"} & use.guards:
+            continue
+        if getattr(use.node.func, "id", "") == "input" and use.of is None:
+            says = "EOFError: EOF when reading a line"
+            yield *place, "input", says, "os.environ[…]"
+        reads = use.of == "argparse.ArgumentParser.parse_args" and not use.node.args
+        if reads and use.module in served:
+            says, right = "error: unrecognized arguments", "parser.parse_known_args()"
+            yield *place, "parse_args", says, right
+
+
+def locale_that_is_not_there(project):
+    """Yield the same of setlocale(): the platform has English only, unless a buildpack brings others."""
+    if ".locales" in project or any("locale" in b for b in project.buildpacks):
+        return
+    for use in project.running.loading.calls:
+        if use.of != "locale.setlocale" or {"thread", "try"} & use.guards:
+            continue
+        named = getattr(use.node.args[1], "value", None) if use.node.args[1:] else None
+        if isinstance(named, str) and not re.match(r"$|C\b|POSIX$|en_", named):
             says = "locale.Error: unsupported locale setting"
-            details = {"name": f'setlocale("{named}")', "says": says, "right": "Babel"}
-            yield use.path, use.node.lineno, details
+            yield use.path, use.node.lineno, f'setlocale("{named}")', says, "Babel"
+
+
+def env_file_that_is_not_there(project):
+    """Yield the same, and a level where it is not sure, of a .env that is read and not pushed."""
     for path, line, name, level in not_brought(project):
         if posixpath.basename(name).startswith(".env"):
-            details = {"says": "FileNotFoundError", "right": 'os.environ["…"]'}
-            yield path, line, {"name": name, **details}, level
+            yield path, line, name, "FileNotFoundError", 'os.environ["…"]', level
     for use in project.running.loading.uses:
         key = getattr(getattr(use.node, "slice", None), "value", None)
         if use.of == "dotenv.dotenv_values()[]" and lacks_env(project, use):
-            details = {"says": f"KeyError: {key!r}", "right": f'os.environ["{key}"]'}
-            yield use.path, use.node.lineno, {"name": ast.unparse(use.node), **details}
+            says, right = f"KeyError: {key!r}", f'os.environ["{key}"]'
+            yield use.path, use.node.lineno, ast.unparse(use.node), says, right
 
 
 def runs_without_loop(project, module):
@@ -878,48 +898,60 @@ def is_brought(project, module):
 @check("H502", step=9)
 def app_of_another_kind(project):
     """A factory that nobody calls, or an app for servers of the other kind."""
+    found = []
     for target in project.running.targets:
-        command, name = target.command, target.name or ""
-        row = SERVERS.get(command.program, {})
-        kind, outside = row.get("kind"), re.sub(r"\(.*", "", name)
-        version = newest_allowed(project, command.program) or (0,)
-        if row.get("one_name") and "." in outside and version >= (20,):
-            what = f"{first_name(target)} = {name}"
-            details = {"target": target.text, "program": command.program}
-            yield *command.place, details | {"what": what}
-        if not kind or "." in name:
-            continue
-        words, module = {*command.arguments}, module_of(project, target)
-        thing = module.names.get(first_name(target)) if module else None
-        called = "(" in name or {"--factory", "--call"} & words
-        worker = command.option("-k", "--worker-class") or project.gunicorn_setting(
-            command, "worker_class"
-        )
-        if "uvicorn" in (worker or ""):
-            kind = "asgi"
-        kind = command.option("--interface") or kind
-        if command.program == "granian":
-            kind = command.variables.get("GRANIAN_INTERFACE", kind)
-        kind, own = kind.removesuffix("nl"), kind_of(thing)
-        what = own.upper() if own and kind not in (own, "auto") else ""
-        of = thing.of if isinstance(thing, Made) and isinstance(thing.of, str) else ""
-        before, _, instead = PROGRAMS["no_apps"].get(of, "0 ").partition(" ")
-        version = newest_allowed(project, of.partition(".")[0].replace("_", "-"))
-        if (version or (0,)) < numbers(before):
-            what = instead
-        if isinstance(thing, Function) and not called and thing.is_plain:
-            made = "Flask" in ast.unparse(thing.node) and not takes_two(thing.node)
-            what = f'"{target.module}:{name}()"' if made else ""
+        found += [(target, what, "error") for what in unfit(project, target)]
+    for target, level in flask_apps(project):
+        found.append((target, wrongly_called(project, target), level))
+    for target, what, level in found:
         if what:
-            details = {"target": target.text, "program": command.program}
-            yield *command.place, details | {"what": what}
-    for target, level in [
-        *((t, "error") for t in project.running.targets),
-        *flask_apps(project),
-    ]:
-        if what := wrongly_called(project, target):
             details = {"target": target.text, "program": target.command.program}
             yield *target.command.place, details | {"what": what}, level
+
+
+def unfit(project, target):
+    """Yield what a command has to name in place of a target, "" where nothing is known against it."""
+    command, name = target.command, target.name or ""
+    row = SERVERS.get(command.program, {})
+    version = newest_allowed(project, command.program) or (0,)
+    dotted = "." in name.partition("(")[0] and version >= (20,)
+    if row.get("one_name") and dotted:
+        yield f"{first_name(target)} = {name}"
+    if row.get("kind") and "." not in name:
+        yield of_another_kind(project, target, row["kind"])
+    yield wrongly_called(project, target)
+
+
+def of_another_kind(project, target, kind):
+    """Return what a server of a kind takes in place of a target, "" where it takes the target."""
+    module = module_of(project, target)
+    thing = module.names.get(first_name(target)) if module else None
+    words = {*target.command.arguments}
+    called = "(" in (target.name or "") or {"--factory", "--call"} & words
+    if isinstance(thing, Function) and not called and thing.is_plain:
+        makes = "Flask" in ast.unparse(thing.node) and not takes_two(thing.node)
+        return f'"{target.module}:{target.name}()"' if makes else ""
+    of = thing.of if isinstance(thing, Made) and isinstance(thing.of, str) else ""
+    before, _, instead = PROGRAMS["no_apps"].get(of, "0 ").partition(" ")
+    version = newest_allowed(project, of.partition(".")[0].replace("_", "-"))
+    if (version or (0,)) < numbers(before):
+        return instead
+    own = kind_of(thing)
+    fits = not own or kind_served(project, target.command, kind) in (own, "auto")
+    return "" if fits else own.upper()
+
+
+def kind_served(project, command, kind):
+    """Return the kind of apps that a command serves; kind: that of its program."""
+    worker = command.option("-k", "--worker-class") or project.gunicorn_setting(
+        command, "worker_class"
+    )
+    if "uvicorn" in (worker or ""):
+        kind = "asgi"
+    kind = command.option("--interface") or kind
+    if command.program == "granian":
+        kind = command.variables.get("GRANIAN_INTERFACE", kind)
+    return kind.removesuffix("nl")
 
 
 def flask_apps(project):
