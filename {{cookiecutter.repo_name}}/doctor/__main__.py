@@ -28,6 +28,7 @@ try:
         models,
         packages,
         pages,
+        procfile,
         report,
         settings,
         silence,

@@ -4,7 +4,7 @@ import ast
 import re
 
 from doctor import FACTS, check
-from doctor.startup import hides_https, in_code
+from doctor.procfile import hides_https, in_code
 
 BAKED = FACTS["baked"]
 CONFIG = "config.py"

@@ -9,8 +9,8 @@ from doctor.files import line_at
 from doctor.imports import newest_allowed
 from doctor.lists import numbers
 from doctor.pages import static_stores
+from doctor.procfile import hides_https
 from doctor.project import several, strings
-from doctor.startup import hides_https
 
 DJANGO = FACTS["django"]
 CSS_URL = re.compile(r"""url\(\s*['"]?((?!data:|https?:|/|#|\{)[^'")?#]+)""")
