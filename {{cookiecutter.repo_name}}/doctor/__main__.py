@@ -33,6 +33,7 @@ try:
         settings,
         silence,
         startup,
+        wiring,
     )
     from doctor.project import Project
     from doctor.report import printable, say

@@ -1,14 +1,19 @@
 """Checks of what a visitor's browser makes of the pages (step 12 of the guide)."""
 
+import ast
+import posixpath
 import re
 
 from doctor import FACTS, check
-from doctor.data import inside_conditions, named_values
+from doctor.data import inside_conditions, named_values, only_value
 from doctor.files import line_at
-from doctor.pages import lines_of, rendered, templates
+from doctor.pages import is_on_start_page, lines_of, rendered, templates
 
 BROWSER = FACTS["browser"]
 POLICY = "deploy/security.py"  # tells the browser where a page may take files from
+CSS_URL = re.compile(
+    r"""url\(\s*['"]?((?!data:|https?:|/|#|%23|\{)[^'")\s?#{}]+)[^)]{0,200}\)"""
+)
 
 
 @check("H124", step=12, level="warning")
@@ -106,3 +111,80 @@ def address_of_this_computer(project):
             if match and not re.match(r"\s*(//|\*|<!--|#)", line):
                 yield path, number, {"what": match[0]}
                 break
+
+
+@check("H144", step=12, level="warning")
+def this_computer_in_code(project):
+    """requests.get("http://localhost:8000/…"), and links to this computer in a mail."""
+    aside, told = inside_conditions(project), set()
+    for path, call in project.calls(*BROWSER["asks"]):
+        owner = ast.unparse(getattr(call.func, "value", call.func))
+        if not re.match(r"(requests|httpx|urllib|session|client)\b", owner):
+            continue
+        text = beginning(project, path, call.args[0] if call.args else None)
+        here = re.match(BROWSER["here_whole"], text)
+        if here and here[0] not in told and project.is_sure(path):
+            told.add(here[0])
+            level = "error" if is_on_start_page(project, call) else "warning"
+            yield path, call.lineno, {"what": text}, level
+    for path, node in project.nodes(ast.JoinedStr):
+        texts = [getattr(part, "value", None) for part in node.values]
+        found = [
+            match[0].strip()
+            for text in texts
+            if isinstance(text, str)
+            and (match := re.search(rf"(^|\s){BROWSER['here_whole']}\w\S*", text))
+        ]
+        if found and id(node) not in aside and project.is_sure(path):
+            yield path, node.lineno, {"what": found[0]}
+
+
+def beginning(project, path, node):
+    """Return the text that an expression begins with, "" where nobody knows."""
+    if isinstance(node, ast.JoinedStr):
+        first = node.values[0] if node.values else None
+        return beginning(project, path, getattr(first, "value", first))
+    if isinstance(node, ast.BinOp):
+        return beginning(project, path, node.left)
+    if isinstance(node, ast.Name):
+        made = only_value(project, path, node.id)
+        plain = isinstance(made, (ast.Constant, ast.JoinedStr))
+        return beginning(project, path, made) if plain else ""
+    text = node if isinstance(node, str) else getattr(node, "value", "")
+    return text if isinstance(text, str) else ""
+
+
+@check("H146", step=12, level="warning")
+def asked_of_another_site(project):
+    """fetch("https://api.…") in a script, where the headers of deploy/ forbid it."""
+    texts = project.strings_of("config.py") if POLICY in project else []
+    allowed = project.text(POLICY) + " ".join(texts)
+    if POLICY not in project or "*" in " ".join(texts) or "https:" in allowed.split():
+        return
+    for path in sorted(project.contents):
+        text = project.text(path) if re.fullmatch(BROWSER["scripts"], path) else ""
+        for match in re.finditer(BROWSER["fetched"], text):
+            name, host = match["name"], match["host"]
+            called = rf"(fetch|axios\.\w+|\$\.\w+|EventSource|open)\([^)]*\b{name}\b"
+            asked = name is None or re.search(called, text)
+            if host not in allowed and asked:
+                line = line_at(text, match.start())
+                yield path, line, {"what": shown(match), "host": host}
+                break
+
+
+@check("H147", step=12, level="warning")
+def picture_of_a_style_sheet(project):
+    """url(images/hero.png) in static/style.css, where no such file is pushed; told once."""
+    built = "package.json" in project or "django" in project.imported
+    for path in sorted(project.contents) if not built else ():
+        if not re.fullmatch(BROWSER["styles"], path):
+            continue
+        text = re.sub(r"(?s)/\*.*?\*/", blank, project.text(path))
+        for match in CSS_URL.finditer(text):
+            name = re.split("[?#]", match[1].strip())[0]
+            place = posixpath.normpath(posixpath.join(posixpath.dirname(path), name))
+            inside = "static" in posixpath.dirname(place).split("/")
+            if inside and place not in project:
+                yield path, line_at(text, match.start()), {"name": name}
+                return

@@ -57,29 +57,49 @@ def call_that_fails(project):
 def name_that_a_module_has_lost(project):
     """np.float in a view: fails when the view is asked for."""
     at_start = {id(use.node) for use in project.running.loading.uses}
+    for path, node, owner in names_of_imports(project):
+        for row, names in rows_of(LOST, owner, (node.attr,)):
+            version = version_of(project, row)
+            new = version is not None and version >= numbers(row["since"])
+            if names and new and id(node) not in at_start:
+                name = f"{owner}.{node.attr}"
+                details = {"name": name, "package": row["package"]}
+                level = "error" if is_on_start_page(project, node) else "warning"
+                yield path, node.lineno, details | {"since": row["since"]}, level
+
+
+@check("H537", step=12, level="warning")
+def module_in_place_of_its_class(project):
+    """import datetime, and datetime.utcnow: the class of that name has it, not the module."""
+    uses = project.running.loading.uses
+    at_start = {id(use.node) for use in uses if "try" not in use.guards}
+    told = set()
+    for path, node, owner in names_of_imports(project):
+        row = FACTS["mixed"].get(owner, {"names": ()})
+        if node.attr in row["names"] and (path, node.attr) not in told:
+            told.add((path, node.attr))
+            sure = id(node) in at_start or is_on_start_page(project, node)
+            details = {"name": ast.unparse(node), "right": row["right"]}
+            yield path, node.lineno, details, "error" if sure else "warning"
+
+
+@once
+def names_of_imports(project):
+    """Yield (path, node, the full name of its owner) of x.name, where an import statement binds x once."""
     for path in project.app_trees:
         modules = {}
-        for node in project.all_nodes(path) if not path.startswith("deploy/") else ():
-            if isinstance(node, ast.Import):
-                modules |= {a.asname or a.name: a.name for a in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                modules |= {
-                    a.asname or a.name: f"{node.module}.{a.name}" for a in node.names
-                }
-        for node in project.all_nodes(path) if modules else ():
-            owner = modules.get(getattr(getattr(node, "value", None), "id", None))
-            if not isinstance(node, ast.Attribute) or not owner or id(node) in at_start:
+        for node in project.imports_in(path) if not path.startswith("deploy/") else ():
+            given = getattr(node, "module", None)
+            if isinstance(node, ast.ImportFrom) and (node.level or not given):
                 continue
-            for row, names in rows_of(LOST, owner, (node.attr,)):
-                version = version_of(project, row)
-                if names and version is not None and version >= numbers(row["since"]):
-                    sure = is_on_start_page(project, node)
-                    details = {
-                        "name": f"{owner}.{node.attr}",
-                        "package": row["package"],
-                        "since": row["since"],
-                    }
-                    yield path, node.lineno, details, "error" if sure else "warning"
+            for name in node.names:
+                full = f"{given}.{name.name}" if given else name.name
+                bound = name.asname or name.name
+                modules[bound] = None if modules.get(bound, full) != full else full
+        for node in project.nodes_of(path, ast.Attribute) if modules else ():
+            owner = modules.get(getattr(node.value, "id", None))
+            if owner:
+                yield path, node, owner
 
 
 @check("H427", step=10)
@@ -251,6 +271,9 @@ def sql_of_another_database(project):
         )
     }
     as_number = rf"(?i)\b({'|'.join(sorted(booleans))})\s*(=|!=|<>)\s*[01]\b"
+    at_start = {
+        id(use.node) for use in project.running.loading.calls if "try" not in use.guards
+    }
     for path, call in project.calls("text", "execute"):
         query = first_value(call)
         if not isinstance(query, str) or path.startswith(("deploy/", "migrations/")):
@@ -261,7 +284,7 @@ def sql_of_another_database(project):
             found = found or re.search(r"(=|\(|,|LIKE|<|>)\s*\?", plain)
         found = found or booleans and re.search(as_number, plain)
         if found:
-            sure = is_on_start_page(project, call)
+            sure = id(call) in at_start or is_on_start_page(project, call)
             level = "error" if sure else "warning"
             yield path, call.lineno, {"what": found[0].strip()}, level
 
@@ -375,6 +398,8 @@ def wants_a_row(node, found):
         random = ast.unparse(node.func) in ("random.choice", "choice")
         return random and bool(ROWS.fullmatch(found.get(code, code)))
     owner = node.value if isinstance(node, ast.Attribute) else None
+    if isinstance(owner, ast.Name):
+        return bool(FIRST.fullmatch(found.get(owner.id, "")))
     return isinstance(owner, ast.Call) and bool(FIRST.fullmatch(ast.unparse(owner)))
 
 
@@ -383,7 +408,8 @@ ROWS = re.compile(
     r"(list\()?[\w.]+\.(query\b.*|session\.(query|scalars)\(.*)\.all\(\)\)?"
 )
 FIRST = re.compile(
-    r"\w+\.query\b.*\.first\(\)|(\w+\.)?session\.(query|scalars)\(.*\.first\(\)"
+    r"[\w.]+\.query\b.*\.first\(\)|(\w+\.)?session\.(query|scalars)\(.*\.first\(\)"
+    r"|(\w+\.)?session\.scalar\((\w+\.)?select\((?!.*func\.).*"
 )
 
 
@@ -454,6 +480,41 @@ def thread_without_the_app(project):
                 call.lineno,
                 {"name": f"{function.name}()", "what": asks[0].rstrip(".(")},
             )
+
+
+@check("H626", step=9, level="warning")
+def settings_in_small_letters(project):
+    """class Config with secret_key = …: from_object() takes names in capitals only."""
+    texts = [
+        ast.unparse(call.args[0])
+        for _, call in project.calls("from_object")
+        if call.args
+    ]
+    if not texts:
+        return
+    for path, node in project.nodes(ast.ClassDef):
+        named = re.search(
+            r"\b[A-Z]\w*[Cc]onfig\b|\bConfig\w*\b|\b[A-Z]\w*Settings\b", node.name
+        )
+        names = [
+            target.id
+            for statement in node.body
+            for target in getattr(statement, "targets", ())
+            if isinstance(target, ast.Name)
+        ]
+        small = [n for n in names if n.islower() and re.fullmatch(FLASK_SETTINGS, n)]
+        capitals = {n for n in names if n.isupper()}
+        lost = [n for n in small if n.upper() not in capitals]
+        if named and lost:
+            details = {"name": lost[0], "right": lost[0].upper()}
+            yield path, node.lineno, details
+            return
+
+
+FLASK_SETTINGS = (
+    r"secret_key|testing|server_name|max_content_length|upload_folder"
+    r"|(session|sqlalchemy|mail|wtf|jwt|remember|cache)_\w+"
+)
 
 
 @check("H625", step=9, level="warning")

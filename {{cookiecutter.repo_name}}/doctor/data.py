@@ -85,7 +85,8 @@ def saved_uploads(project):
         made = only_value(project, path, given.partition(".")[0])
         source = ast.unparse(made) if made else ""
         aside = "BytesIO" in source or "tmp" in given
-        if "upload" in (code + source).lower() and node.args and not aside:
+        kept = re.search(r"(?i)upload|\bstatic\b|static_folder", code + source)
+        if kept and node.args and not aside and not path.startswith("deploy/"):
             yield path, node.lineno, code
 
 
@@ -300,6 +301,58 @@ def tables_that_nobody_makes(project):
         yield path, node.lineno, {}
 
 
+@check("H924", step=7)
+def rows_before_there_are_tables(project):
+    """Book.query.count() as the app loads, where `flask db upgrade` loads the app to make the tables."""
+    loading = project.running.loading
+    made = any(last_name(use.node.func) == "create_all" for use in loading.calls)
+    upgrades = [
+        command
+        for command, _ in project.running.roots
+        if command.program == "flask" and {"db", "upgrade"} <= {*command.arguments}
+    ]
+    # A script of one's own, which is started for that, runs behind them.
+    scripts = [
+        root
+        for command, root in project.running.roots
+        if command.type != "web" and command not in upgrades
+    ]
+    if made or not upgrades or not project.has_migrations:
+        return
+    for use in loading.calls:
+        asks = isinstance(use.of, str) and re.fullmatch(ASKED, use.of)
+        plain = not {"try", "thread"} & use.guards
+        inner = use.path.startswith(("deploy/", "migrations/", "alembic/"))
+        aside = loading.root_of.get(id(use.node)) in scripts
+        if asks and plain and not (aside or inner):
+            yield use.path, use.node.lineno, {"what": ast.unparse(use.node)[:60]}
+            return
+
+
+ASKED = (
+    r"flask_sqlalchemy\.SQLAlchemy\.(Model\.query\b.*\.|session\.query\b.*\.)"
+    r"(all|first|count|get|scalar|one|one_or_none)"
+    r"|flask_sqlalchemy\.SQLAlchemy\.session\.(execute|scalars?|get)"
+)
+
+
+@check("H925", step=7, level="warning")
+def tables_made_before_the_models(project):
+    """db.create_all() before the file with the models is imported: it makes none."""
+    loading = project.running.loading
+    calls = [use for use in loading.calls if id(use.node) in loading.known_at]
+    models = [use.of for use in loading.classes]
+    if len(calls) != 1 or len(list(project.calls("create_all"))) != 1:
+        return
+    known = loading.known_at[id(calls[0].node)]
+    other = project.has_migrations or any(
+        "CREATE TABLE" in t for t in project.constants
+    )
+    if not other and any(models[known:]) and not any(models[:known]):
+        asks = on_start_page(project, asks_database)
+        yield calls[0].path, calls[0].node.lineno, {}, "error" if asks else "warning"
+
+
 @check("H920", step=7, level="warning")
 def database_without_its_app(project):
     """A second SQLAlchemy(), as tutorials begin with it: no init_app() tells it of the app."""
@@ -449,13 +502,16 @@ def opened(project):
     """Yield (Use, "read", "write" or "folder", argument) of the calls that open something."""
     uses = project.running.loading.calls
     seen = {id(use.node) for use in uses}
-    later = [c for c in project.calls("open") if id(c[1]) not in seen]
+    later = project.calls("open", "send_file")
+    later = [c for c in later if id(c[1]) not in seen]
     uses = [*uses, *(Use(*c, None, None, frozenset({"later"})) for c in later)]
     for use in uses:
         func, given = use.node.func, {w.arg: w.value for w in use.node.keywords}
         row = OPENS.get(use.of) if isinstance(use.of, str) else None
         arguments, how = use.node.args, row and row["how"]
-        if getattr(func, "id", "") == "open" and use.of is None:
+        if last_name(func) == "send_file" and "later" in use.guards:
+            row, how = {}, "read"
+        elif getattr(func, "id", "") == "open" and use.of is None:
             mode, row = mode_of(use.node), {}
             how = None if mode[:1] == "r" and "+" in mode else HOW.get(mode[:1])
         elif getattr(func, "attr", "") in METHODS and row is None:

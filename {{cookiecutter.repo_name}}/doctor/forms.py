@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from doctor import FACTS, check
 from doctor.files import line_at, once
-from doctor.pages import is_on_start_page, parts_of, shown, templates
+from doctor.pages import is_on_start_page, parts_of, shown, start_pages, templates
 from doctor.project import first_value, last_name, strings
 
 PAGES = FACTS["pages"]
@@ -370,6 +370,33 @@ def name_that_the_view_does_not_give(project):
                     yield template, line, details, "error" if seen else "warning"
 
 
+@check("H145", step=12)
+def name_that_nobody_gives(project):
+    """{{ now.year }} in what all pages share: the start page fails, where nothing hands it over."""
+    everywhere = given_everywhere(project)
+    packages = {module for module in project.imported if module.startswith("flask_")}
+    unknown = packages - {*PAGES["no_filters"]}
+    if everywhere is None or not project.is_flask or unknown:
+        return
+    texts = dict(templates(project))
+    for module, function in start_pages(project):
+        handed = dict(handed_over(function, texts))
+        given = set().union(*handed.values()) if handed else given_by_all(project)
+        for path, line, tag, rest in shown(project) if given is not None else ():
+            if tag or path in handed or CHOICE.search(rest):
+                continue
+            for name in sorted({*asked_of(rest)} - everywhere - given)[:1]:
+                yield path, line, {"name": name, "view": function.name}
+                return
+
+
+def given_by_all(project):
+    """Return the names that some page or other gets, None where some are computed."""
+    calls = [call for _, call in project.calls("render_template")]
+    words = {word.arg for call in calls for word in call.keywords}
+    return None if None in words or any(len(c.args) > 1 for c in calls) else words
+
+
 def functions(project):
     """Yield (path, function) of the app's own functions."""
     for path, node in project.nodes(ast.FunctionDef, ast.AsyncFunctionDef):
@@ -429,9 +456,7 @@ def bound_in_templates(project):
 def asked_of(rest):
     """Yield the names of which a tag asks more than Jinja gives for what is not there."""
     text = re.sub(r"\"[^\"]*\"|'[^']*'", "''", rest)
-    for match in re.finditer(
-        r"(?<![\w.|])\b([a-zA-Z_]\w*)(?:\.\w+(?=[.(\[])|(?=\())", text
-    ):
+    for match in re.finditer(r"(?<![\w.|])\b([a-zA-Z_]\w*)(?:\.\w+|(?=\())", text):
         before = text[: match.start()].rstrip()
         if not before.endswith("|"):
             yield match[1]

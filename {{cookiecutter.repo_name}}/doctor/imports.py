@@ -546,7 +546,10 @@ def packages_that_do_not_fit(project):
             continue
         if (line.file, line.number) in refused:
             continue
-        if other is None and (row.get("listed") or project.list.is_locked):
+        extra = line.extras and row["other"] in re.findall(r"[\w-]+", line.extras)
+        if other is None and (
+            row.get("listed") and not extra or project.list.is_locked
+        ):
             continue
         if row.get("pinned") and not (other and other.pin):
             continue
@@ -567,7 +570,7 @@ def packages_that_do_not_fit(project):
                 f"{row['other']}{other.spec if other else ''}",
             )
             details = {"one": pins[0], "other": pins[1], "says": row["says"]}
-            yield line.file, line.number, details
+            yield line.file, line.number, details, row.get("level", "error")
     version = newest_allowed(project, "gunicorn") or (0,)
     for command in project.commands:
         worker = command.option("-k", "--worker-class") or project.gunicorn_setting(

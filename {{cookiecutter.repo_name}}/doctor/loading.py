@@ -174,6 +174,9 @@ class Loading:
         self.running, self.guards, self.returned = [], [], None
         self.seen, self.called, self.registered = set(), set(), set()
         self.views = []  # (Module, function, what routes it, the Made that it belongs to)
+        self.not_blueprints = []  # Uses of modules that are registered as one
+        self.root_of = {}  # id of a call: the Module that stands for what comes to it first
+        self.known_at = {}  # id of a call of create_all(): how many classes there were
         self.mounted = {}  # blueprint's call: [(call that registers it, over what)]
         self.wanted = []  # what FastAPI reads from annotations: (path, node, what)
         self.bound_in, self.depth = {}, 0
@@ -397,6 +400,9 @@ class Loading:
             elif isinstance(node, ast.Call):
                 called = self.meaning(node.func, scope)
                 self.calls.append(self.use(module, node, called))
+                self.root_of.setdefault(id(node), self.running[0])
+                if getattr(node.func, "attr", "") == "create_all":
+                    self.known_at.setdefault(id(node), len(self.classes))
                 self.register(module, node, scope)
                 self.load_settings(module, node, called)
                 self.call(called, [self.meaning(given, scope) for given in node.args])
@@ -492,6 +498,8 @@ class Loading:
         if getattr(call.func, "attr", "") != "register_blueprint" or not call.args:
             return
         blueprint = self.meaning(call.args[0], scope)
+        if isinstance(blueprint, Module):
+            self.not_blueprints.append(self.use(module, call, blueprint))
         if not isinstance(blueprint, Made) or blueprint.of != "flask.Blueprint":
             return
         owner = self.meaning(call.func.value, scope)

@@ -54,6 +54,20 @@ def model_that_sqlalchemy_refuses(project):
 def refused(node, project):
     """Yield (line, what SQLAlchemy refuses in a model's class, what it wants)."""
     for statement in node.body:
+        if isinstance(statement, ast.AnnAssign) and statement.value:
+            # The name has got its value when Python comes to the annotation.
+            name = getattr(statement.target, "id", None)
+            names = [
+                n for n in ast.walk(statement.annotation) if isinstance(n, ast.Name)
+            ]
+            if any(n.id == name for n in names):
+                what = ast.unparse(statement)[:60]
+                yield (
+                    statement.lineno,
+                    what,
+                    f"import datetime as dt: Mapped[dt.{name}]",
+                )
+                continue
         value, target = (
             getattr(statement, "value", None),
             getattr(statement, "target", None),
@@ -385,6 +399,46 @@ def is_model(node, classes, bases, depth=0):
     return False
 
 
+@check("H927", step=7, level="warning")
+def column_shorter_than_its_form(project):
+    """String(20), where the form that fills it lets 100 characters through: SQLite takes them, PostgreSQL does not."""
+    classes = class_definitions(project)
+    for path, call in project.nodes(ast.Call):
+        nodes = classes.get(last_name(call.func), ())
+        for word in call.keywords if len(nodes) == 1 else ():
+            code = ast.unparse(word.value)
+            field = re.fullmatch(r"\w+\.(\w+)\.data(\.strip\(\))?", code)
+            length = length_of_column(nodes[0], word.arg) if field else None
+            most = longest(classes, field[1]) if length else None
+            if most and most > length:
+                name = f"{nodes[0].name}.{word.arg}"
+                details = {"name": name, "length": length, "most": most}
+                yield path, call.lineno, details
+
+
+def length_of_column(node, name):
+    """Return n of a column String(n), None where it has none."""
+    for statement in node.body:
+        if name in bound([statement]):
+            calls = [n for n in ast.walk(statement) if isinstance(n, ast.Call)]
+            texts = [first_value(c) for c in calls if last_name(c.func) == "String"]
+            return texts[0] if texts and isinstance(texts[0], int) else None
+    return None
+
+
+def longest(classes, field):
+    """Return how many characters all forms let through in a field, None where one does not say it."""
+    found = []
+    for node in (n for nodes in classes.values() for n in nodes):
+        is_form = any(last_name(base).endswith("Form") for base in node.bases)
+        for statement in node.body if is_form else ():
+            if field in bound([statement]):
+                code = ast.unparse(statement)
+                limit = re.search(r"\bLength\(.*?\bmax=(\d+)", code)
+                found.append(int(limit[1]) if limit else None)
+    return None if None in found else min(found, default=None)
+
+
 def models(project):
     """Yield (path, class, table, columns) of the tables that the code describes.
 
@@ -438,6 +492,7 @@ def tables(project):
             yield path, node, name, {}
 
 
+@once
 def table_names(project):
     """Return (the names of all tables, whether there are more than can be told)."""
     names, unknown = set(), False
@@ -501,6 +556,7 @@ def snake_case(name):
     return re.sub(between, r"_\1", name).lower().lstrip("_")
 
 
+@once
 def in_migrations(project):
     """Return all texts in the migrations, words of SQL too."""
     texts = [

@@ -318,13 +318,14 @@ def template_folders(project):
         "FileSystemLoader", "PackageLoader", "Jinja2Templates", "lookup"
     ):
         return None
+    told = set()
     for path, word in project.nodes(ast.keyword):
         if word.arg == "template_folder":
             name = getattr(word.value, "value", None)
             if not isinstance(name, str):
                 return None
             base = posixpath.dirname(path)
-            folders |= {posixpath.normpath(posixpath.join(base, name)), name}
+            told |= {posixpath.normpath(posixpath.join(base, name)), name}
     # A folder beside a module is one of templates where an app is made there, or told so.
     makes = list(project.calls("Flask"))
     makers = {posixpath.dirname(path) for path, _ in makes}
@@ -332,12 +333,19 @@ def template_folders(project):
         folders = {
             folder
             for folder in folders
-            if (above := posixpath.dirname(folder)) in makers | {""}
+            if (above := posixpath.dirname(folder)) in makers
             or "template_folder"
             in "".join(
                 project.text(p) for p in project.trees if p.startswith(f"{above}/")
             )
         }
+    root = {"templates"}
+    plain = all(c.args and last_name(c.args[0]) == "__name__" for _, c in makes)
+    elsewhere = {"root_path", "instance_path", None} & {
+        word.arg for _, call in makes for word in call.keywords
+    }
+    if makes and plain and "" not in makers and not elsewhere:
+        root = set()  # Flask looks for it beside the module that makes the app
     # What no code that runs lies beside is another app's.
     reached = [path for path in project.running.reached if path.endswith(".py")]
     aside = {
@@ -346,7 +354,7 @@ def template_folders(project):
         if (above := posixpath.dirname(folder))
         and not any(path.startswith(f"{above}/") for path in reached)
     }
-    return sorted({"templates", *(folders - aside)})
+    return sorted({*root, *told, *(folders - aside)})
 
 
 @once

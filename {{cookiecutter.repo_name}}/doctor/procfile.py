@@ -70,7 +70,11 @@ def sockets_and_many_workers(project):
 def scheduler_in_every_worker(project):
     """What starts with the app starts as often as there are workers, unless one loads it for all."""
     for use in project.running.loading.calls:
-        starts = use.of in PROGRAMS["schedulers"]
+        # bot.infinity_polling() in a thread beside the pages is the same.
+        words = [*use.node.args, *(word.value for word in use.node.keywords)]
+        target = [last_name(word) for word in words if use.of == "threading.Thread"]
+        polls = {*PROGRAMS["polls"]} & {last_name(use.node.func), *target}
+        starts = use.of in PROGRAMS["schedulers"] or polls
         for command in many_workers(project) if starts else ():
             preloads = re.search("--preload", command.text)
             if use.module in project.running.served_modules and not preloads:
@@ -93,7 +97,8 @@ def many_workers(project):
         few = few or re.search(
             r"(?m)^workers\s*=\s*1\s*$", project.text(command.path(file))
         )
-        if command.program == "gunicorn" and not few:
+        own = command.module() == "deploy.server"
+        if (command.program == "gunicorn" or own) and not few:
             yield command
 
 
@@ -461,6 +466,11 @@ def missing_migrations(project, command):
     """Return the same for `flask db`: the package, the folder or its env.py."""
     if project.list.packages and "flask-migrate" not in project.available[0]:
         return "flask-migrate (requirements.txt)"
+    told = any(len(call.args) > 2 for _, call in project.calls("Migrate"))
+    if not command.option("-d", "--directory") and (
+        told or project.has_keyword("directory")
+    ):
+        return ""  # Migrate(app, db, directory=…)
     folder = command.option("-d", "--directory") or "migrations"
     env = f"{folder}/env.py"
     if project.has_folder(command.path(folder)):
@@ -499,6 +509,23 @@ def missing_module(project, command, module):
 def is_own(file):
     """Tell whether a path is one of the project's: not of the system or of what is installed."""
     return not re.match(r"/(?!app/)|~|vendor/|\.heroku/|bin/(start-|with_|run-)", file)
+
+
+@check("H428", step=10)
+def address_of_alembic_init(project):
+    """sqlalchemy.url = driver://… in alembic.ini, as `alembic init` writes it, and env.py reads that."""
+    for command in in_code(project):
+        file = command.path(command.option("-c", "--config") or "alembic.ini")
+        text = project.text(file)
+        found = re.search(r"(?m)^sqlalchemy\.url\s*=\s*driver://.*$", text)
+        folder = re.search(r"(?m)^script_location\s*=\s*(?:%\(here\)s/)?(\S+)", text)
+        env = project.text(command.path(f"{folder[1]}/env.py")) if folder else ""
+        # Whoever has an address from elsewhere says so in one of these ways.
+        own = re.search(PROGRAMS["alembic_elsewhere"], env)
+        reads = "engine_from_config" in env or "get_main_option" in env
+        if command.program == "alembic" and found and reads and not own:
+            line = text.count("\n", 0, found.start()) + 1
+            yield file, line, {"what": found[0]}
 
 
 @check("H417", step=10, level="warning")
@@ -548,9 +575,7 @@ def unknown_flask_commands(project):
     others = flask - {*PROGRAMS["no_commands"]}
     for command in in_code(project):
         words = command.positional(("--debug", "--no-debug"))
-        known = not words or {words[0], *words[0].split("-")} & {
-            *PROGRAMS["flask_commands"]
-        }
+        known = not words or words[0] in PROGRAMS["flask_commands"]
         if command.program == "flask" and not known and words[0] not in own:
             details = {"command": f"flask {words[0]}", "right": "--help"}
             yield *command.place, details, "warning" if others else "error"

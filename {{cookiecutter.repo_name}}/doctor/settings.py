@@ -6,6 +6,7 @@ import json
 import re
 
 from doctor import FACTS, check
+from doctor.data import inside_conditions
 from doctor.files import hits
 from doctor.lists import fits
 from doctor.project import as_dict, last_name, name_of_target, several
@@ -20,6 +21,7 @@ PLAIN = r"[A-Za-z_-]*|.{0,7}|/.*|https?:.*|.*\s.*[.!?:]|(\S+\s+){4}.*"
 SHOWN = re.compile(FACTS["config_vars"]["shown"])
 MARKS = FACTS["secret_marks"]
 SECRETS = {kind: re.compile(pattern) for kind, pattern in FACTS["secrets"].items()}
+IN_PAGES = re.compile(r".*\.(m?js|html?|jinja2?)")  # what every visitor gets
 # What JSON's types are here, and how they look.
 SHAPES = {"texts": (str, '"…"'), "objects": (dict, "{…}"), "lists": (list, "[…]")}
 
@@ -65,6 +67,8 @@ def secret_in_file(project):
                 continue
             if kind in ("postgres", "SECRET_KEY") and SHOWN.fullmatch(path):
                 continue
+            if kind == "API key" and not IN_PAGES.fullmatch(path):
+                continue  # H608 is about those in code
             if kind == "SECRET_KEY" and is_read:
                 continue  # what stands in the code is for a computer of one's own
             for match in pattern.finditer(text):
@@ -139,10 +143,21 @@ def password_in_code(project):
         first_key = value.startswith("django-insecure-")
         plain = HARMLESS.fullmatch(value) or re.fullmatch(PLAIN, value)
         real = not plain and name != "SECRET_KEY"
-        if named.fullmatch(name) and (real or first_key):
+        # Behind the settings, for all of them: what the config var says no longer counts.
+        cookies = name == "secret_key" and is_set(project, path, node)
+        if cookies or named.fullmatch(name) and (real or first_key):
             keys = [value for _, value in project.running.settings.get(name, ())]
             level = "error" if first_key and node.value in keys[-1:] else "warning"
             yield path, node.lineno, {"name": name}, level
+
+
+def is_set(project, path, node):
+    """Tell whether an assignment takes place whenever the app loads."""
+    return (
+        project.is_sure(path)
+        and not path.startswith("deploy/")
+        and id(node) not in inside_conditions(project)
+    )
 
 
 def environment_reads(project):
@@ -152,6 +167,9 @@ def environment_reads(project):
     """
     optional = set(project.environment_looks)
     asked = {id(node.value) for _, node in project.nodes(ast.Attribute)}
+    counted = {
+        id(call.args[0]) for _, call in project.calls("int", "float") if call.args
+    }
     for path, node in project.nodes(ast.Subscript):
         if isinstance(node.ctx, ast.Load) and "environ" in last_name(node.value):
             yield from named(path, node, node.slice, optional)
@@ -162,7 +180,7 @@ def environment_reads(project):
             continue
         if name == "getenv" or (name in ("get", "pop") and "environ" in owner):
             # os.environ.get("NAMES").split(): None has no split.
-            fails = set() if id(node) in asked and not default else None
+            fails = set() if id(node) in asked | counted and not default else None
             yield from named(path, node, node.args[0], fails)
         elif project.reads_settings and (name in ("env", "config") or owner == "env"):
             optional_here = None if default else optional

@@ -1,0 +1,153 @@
+"""Checks of how an app is put together: what is registered, where, and how often (steps 9 and 12)."""
+
+import ast
+import re
+
+from doctor import FACTS, check
+from doctor.forms import views
+from doctor.imports import newest_allowed
+from doctor.pages import on_start_page, start_pages, words_of
+from doctor.project import last_name
+
+PAGES = FACTS["pages"]
+
+
+@check("H532", step=9)
+def database_connected_twice(project):
+    """db.init_app(app) behind SQLAlchemy(app) or deploy.init_app(), which have done it."""
+    apps, made = project.calls("Flask"), list(project.calls("SQLAlchemy"))
+    several = len(list(apps)) > 1 or len(made) > 1
+    if several or (newest_allowed(project, "flask-sqlalchemy") or (0,)) < (3,):
+        return
+    joins = []
+    for use in project.running.loading.calls:
+        whole = use.of == "flask_sqlalchemy.SQLAlchemy" and use.node.args
+        joined = use.of == "flask_sqlalchemy.SQLAlchemy.init_app"
+        if (whole or joined) and "try" not in use.guards:
+            joins.append(use)
+    own = [use for use in joins if not use.path.startswith("deploy/")]
+    if len({id(use.node) for use in joins}) > 1 and own:
+        details = {"what": ast.unparse(own[-1].node)[:60]}
+        yield own[-1].path, own[-1].node.lineno, details
+
+
+@check("H533", step=9)
+def module_in_place_of_its_blueprint(project):
+    """app.register_blueprint(api), where api is the module."""
+    for use in project.running.loading.not_blueprints:
+        blueprints = [
+            name
+            for name, value in use.of.names.items()
+            if getattr(value, "of", "") == "flask.Blueprint"
+        ]
+        if "try" not in use.guards:
+            name = ast.unparse(use.node.args[0])
+            right = f"{name}.{(blueprints or ['bp'])[0]}"
+            details = {"module": name, "right": f"register_blueprint({right})"}
+            yield use.path, use.node.lineno, details
+
+
+@check("H534", step=12, level="warning")
+def argument_of_another_name(project):
+    """@app.route("/posts/<int:post_id>") above def show(id): Flask hands over post_id."""
+    if project.calls_any("url_defaults", "url_value_preprocessor"):
+        return
+    known = {*PAGES["guards"], *PAGES["routes"], "errorhandler"}
+    for module, function, addresses, owner in views(project):
+        names = [last_name(getattr(n, "func", n)) for n in function.decorator_list]
+        prefixes = [
+            word
+            for word in words_of(project.running.loading, owner)
+            if word.arg in (None, "url_prefix")
+            and re.search(r"<|^(?!['\"])", ast.unparse(word.value))
+        ]
+        routes = [address for address, _ in addresses]
+        if prefixes or {*names} - known or None in routes:
+            continue
+        given = [
+            word
+            for route in function.decorator_list
+            for word in getattr(route, "keywords", ())
+            if word.arg in (None, "defaults")
+        ]
+        for route in routes if not given else ():
+            there = set(re.findall(r"<(?:[^<>:]+:)?(\w+)>", route))
+            lost, extra = misfits(function.args, there)
+            if lost or extra:
+                start = any(f is function for _, f in start_pages(project))
+                details = {
+                    "address": route,
+                    "view": f"{function.name}({ast.unparse(function.args)})",
+                    "what": ", ".join([*sorted(lost), *sorted(extra)]),
+                }
+                level = "error" if start and route == "/" else "warning"
+                yield module.path, function.lineno, details, level
+                break
+
+
+def misfits(arguments, given):
+    """Return (the names that a function wants and does not get, those that it gets and does not take)."""
+    positional = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
+    optional = positional[len(positional) - len(arguments.defaults) :]
+    named = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    wanted = {*positional} - {*optional} | {a.arg for a, value in named if not value}
+    takes = {*positional, *(a.arg for a in arguments.kwonlyargs)}
+    return wanted - given, set() if arguments.kwarg else given - takes
+
+
+@check("H535", step=12, level="warning")
+def validator_without_brackets(project):
+    """validators=[DataRequired]: the class where WTForms wants one of it."""
+    if "wtforms" not in project.imported | {
+        found.module for found in project.running.foreign
+    }:
+        return
+    for path, node in project.nodes(ast.ClassDef):
+        if not any(last_name(base).endswith("Form") for base in node.bases):
+            continue
+        for statement in node.body:
+            call = getattr(statement, "value", None)
+            for validator in validators_of(call) if isinstance(call, ast.Call) else ():
+                name = last_name(validator)
+                if name in PAGES["validators"]:
+                    sure = on_start_page(
+                        project, lambda n, form=node.name: last_name(n.func) == form
+                    )
+                    level = "error" if sure else "warning"
+                    yield path, validator.lineno, {"name": name}, level
+
+
+def validators_of(call):
+    """Yield what stands in a field's list of validators."""
+    words = {word.arg: word.value for word in call.keywords}
+    for given in (words.get("validators"), *call.args[1:2]):
+        yield from getattr(given, "elts", ())
+
+
+@check("H536", step=9, level="warning")
+def only_under_the_guard(project):
+    """register_blueprint() below `if __name__ == "__main__"`, which no server comes to."""
+    loading = project.running.loading
+    for module in project.running.served_modules:
+        if (module.path, True) in loading.modules:
+            continue  # it is started as a program, too
+        tree = project.trees.get(module.path)
+        for statement in tree.body if tree else ():
+            guard = isinstance(statement, ast.If) and not statement.orelse
+            if not guard or "__main__" not in ast.unparse(statement.test):
+                continue
+            for call in (n for n in ast.walk(statement) if isinstance(n, ast.Call)):
+                name, owner = last_name(call.func), getattr(call.func, "value", None)
+                routes = name in ("register_blueprint", "include_router")
+                background = name == "start" and re.search(
+                    "(?i)sched|thread|updater", ast.unparse(owner or call)
+                )
+                joins = name == "init_app" and isinstance(call.func, ast.Attribute)
+                if not joins and not routes and not background:
+                    continue
+                rest = loading.views and not loading.mounted and routes
+                mine = any(owner.of == "flask.Flask" for *_, owner in loading.views)
+                level = "error" if rest and not mine else "warning"
+                details = {"what": ast.unparse(call)[:60]}
+                yield module.path, call.lineno, details, level
+                break
