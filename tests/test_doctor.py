@@ -933,6 +933,100 @@ BREAK = {
             "    return db.session.execute(text('SELECT name FROM sqlite_master'))\n",
         )
     ],
+    "H144": [
+        lambda p: p.append(
+            "views.py",
+            '\n\ndef letter(token):\n    return f"Follow http://localhost:5000/reset/{token} within an hour"\n',
+        )
+    ],
+    "H145": [
+        lambda p: (
+            plain(
+                p,
+                '@app.errorhandler(404)\ndef lost(error):\n    return "x"\n',
+                index="{% extends 'base.html' %}",
+                base="{{ now.year }}",
+            )
+            or p.replace(
+                "app.py", '    return "x"\n\n\n@app.error', '    return render_template("index.html")\n\n\n@app.error'
+            )
+        )
+    ],
+    "H146": [lambda p: p.write("static/weather.js", 'const url = "https://api.open-meteo.com/v1";\nfetch(url);\n')],
+    "H147": [lambda p: p.append("static/style.css", "\nbody {\n  background: url(images/hero.png);\n}\n")],
+    "H428": [
+        lambda p: (
+            plain(p, "", "sqlalchemy==2.1.9\nalembic==1.20.1\n"),
+            p.write("alembic.ini", "[alembic]\nscript_location = alembic\nsqlalchemy.url = driver://user@host/name\n"),
+            p.write(
+                "alembic/env.py", "from alembic import context\n\ncontext.config.get_main_option('sqlalchemy.url')\n"
+            ),
+            p.write("Procfile", "release: alembic upgrade head\nweb: gunicorn app:app\n"),
+        )
+    ],
+    "H532": [
+        lambda p: p.replace(
+            "main.py", "    app.register_blueprint(", "    db.init_app(app)\n    app.register_blueprint("
+        )
+    ],
+    "H533": [
+        lambda p: (
+            plain(p, "import api\n\napp.register_blueprint(api)\n"),
+            p.write("api.py", 'from flask import Blueprint\n\nbp = Blueprint("api", __name__)\n'),
+        )
+    ],
+    "H534": [
+        lambda p: p.append("views.py", '\n\n@bp.get("/note/<int:note_id>")\ndef show(id):\n    return str(id)\n'),
+        lambda p: p.append("views.py", '\n\n@bp.get("/note/<int:note_id>")\ndef show():\n    return "x"\n'),
+    ],
+    "H535": [
+        lambda p: p.append(
+            "forms.py",
+            "\n\nfrom wtforms import StringField\nfrom wtforms.validators import DataRequired\n\n\n"
+            'class NameForm(FlaskForm):\n    name = StringField("Name", validators=[DataRequired])\n',
+        )
+    ],
+    "H536": [
+        lambda p: plain(
+            p,
+            'from flask import Blueprint\n\nbp = Blueprint("more", __name__)\n\n\n'
+            'if __name__ == "__main__":\n    app.register_blueprint(bp)\n',
+        )
+    ],
+    "H537": [lambda p: p.append("models.py", "\n\nimport datetime as clock\n\nNOW = clock.now\n")],
+    "H626": [
+        lambda p: plain(p, 'class Config:\n    secret_key = os.environ["KEY"]\n\n\napp.config.from_object(Config)\n')
+    ],
+    "H924": [
+        lambda p: p.replace(
+            "main.py",
+            "    return app\n",
+            "    with app.app_context():\n        models.Note.query.count()\n    return app\n",
+        )
+    ],
+    "H925": [
+        lambda p: plain(
+            p,
+            "from flask_sqlalchemy import SQLAlchemy\n\n"
+            'app.config["SQLALCHEMY_DATABASE_URI"] = os.environ["DATABASE_URL"].replace("postgres:", "postgresql:")\n'
+            "db = SQLAlchemy(app)\nwith app.app_context():\n    db.create_all()\n\n\n"
+            "class Note(db.Model):\n    id = db.Column(db.Integer, primary_key=True)\n",
+            "flask-sqlalchemy==3.1.1\nsqlalchemy==2.0.44\npsycopg2-binary==2.9.11\n",
+        )
+    ],
+    "H927": [
+        lambda p: plain(
+            p,
+            "from flask_sqlalchemy import SQLAlchemy\nfrom flask_wtf import FlaskForm\nfrom wtforms import StringField\n"
+            "from wtforms.validators import Length\n\n"
+            'app.config["SQLALCHEMY_DATABASE_URI"] = os.environ["DATABASE_URL"].replace("postgres:", "postgresql:")\n'
+            "db = SQLAlchemy(app)\n\n\n"
+            "class Tag(db.Model):\n    id = db.Column(db.Integer, primary_key=True)\n    name = db.Column(db.String(20))\n\n\n"
+            'class TagForm(FlaskForm):\n    name = StringField("Name", validators=[Length(max=80)])\n\n\n'
+            "def tag(form):\n    return Tag(name=form.name.data)\n",
+            "flask-sqlalchemy==3.1.1\nsqlalchemy==2.0.44\npsycopg2-binary==2.9.11\nflask-wtf==1.3.0\nwtforms==3.3.2\n",
+        )
+    ],
 }
 
 

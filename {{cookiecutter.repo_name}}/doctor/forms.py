@@ -386,7 +386,7 @@ def name_that_nobody_gives(project):
             if tag or path in handed or CHOICE.search(rest):
                 continue
             for name in sorted({*asked_of(rest)} - everywhere - given)[:1]:
-                yield path, line, {"name": name, "view": function.name}
+                yield path, line, {"name": name}
                 return
 
 
