@@ -466,17 +466,24 @@ def missing_migrations(project, command):
     """Return the same for `flask db`: the package, the folder or its env.py."""
     if project.list.packages and "flask-migrate" not in project.available[0]:
         return "flask-migrate (requirements.txt)"
-    told = any(len(call.args) > 2 for _, call in project.calls("Migrate"))
-    if not command.option("-d", "--directory") and (
-        told or project.has_keyword("directory")
-    ):
-        return ""  # Migrate(app, db, directory=…)
+    if not command.option("-d", "--directory") and names_its_migrations(project):
+        return ""
     folder = command.option("-d", "--directory") or "migrations"
     env = f"{folder}/env.py"
     if project.has_folder(command.path(folder)):
         return "" if command.path(env) in project else env
     made = any({"init", "db"} <= {*c.arguments} for c in project.commands)
     return "" if made else f"{folder}/"
+
+
+def names_its_migrations(project):
+    """Tell whether code says where the migrations are: Migrate(app, db, directory=…)."""
+    for path, call in project.calls("Migrate", "init_app"):
+        words = {word.arg for word in call.keywords}
+        third = last_name(call.func) == "Migrate" and len(call.args) > 2
+        if not path.startswith("deploy/") and ("directory" in words or third):
+            return True
+    return False
 
 
 def missing_scripts(project, command, file):
