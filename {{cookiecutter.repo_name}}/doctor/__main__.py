@@ -33,6 +33,7 @@ try:
         settings,
         silence,
         startup,
+        visits,
         wiring,
     )
     from doctor.project import Project

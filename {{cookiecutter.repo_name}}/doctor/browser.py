@@ -8,6 +8,7 @@ from doctor import FACTS, check
 from doctor.data import inside_conditions, named_values, only_value
 from doctor.files import line_at
 from doctor.pages import is_on_start_page, lines_of, rendered, templates
+from doctor.project import first_value
 
 BROWSER = FACTS["browser"]
 POLICY = "deploy/security.py"  # tells the browser where a page may take files from
@@ -116,7 +117,18 @@ def address_of_this_computer(project):
 @check("H144", step=12, level="warning")
 def this_computer_in_code(project):
     """requests.get("http://localhost:8000/…"), and links to this computer in a mail."""
-    aside, told = inside_conditions(project), set()
+    # Where the code itself tells a computer of one's own apart.
+    aside, told = (
+        {
+            id(inner)
+            for _, node in project.nodes(ast.If, ast.IfExp)
+            if re.search(
+                r"(?i)debug|env|config|local|prod|testing", ast.unparse(node.test)
+            )
+            for inner in ast.walk(node)
+        },
+        set(),
+    )
     for path, call in project.calls(*BROWSER["asks"]):
         owner = ast.unparse(getattr(call.func, "value", call.func))
         if not re.match(r"(requests|httpx|urllib|session|client)\b", owner):
@@ -127,6 +139,9 @@ def this_computer_in_code(project):
             told.add(here[0])
             level = "error" if is_on_start_page(project, call) else "warning"
             yield path, call.lineno, {"what": text}, level
+    for path, call in project.calls("SMTP", "SMTP_SSL"):
+        if first_value(call) in ("localhost", "127.0.0.1") and id(call) not in aside:
+            yield path, call.lineno, {"what": ast.unparse(call)[:60]}
     for path, node in project.nodes(ast.JoinedStr):
         texts = [getattr(part, "value", None) for part in node.values]
         found = [

@@ -4,7 +4,7 @@ import ast
 import re
 
 from doctor import FACTS, check
-from doctor.data import only_value
+from doctor.data import inside_conditions, only_value
 from doctor.files import once
 from doctor.imports import LOST, newest_allowed, rows_of, version_of
 from doctor.lists import numbers
@@ -274,6 +274,15 @@ def sql_of_another_database(project):
     at_start = {
         id(use.node) for use in project.running.loading.calls if "try" not in use.guards
     }
+    # What is sent over each new connection.
+    connected = {
+        id(node)
+        for function in project.definitions
+        for hook in function.decorator_list
+        if last_name(getattr(hook, "func", hook)) == "listens_for"
+        and any(getattr(a, "value", "") == "connect" for a in hook.args)
+        for node in ast.walk(function)
+    } - inside_conditions(project)
     for path, call in project.calls("text", "execute"):
         query = first_value(call)
         if not isinstance(query, str) or path.startswith(("deploy/", "migrations/")):
@@ -284,7 +293,7 @@ def sql_of_another_database(project):
             found = found or re.search(r"(=|\(|,|LIKE|<|>)\s*\?", plain)
         found = found or booleans and re.search(as_number, plain)
         if found:
-            sure = id(call) in at_start or is_on_start_page(project, call)
+            sure = id(call) in at_start | connected or is_on_start_page(project, call)
             level = "error" if sure else "warning"
             yield path, call.lineno, {"what": found[0].strip()}, level
 
@@ -366,7 +375,11 @@ def page_of_an_empty_table(project):
             for node in ast.walk(function)
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
         }
-        sums = {name for name, code in found.items() if SUM.fullmatch(code)}
+        sums = {
+            name
+            for name, code in found.items()
+            if SUM.fullmatch(code) and "coalesce" not in code
+        }
         for path, line, tag, rest in shown(project):
             for name in sums if not tag else ():
                 used = rf"\|\s*format\(\s*{name}\s*\)|\b{name}\s*(\|\s*round|[-+*/])"

@@ -468,13 +468,18 @@ def only_a_pointer(project):
 def not_brought(project):
     """Yield (path, line, name, level) of what is opened and not brought by a push."""
     for use, how, argument in opened(project):
-        place = path_of(project, use.path, argument)
+        place = path_of(project, use.path, argument) or elsewhere(argument)
         if not place:
             continue
         slashes = place.replace("\\", "/").lstrip("/")
         windows = place != slashes and re.match("[A-Za-z]:", slashes)
         windows = windows or "\\" in place and slashes in project
         sure = not {"later", "try"} & use.guards
+        if elsewhere(argument) and not windows:
+            if how == "read":
+                level = "error" if sure else "warning"
+                yield use.path, use.node.lineno, place, level
+            continue
         paths = [place] if windows else list(full_paths(project, use, place))
         if how == "write" and not windows:
             paths = [folder for p in paths if (folder := posixpath.dirname(p))]
@@ -496,6 +501,16 @@ def not_brought(project):
             yield use.path, use.node.lineno, name, "error" if sure else "warning"
         elif how == "read" and on_disk:
             yield use.path, use.node.lineno, name, "warning"
+
+
+def elsewhere(argument):
+    """Return an absolute path that is one of another computer's, "" for any other."""
+    text = getattr(argument, "value", "")
+    known = r"/(app|tmp|dev|proc|sys|usr|bin|lib)/|/etc/(ssl|hosts|os-release|localtime|mime)"
+    foreign = isinstance(text, str) and re.match(
+        r"/(etc|home|Users|var|srv|root|opt|mnt)/", text
+    )
+    return text if foreign and not re.match(known, text) else ""
 
 
 def opened(project):
@@ -551,7 +566,8 @@ def made_nowhere(project, use, how, argument, path):
     if "package.json" in project or any(name in text for text in texts):
         return False
     if how != "read":
-        return not project.calls_any("makedirs", "mkdir")
+        made = project.calls("makedirs", "mkdir")
+        return all(path.startswith("deploy/") for path, _ in made)
     looks = {"exists", "isfile", "is_file", "touch"}
     calls = {
         last_name(call.func) for p, call in project.nodes(ast.Call) if p == use.path

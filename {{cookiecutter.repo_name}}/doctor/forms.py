@@ -21,7 +21,10 @@ CHOICE = re.compile(r"\b(if|or|and|default|is)\b")
 SCRIPTED = re.compile(
     r"(?i)\bhx-|\bon\w+\s*=|@submit|x-on:|ng-submit|v-on:|data-\w*(remote|ajax)"
 )
-POSITIONAL = re.compile(r"""url_for\(\s*(['"])[\w.]+\1\s*,\s*(['"])[^'"]*\2""")
+POSITIONAL = re.compile(
+    r"""url_for\(\s*(['"])[\w.]+\1\s*,\s*(['"])[^'"]*\2"""
+    r"""|url_for\(\s*['"]static['"]\s*,\s*(?!filename|\*\*)\w+\s*=\s*['"][^'"]*['"]\s*\)"""
+)
 RELATIVE = re.compile(r"""(?:href|src)\s*=\s*["'](?:\./)?(static/[^"'{}]+)["']""")
 # What prints the token, or may: all fields at once, macros, other templates.
 TOKEN = re.compile(
@@ -182,7 +185,7 @@ def link_with_a_value_of_no_name(project):
                     (p, at, other) == (path, line, rest)
                     for p, at, _, other in shown(project)
                 )
-                what = POSITIONAL.search(rest)[0] + ")"
+                what = POSITIONAL.search(rest)[0].rstrip(")") + ")"
                 yield path, line, {"what": what}, "error" if sure else "warning"
     for path, call in project.calls("url_for"):
         if len(call.args) > 1 and getattr(call.func, "id", "") == "url_for":

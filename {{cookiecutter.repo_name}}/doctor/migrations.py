@@ -326,6 +326,10 @@ def operation_that_postgresql_refuses(project):
             yield path, call.lineno, details, of_migrations(project)
     for path, call in operations(project, "create_table", "add_column"):
         for column in calls_of(call, "Column"):
+            types = [ast.unparse(n) for n in column.args]
+            if foreign := [t for t in types if re.match(MIGRATIONS["other_types"], t)]:
+                yield path, column.lineno, {"what": foreign[0]}
+                continue
             words = {word.arg: word.value for word in column.keywords}
             default = ast.unparse(words.get("server_default") or ast.Constant(""))
             truth = any(type_of(n) in MIGRATIONS["truth"] for n in column.args)

@@ -11,9 +11,9 @@ from doctor import FACTS, check
 from doctor.commands import PYTHONS, SERVERS, SHELLS, packages_of_program, shell_script
 from doctor.data import constant
 from doctor.files import plain_utf8, utf16
-from doctor.imports import named_at_start
+from doctor.imports import named_at_start, newest_allowed
 from doctor.layout import is_moved
-from doctor.lists import normal
+from doctor.lists import normal, numbers
 from doctor.project import as_dict, last_name
 
 PROGRAMS = FACTS["programs"]
@@ -300,12 +300,23 @@ def wrong_options(project, command, row):
     if setting and port is None:
         match = re.search(r"(?m)^\s*port\s*=\s*(\d+)", project.text(setting))
         return match[0] if match else f"{row['port'][0]}=$PORT"
+    if port is None and takes_port(project, row):
+        port = "$PORT"
     if port is None:
         return f"{(row.get('port') or row['bind'])[-1]} $PORT"
     if is_fixed(port):
         return port
     local = host in HERE or host is None and row.get("local")
     return f"{(row.get('host') or row['bind'][-1:])[0]} 0.0.0.0" if local else ""
+
+
+def takes_port(project, row):
+    """Tell whether a program takes PORT by itself, in the version that is installed."""
+    package, _, since = row.get("takes_port", " 9999").partition(" ")
+    listed = project.list.packages.get(package)
+    return bool(package) and (
+        not listed or (newest_allowed(project, package) or (0,)) >= numbers(since)
+    )
 
 
 def is_written(project, command, setting):
@@ -395,7 +406,9 @@ def program_not_installed(project):
                 yield *command.place, details, level
     # The buildpack has these while it builds only: lib/uv.sh and lib/poetry.sh there.
     for line, text in project.procfile.values():
-        tool = re.match(r"(?:\w+=\S*\s+)*(?:exec\s+)?(uv|poetry)\s+run\b", text)
+        tool = re.match(r"(?:\w+=\S*\s+)*(?:exec\s+)?(uv|poetry|pipenv)\s+run\b", text)
+        if tool and tool[1] == "pipenv" and "Pipfile" in project:
+            continue  # the buildpack has installed it for the list
         others = [name for name in project.buildpacks if "heroku/python" not in name]
         if tool and tool[1] not in have and not others:
             yield "Procfile", line, {"package": tool[1], "program": tool[0]}
@@ -435,6 +448,8 @@ def missing_file(project, command):
         file = "" if "-c" in words else file
     elif module := command.module():
         return missing_module(project, command, module)
+    elif program in (".", "source"):
+        file = "".join(words[:1])
     elif not (file := command.python_file()):
         here = program if program.startswith("./") else ""
         file = script = shell_script(command) or here
@@ -533,6 +548,17 @@ def address_of_alembic_init(project):
         if command.program == "alembic" and found and reads and not own:
             line = text.count("\n", 0, found.start()) + 1
             yield file, line, {"what": found[0]}
+
+
+@check("H429", step=10)
+def encryption_of_its_own(project):
+    """app.run(ssl_context="adhoc"): the router takes https from visitors and speaks plain http to the app."""
+    for command in in_code(project, "web"):
+        call = run_call(project, command)
+        words = {word.arg: word.value for word in call[1].keywords} if call else {}
+        given = words.get("ssl_context") or words.get("ssl_certfile")
+        if given is not None and getattr(given, "value", "") is not None:
+            yield call[0], call[1].lineno, {"what": ast.unparse(call[1])[:60]}
 
 
 @check("H417", step=10, level="warning")

@@ -108,7 +108,12 @@ class Running:
             path = command.path(file)
             folder = posixpath.dirname(path)
             name = posixpath.basename(path).removesuffix(".py")
-            self.loading.load(name, path, folder, [folder, *paths], main=True)
+            # FastAPI's program imports a file with the packages that it lies in.
+            climbs = SERVERS.get(command.program, {}).get("climbs", False)
+            while climbs and f"{folder}/__init__.py" in self.project:
+                name = f"{posixpath.basename(folder)}.{name}"
+                folder = posixpath.dirname(folder)
+            self.loading.load(name, path, folder, [folder, *paths], main=not climbs)
             self.starts += 1
         elif module:
             inner = f"{module}.__main__"

@@ -22,6 +22,10 @@ SHOWN = re.compile(FACTS["config_vars"]["shown"])
 MARKS = FACTS["secret_marks"]
 SECRETS = {kind: re.compile(pattern) for kind, pattern in FACTS["secrets"].items()}
 IN_PAGES = re.compile(r".*\.(m?js|html?|jinja2?)")  # what every visitor gets
+ENV_FILE = (
+    r"(.*/)?\.env(\.(local|production|prod|development|backup|bak|old|orig|save|copy)"
+    r"|[ _-]?(copy|old|backup)|~)?"
+)
 # What JSON's types are here, and how they look.
 SHAPES = {"texts": (str, '"…"'), "objects": (dict, "{…}"), "lists": (list, "[…]")}
 
@@ -30,7 +34,7 @@ SHAPES = {"texts": (str, '"…"'), "objects": (dict, "{…}"), "lists": (list, "
 def env_file_pushed(project):
     """An error where it holds what looks like a secret."""
     for path in sorted(project.sizes):
-        if re.fullmatch(r"(.*/)?\.env(\.(local|production|prod|development))?", path):
+        if re.fullmatch(ENV_FILE, path):
             values = [line.partition("=")[::2] for _, line in project.lines(path)]
             secret = any(is_secret(name, value.strip(" \"'")) for name, value in values)
             aside = ASIDE.fullmatch(path.replace(".env", "x")) or not secret
