@@ -106,7 +106,14 @@ LOCKED = [
 LOCKED += ["sqlalchemy", "werkzeug", "click", "wtforms", "jinja2", "alembic"]
 # What else is wrong then: the project itself needs Python 3.11, nothing loads the views or deploy/ with its filters,
 # links lead nowhere.
-FOLLOW = {"H305": {"H514"}, "H516": {"H526"}, "H518": {"H521", "H125"}, "H519": {"H521"}, "H515": {"H122"}}
+FOLLOW = {
+    "H429": {"H406"},
+    "H305": {"H514"},
+    "H516": {"H526"},
+    "H518": {"H521", "H125"},
+    "H519": {"H521"},
+    "H515": {"H122"},
+}
 
 
 def lock_entry(match):
@@ -1025,6 +1032,60 @@ BREAK = {
             'class TagForm(FlaskForm):\n    name = StringField("Name", validators=[Length(max=80)])\n\n\n'
             "def tag(form):\n    return Tag(name=form.name.data)\n",
             "flask-sqlalchemy==3.1.1\nsqlalchemy==2.0.44\npsycopg2-binary==2.9.11\nflask-wtf==1.3.0\nwtforms==3.3.2\n",
+        )
+    ],
+    "H148": [
+        lambda p: p.replace("templates/base.html", "</body>", "{% if config.DEBUG = 1 %}x{% endif %}</body>"),
+        lambda p: p.replace("templates/base.html", "</body>", "{{ url_for('notes.index' }}</body>"),
+        lambda p: plain(p, "", new="{% extends base.html %}"),
+    ],
+    "H149": [
+        lambda p: (
+            p.append("views.py", '\n\n@bp.post("/borrow")\ndef borrow():\n    return "x"\n'),
+            p.replace("templates/base.html", "</body>", "<a href=\"{{ url_for('notes.borrow') }}\">x</a></body>"),
+        )
+    ],
+    "H150": [
+        lambda p: (
+            plain(
+                p,
+                "from flask_login import LoginManager\n\nlogins = LoginManager(app)\n\n\n"
+                "@logins.user_loader\ndef load(number):\n    return None\n",
+                "flask-login==0.6.3\n",
+                index="{{ current_user.username[0] }}",
+            ),
+            p.replace("app.py", '    return "x"\n', '    return render_template("index.html")\n'),
+        )
+    ],
+    "H429": [
+        lambda p: (
+            plain(
+                p,
+                'if __name__ == "__main__":\n'
+                '    app.run(host="0.0.0.0", port=int(os.environ["PORT"]), ssl_context="adhoc")\n',
+                "pyopenssl==25.0.0\n",
+            ),
+            p.write("Procfile", "web: python app.py\n"),
+        )
+    ],
+    "H538": [
+        lambda p: plain(p, "") or p.replace("app.py", 'return "x"', 'return request.args["page"]'),
+        lambda p: plain(p, "") or p.replace("app.py", 'return "x"', 'return str(int(request.args.get("page")))'),
+    ],
+    "H539": [
+        lambda p: p.append("views.py", '\n\ndef wrong():\n    return Note(text="x")\n'),
+    ],
+    "H540": [
+        lambda p: (
+            plain(p, "", index="x"),
+            p.replace("app.py", '@app.route("/")', '@app.route("/home")'),
+            p.replace("app.py", '    return "x"\n', '    return render_template("index.html")\n'),
+        )
+    ],
+    "H928": [
+        lambda p: p.append(
+            "models.py",
+            "\n\nimport datetime as dt\n\n\nclass Tag:\n    made = mapped_column(default=dt.datetime.now())\n",
         )
     ],
 }

@@ -159,7 +159,8 @@ def nothing_at_the_root(project):
     """The list is at /home, or below a blueprint's url_prefix, and nothing answers to "/": 404."""
     loading, seen = project.running.loading, []
     otherwise = project.calls_any(*PAGES["routes_otherwise"], "errorhandler", "mount")
-    if otherwise or project.unread or not project.calls_any("render_template"):
+    unseen = otherwise or project.unread or project.broken
+    if unseen or not project.calls_any("render_template"):
         return
     for module, function, addresses, owner in views(project):
         words = [w for w in words_of(loading, owner) if w.arg in (None, "url_prefix")]
