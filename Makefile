@@ -57,7 +57,7 @@ stale: $(READY)
 	@$(BIN)/python tests/stale.py
 
 bench: $(READY)
-	@echo "Measuring a baked project; nine to ten minutes, leave the machine alone ..." >&2
+	@echo "Measuring a baked project; about ten minutes, leave the machine alone ..." >&2
 	@$(BIN)/python bench/bench.py $(OPTIONS)
 
 faults: $(READY)
