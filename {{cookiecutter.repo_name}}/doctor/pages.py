@@ -102,6 +102,12 @@ def mounted(loading, owner):
     return bool(over) and at_root and not inner
 
 
+def is_seen(loading, owner):
+    """Tell whether all is known of where an app's or a blueprint's addresses begin."""
+    over = [getattr(app, "of", "") for _, app in loading.mounted.get(owner.node, ())]
+    return owner.of == "flask.Flask" or over == ["flask.Flask"]
+
+
 def words_of(loading, blueprint):
     """Return the keywords that a blueprint is made and registered with."""
     calls = [call for call, _ in loading.mounted.get(blueprint.node, ())]

@@ -9,6 +9,7 @@ from doctor.models import class_definitions, is_model, members
 from doctor.pages import (
     LINK,
     is_on_start_page,
+    is_seen,
     on_start_page,
     parts_of,
     shown,
@@ -166,7 +167,7 @@ def nothing_at_the_root(project):
         words = [w for w in words_of(loading, owner) if w.arg in (None, "url_prefix")]
         prefixes = [getattr(word.value, "value", None) for word in words]
         for address, _ in addresses:
-            if address is None or None in prefixes:
+            if address is None or None in prefixes or not is_seen(loading, owner):
                 return
             whole = "/".join([*prefixes[-1:], address]).replace("//", "/")
             seen.append((whole.rstrip("/") or "/", module.path, function.lineno))

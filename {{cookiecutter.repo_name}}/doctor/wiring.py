@@ -6,7 +6,7 @@ import re
 from doctor import FACTS, check
 from doctor.forms import views
 from doctor.imports import newest_allowed
-from doctor.pages import on_start_page, start_pages, words_of
+from doctor.pages import is_seen, on_start_page, start_pages, words_of
 from doctor.project import last_name
 
 PAGES = FACTS["pages"]
@@ -64,11 +64,13 @@ def argument_of_another_name(project):
         routes = [address for address, _ in addresses]
         if prefixes or {*names} - known or None in routes:
             continue
+        if not is_seen(project.running.loading, owner):
+            continue
         given = [
             word
             for route in function.decorator_list
             for word in getattr(route, "keywords", ())
-            if word.arg in (None, "defaults")
+            if word.arg in (None, "defaults", "subdomain", "host")
         ]
         for route in routes if not given else ():
             there = set(re.findall(r"<(?:[^<>:]+:)?(\w+)>", route))
