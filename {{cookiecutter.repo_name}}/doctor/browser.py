@@ -7,14 +7,11 @@ import re
 from doctor import FACTS, check
 from doctor.data import inside_conditions, named_values, only_value
 from doctor.files import line_at
-from doctor.pages import is_on_start_page, lines_of, rendered, templates
-from doctor.project import first_value
+from doctor.pages import CSS_URL, is_on_start_page, lines_of, rendered, templates
+from doctor.project import first_value, texts_of
 
 BROWSER = FACTS["browser"]
 POLICY = "deploy/security.py"  # tells the browser where a page may take files from
-CSS_URL = re.compile(
-    r"""url\(\s*['"]?((?!data:|https?:|/|#|%23|\{)[^'")\s?#{}]+)[^)]{0,200}\)"""
-)
 
 
 @check("H124", step=12, level="warning")
@@ -69,12 +66,17 @@ def pictures_of_elsewhere(project):
     """Avatars of gravatar.com and the like, whose addresses code makes."""
     if POLICY not in project:
         return
-    allowed = project.text(POLICY) + " ".join(project.strings_of("config.py"))
+    allowed = allowed_sources(project)
     for path, node in project.texts():
         match = re.search(BROWSER["pictures"], node.value)
         if match and match[1] not in allowed and not path.startswith("deploy/"):
             yield path, node.lineno, {"what": match[0], "host": match[1]}
             return
+
+
+def allowed_sources(project):
+    """Return the texts of the policy, and those of config.py that may stand in EXTRA_SOURCES."""
+    return " ".join([project.text(POLICY), *project.strings_of("config.py")])
 
 
 def blank(match):
@@ -117,18 +119,7 @@ def address_of_this_computer(project):
 @check("H144", step=12, level="warning")
 def this_computer_in_code(project):
     """requests.get("http://localhost:8000/…"), and links to this computer in a mail."""
-    # Where the code itself tells a computer of one's own apart.
-    aside, told = (
-        {
-            id(inner)
-            for _, node in project.nodes(ast.If, ast.IfExp)
-            if re.search(
-                r"(?i)debug|env|config|local|prod|testing", ast.unparse(node.test)
-            )
-            for inner in ast.walk(node)
-        },
-        set(),
-    )
+    told, found = set(), []
     for path, call in project.calls(*BROWSER["asks"]):
         owner = ast.unparse(getattr(call.func, "value", call.func))
         if not re.match(r"(requests|httpx|urllib|session|client)\b", owner):
@@ -140,18 +131,28 @@ def this_computer_in_code(project):
             level = "error" if is_on_start_page(project, call) else "warning"
             yield path, call.lineno, {"what": text}, level
     for path, call in project.calls("SMTP", "SMTP_SSL"):
-        if first_value(call) in ("localhost", "127.0.0.1") and id(call) not in aside:
-            yield path, call.lineno, {"what": ast.unparse(call)[:60]}
+        if first_value(call) in ("localhost", "127.0.0.1"):
+            found.append((path, call, ast.unparse(call)[:60]))
     for path, node in project.nodes(ast.JoinedStr):
-        texts = [getattr(part, "value", None) for part in node.values]
-        found = [
-            match[0].strip()
-            for text in texts
-            if isinstance(text, str)
-            and (match := re.search(rf"(^|\s){BROWSER['here_whole']}\w\S*", text))
-        ]
-        if found and id(node) not in aside and project.is_sure(path):
-            yield path, node.lineno, {"what": found[0]}
+        text = " ".join(texts_of(node.values))
+        match = re.search(rf"(^|\s){BROWSER['here_whole']}\w\S*", text)
+        if match and project.is_sure(path):
+            found.append((path, node, match[0].strip()))
+    aside = told_apart(project) if found else ()
+    for path, node, what in found:
+        if id(node) not in aside:
+            yield path, node.lineno, {"what": what}
+
+
+def told_apart(project):
+    """Return the ids of the nodes where the code itself tells a computer of one's own apart."""
+    tests = r"(?i)debug|env|config|local|prod|testing"
+    return {
+        id(inner)
+        for _, node in project.nodes(ast.If, ast.IfExp)
+        if re.search(tests, ast.unparse(node.test))
+        for inner in ast.walk(node)
+    }
 
 
 def beginning(project, path, node):
@@ -172,9 +173,9 @@ def beginning(project, path, node):
 @check("H146", step=12, level="warning")
 def asked_of_another_site(project):
     """fetch("https://api.…") in a script, where the headers of deploy/ forbid it."""
-    texts = project.strings_of("config.py") if POLICY in project else []
-    allowed = project.text(POLICY) + " ".join(texts)
-    if POLICY not in project or "*" in " ".join(texts) or "https:" in allowed.split():
+    allowed = allowed_sources(project)
+    wide = any("*" in text for text in project.strings_of("config.py"))
+    if POLICY not in project or wide or "https:" in allowed.split():
         return
     for path in sorted(project.contents):
         text = project.text(path) if re.fullmatch(BROWSER["scripts"], path) else ""
@@ -197,7 +198,9 @@ def picture_of_a_style_sheet(project):
             continue
         text = re.sub(r"(?s)/\*.*?\*/", blank, project.text(path))
         for match in CSS_URL.finditer(text):
-            name = re.split("[?#]", match[1].strip())[0]
+            name = match[1].strip()
+            if re.search(r"^%23|[\s{}]", name):
+                continue
             place = posixpath.normpath(posixpath.join(posixpath.dirname(path), name))
             inside = "static" in posixpath.dirname(place).split("/")
             if inside and place not in project:

@@ -9,7 +9,7 @@ from doctor.files import once
 from doctor.imports import LOST, newest_allowed, rows_of, version_of
 from doctor.lists import numbers
 from doctor.packages import newest_python
-from doctor.pages import is_on_start_page, shown, start_pages, surely
+from doctor.pages import in_views, is_on_start_page, shown, start_pages, surely
 from doctor.project import first_value, last_name
 
 FAILING, SQL = FACTS["failing"], FACTS["sql"]
@@ -26,6 +26,11 @@ def code_of_their_own(project):
     return "".join(map(project.text, paths))
 
 
+def nodes_of_uses(uses):
+    """Return the ids of what runs at the start, and ends it if it fails."""
+    return {id(use.node) for use in uses if "try" not in use.guards}
+
+
 def on_postgresql(project):
     """Tell whether the app's database is the platform's."""
     return project.reads_database_url or "deploy" in project.imported
@@ -34,10 +39,7 @@ def on_postgresql(project):
 @check("H522", step=12, level="warning")
 def call_that_fails(project):
     """send_file(attachment_filename=…): what a package, in the version that pip takes, refuses."""
-    at_start = {
-        id(use.node) for use in project.running.loading.calls if "try" not in use.guards
-    }
-    told = set()
+    at_start, told = nodes_of_uses(project.running.loading.calls), set()
     for path, call in project.nodes(ast.Call):
         if path.startswith("deploy/") or last_name(call.func) not in CALLED:
             continue
@@ -71,9 +73,7 @@ def name_that_a_module_has_lost(project):
 @check("H537", step=12, level="warning")
 def module_in_place_of_its_class(project):
     """import datetime, and datetime.utcnow: the class of that name has it, not the module."""
-    uses = project.running.loading.uses
-    at_start = {id(use.node) for use in uses if "try" not in use.guards}
-    told = set()
+    at_start, told = nodes_of_uses(project.running.loading.uses), set()
     for path, node, owner in names_of_imports(project):
         row = FACTS["mixed"].get(owner, {"names": ()})
         if node.attr in row["names"] and (path, node.attr) not in told:
@@ -271,9 +271,7 @@ def sql_of_another_database(project):
         )
     }
     as_number = rf"(?i)\b({'|'.join(sorted(booleans))})\s*(=|!=|<>)\s*[01]\b"
-    at_start = {
-        id(use.node) for use in project.running.loading.calls if "try" not in use.guards
-    }
+    at_start = nodes_of_uses(project.running.loading.calls)
     # What is sent over each new connection.
     connected = {
         id(node)
@@ -397,7 +395,7 @@ def page_of_an_empty_table(project):
 
 def fills_tables(project):
     """Tell whether something may put rows into the tables before a visitor does."""
-    views = {id(n) for _, f, *_ in project.running.loading.views for n in ast.walk(f)}
+    views = in_views(project)
     adds = project.calls("add", "add_all", "bulk_save_objects", "bulk_insert", "insert")
     return any(id(call) not in views for _, call in adds) or any(
         "INSERT INTO" in text for text in project.constants

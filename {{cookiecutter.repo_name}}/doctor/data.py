@@ -468,19 +468,16 @@ def only_a_pointer(project):
 def not_brought(project):
     """Yield (path, line, name, level) of what is opened and not brought by a push."""
     for use, how, argument in opened(project):
-        place = path_of(project, use.path, argument) or elsewhere(argument)
+        foreign = elsewhere(argument) if how == "read" else ""
+        place = path_of(project, use.path, argument) or foreign
         if not place:
             continue
         slashes = place.replace("\\", "/").lstrip("/")
         windows = place != slashes and re.match("[A-Za-z]:", slashes)
         windows = windows or "\\" in place and slashes in project
         sure = not {"later", "try"} & use.guards
-        if elsewhere(argument) and not windows:
-            if how == "read":
-                level = "error" if sure else "warning"
-                yield use.path, use.node.lineno, place, level
-            continue
-        paths = [place] if windows else list(full_paths(project, use, place))
+        whole = windows or foreign
+        paths = [place] if whole else list(full_paths(project, use, place))
         if how == "write" and not windows:
             paths = [folder for p in paths if (folder := posixpath.dirname(p))]
         above = place.startswith("../") and how == "read" and sure and not windows
@@ -496,8 +493,8 @@ def not_brought(project):
             continue
         name = paths[0] if how == "read" else f"{paths[0]}/"
         alone = made_nowhere(project, use, how, argument, paths[0])
-        on_disk = project.in_git and any(map(project.in_folder, paths))
-        if windows or alone and sure:
+        on_disk = project.in_git and not whole and any(map(project.in_folder, paths))
+        if windows or alone and (sure or foreign):
             yield use.path, use.node.lineno, name, "error" if sure else "warning"
         elif how == "read" and on_disk:
             yield use.path, use.node.lineno, name, "warning"
@@ -506,11 +503,9 @@ def not_brought(project):
 def elsewhere(argument):
     """Return an absolute path that is one of another computer's, "" for any other."""
     text = getattr(argument, "value", "")
-    known = r"/(app|tmp|dev|proc|sys|usr|bin|lib)/|/etc/(ssl|hosts|os-release|localtime|mime)"
-    foreign = isinstance(text, str) and re.match(
-        r"/(etc|home|Users|var|srv|root|opt|mnt)/", text
-    )
-    return text if foreign and not re.match(known, text) else ""
+    # Of /etc what a program of one's own has put there: the system's own files are on a dyno, too.
+    foreign = r"/(home|Users|var/www|srv|root|mnt)/|/etc/(?!ssl/).*\.(json|ya?ml|toml|ini|env)$"
+    return text if isinstance(text, str) and re.match(foreign, text) else ""
 
 
 def opened(project):

@@ -8,12 +8,11 @@ from doctor import FACTS, check
 from doctor.files import line_at
 from doctor.imports import newest_allowed
 from doctor.lists import numbers
-from doctor.pages import static_stores
+from doctor.pages import CSS_URL, static_stores
 from doctor.procfile import hides_https
 from doctor.project import several, strings
 
 DJANGO = FACTS["django"]
-CSS_URL = re.compile(r"""url\(\s*['"]?((?!data:|https?:|/|#|\{)[^'")?#]+)""")
 
 
 @check("H617", step=9)

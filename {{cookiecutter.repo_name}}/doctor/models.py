@@ -347,14 +347,15 @@ def lost_partners(project, node):
 @once
 def made_from_behind(project):
     """Return the attributes that classes get from elsewhere: backref="…", Book.author = …"""
-    found = {first_value(node) for _, node in project.calls("backref")}
-    for _, word in project.nodes(ast.keyword):
-        if word.arg == "backref":
-            found.add(getattr(word.value, "value", None))
-    for _, node in project.nodes(ast.Attribute):
-        if isinstance(node.ctx, ast.Store):
-            found.add(node.attr)
-    return found
+    nodes = [n for _, n in project.nodes(ast.Attribute) if isinstance(n.ctx, ast.Store)]
+    return named_behind(project, "backref") | {node.attr for node in nodes}
+
+
+def named_behind(project, *words):
+    """Return the attributes that relationships name in these words, for the class that they lead to."""
+    named = [w.value for _, w in project.nodes(ast.keyword) if w.arg in words]
+    found = {getattr(value, "value", None) for value in named}
+    return found | {first_value(node) for _, node in project.calls("backref")}
 
 
 def partner(node, call, classes):

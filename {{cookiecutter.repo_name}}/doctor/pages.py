@@ -28,6 +28,8 @@ BLOCK = re.compile(
 FIELD = re.compile(r"(?<![\w.])(?:form|\w+_form|form_\w+)\.([a-z]\w*)(?=\.|\()")
 COMPUTED = re.compile(r"\{%-?\s*(extends|include|import|from)\s+[^\"'\s]")
 ONE_BLOCK = re.compile(r"\{%[-+]?\s*block\s+(\w+)")
+# What a style sheet names beside itself.
+CSS_URL = re.compile(r"""url\(\s*['"]?((?!data:|https?:|/|#|\{)[^'")?#]+)""")
 OPENS = re.compile(r"\{[{%#]")
 RAW = re.compile(r"[-+]?\s*raw\s*[-+]?")
 ENDRAW = re.compile(r"\{%[-+]?\s*endraw\b")
@@ -100,6 +102,12 @@ def mounted(loading, owner):
     inner = any(getattr(app, "of", "") == "flask.Blueprint" for _, app in over)
     at_root = all(getattr(value, "value", 0) in ("/", "", None) for value in prefixes)
     return bool(over) and at_root and not inner
+
+
+@once
+def in_views(project):
+    """Return the ids of the nodes that stand in views."""
+    return {id(n) for _, f, *_ in project.running.loading.views for n in ast.walk(f)}
 
 
 def is_seen(loading, owner):
@@ -595,7 +603,7 @@ def field_that_no_form_has(project):
 @check("H127", step=12, level="warning")
 def page_that_takes_too_long(project):
     """The router gives up after 30 s: https://devcenter.heroku.com/articles/request-timeout"""
-    views = {id(n) for _, f, *_ in project.running.loading.views for n in ast.walk(f)}
+    views = in_views(project)
 
     def waits(call):
         seconds = first_value(call)

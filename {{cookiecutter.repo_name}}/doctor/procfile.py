@@ -10,7 +10,7 @@ from itertools import zip_longest
 from doctor import FACTS, check
 from doctor.commands import PYTHONS, SERVERS, SHELLS, packages_of_program, shell_script
 from doctor.data import constant
-from doctor.files import plain_utf8, utf16
+from doctor.files import line_at, plain_utf8, utf16
 from doctor.imports import named_at_start, newest_allowed
 from doctor.layout import is_moved
 from doctor.lists import normal, numbers
@@ -503,16 +503,18 @@ def names_its_migrations(project):
 
 def missing_scripts(project, command, file):
     """Return the script_location of an alembic.ini where there is no env.py in it."""
-    found = re.search(
-        r"(?m)^script_location\s*=\s*(\S+)\s*$", project.text(command.path(file))
-    )
-    inside = posixpath.dirname(file)
-    folder = re.sub(
-        r"%\(here\)s/?", f"{inside}/" if inside else "", found[1] if found else ":"
-    )
+    written, folder = scripts_of_alembic(project, command, file)
     other = re.search(r"[:%$]|^/|\.\.", folder) or "init" in command.arguments
     there = other or command.path(f"{folder}/env.py") in project
-    return "" if there else f"script_location = {found[1]}"
+    return "" if there else f"script_location = {written}"
+
+
+def scripts_of_alembic(project, command, file):
+    """Return (script_location as it is written in an alembic.ini, the folder), (":", ":") where there is none."""
+    text = project.text(command.path(file))
+    found = re.search(r"(?m)^script_location\s*=\s*(\S+)\s*$", text)
+    written, inside = found[1] if found else ":", posixpath.dirname(file)
+    return written, re.sub(r"%\(here\)s/?", f"{inside}/" if inside else "", written)
 
 
 def missing_module(project, command, module):
@@ -537,17 +539,19 @@ def is_own(file):
 def address_of_alembic_init(project):
     """sqlalchemy.url = driver://… in alembic.ini, as `alembic init` writes it, and env.py reads that."""
     for command in in_code(project):
-        file = command.path(command.option("-c", "--config") or "alembic.ini")
-        text = project.text(file)
+        if command.program != "alembic":
+            continue
+        file = command.option("-c", "--config") or "alembic.ini"
+        text = project.text(command.path(file))
         found = re.search(r"(?m)^sqlalchemy\.url\s*=\s*driver://.*$", text)
-        folder = re.search(r"(?m)^script_location\s*=\s*(?:%\(here\)s/)?(\S+)", text)
-        env = project.text(command.path(f"{folder[1]}/env.py")) if folder else ""
+        _, folder = scripts_of_alembic(project, command, file)
+        env = project.text(command.path(f"{folder}/env.py"))
         # Whoever has an address from elsewhere says so in one of these ways.
         own = re.search(PROGRAMS["alembic_elsewhere"], env)
         reads = "engine_from_config" in env or "get_main_option" in env
-        if command.program == "alembic" and found and reads and not own:
-            line = text.count("\n", 0, found.start()) + 1
-            yield file, line, {"what": found[0]}
+        if found and reads and not own:
+            line = line_at(text, found.start())
+            yield command.path(file), line, {"what": found[0]}
 
 
 @check("H429", step=10)

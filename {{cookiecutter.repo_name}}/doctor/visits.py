@@ -4,10 +4,12 @@ import ast
 import re
 
 from doctor import FACTS, check
+from doctor.files import line_at, once
 from doctor.forms import endpoint, views
-from doctor.models import class_definitions, is_model, members
+from doctor.models import class_definitions, is_model, members, named_behind
 from doctor.pages import (
     LINK,
+    in_views,
     is_on_start_page,
     is_seen,
     on_start_page,
@@ -17,7 +19,7 @@ from doctor.pages import (
     templates,
     words_of,
 )
-from doctor.project import first_value, last_name
+from doctor.project import last_name
 
 PAGES = FACTS["pages"]
 # "x = 1" where a test wants "x == 1".
@@ -63,8 +65,7 @@ def link_to_a_view_for_post(project):
                 r"(?i)hx-|onclick|data-method|data-\w*remote", match[0]
             )
             if link and link[1] in only and not by_script:
-                line = text.count("\n", 0, match.start()) + 1
-                yield path, line, {"name": link[1]}
+                yield path, line_at(text, match.start()), {"name": link[1]}
                 break
 
 
@@ -86,23 +87,17 @@ def nobody_is_logged_in_yet(project):
 @check("H538", step=12)
 def asked_of_a_first_visit(project):
     """request.args["page"] and session["name"] on the start page: who comes first has neither."""
-    loads = project.running.loading.views
-    others = {
-        id(n)
-        for _, function, *_ in loads
-        if all(function is not page for _, page in start_pages(project))
-        for n in ast.walk(function)
-    }
-    stored = {
-        ast.unparse(node.slice)
-        for _, node in project.nodes(ast.Subscript)
-        if isinstance(node.ctx, ast.Store) and id(node) not in others
-    } | {ast.unparse(c.args[0]) for _, c in project.calls("setdefault") if c.args}
     for path, node in project.nodes(ast.Subscript):
-        owner = ast.unparse(node.value)
-        first = owner in ("request.args", "session") and isinstance(node.ctx, ast.Load)
-        first = first and ast.unparse(node.slice) not in stored
-        if first and not path.startswith("deploy/") and is_on_start_page(project, node):
+        owner = last_name(node.value)
+        asks = owner in ("args", "session") and isinstance(node.ctx, ast.Load)
+        asks = asks and ast.unparse(node.value) in ("request.args", "session")
+        if (
+            not asks
+            or path.startswith("deploy/")
+            or not is_on_start_page(project, node)
+        ):
+            continue
+        if ast.unparse(node.slice) not in stored_before(project):
             yield path, node.lineno, {"what": ast.unparse(node)[:60]}
             return
     for path, call in project.calls("int", "float"):
@@ -114,31 +109,36 @@ def asked_of_a_first_visit(project):
             return
 
 
+@once
+def stored_before(project):
+    """Return the keys, as code, that a first visit may find: stored by no other view than the start page's."""
+    own = {id(n) for _, page in start_pages(project) for n in ast.walk(page)}
+    others = in_views(project) - own
+    return {
+        ast.unparse(node.slice)
+        for _, node in project.nodes(ast.Subscript)
+        if isinstance(node.ctx, ast.Store) and id(node) not in others
+    } | {ast.unparse(c.args[0]) for _, c in project.calls("setdefault") if c.args}
+
+
 @check("H539", step=12, level="warning")
 def name_that_a_model_has_not(project):
     """Loan(until=…), where the column is called due: TypeError."""
-    classes = class_definitions(project)
-    bases = {"Model", "DeclarativeBase", "Base"}
+    classes, bases = class_definitions(project), {"Model", "DeclarativeBase", "Base"}
     if not {"sqlalchemy", "flask_sqlalchemy"} & project.imported:
         return
+    behind = named_behind(project, "backref", "back_populates") | {None}
     for path, call in project.nodes(ast.Call):
         name = last_name(call.func)
-        if isinstance(call.func, ast.Name) and name in from_packages(project, path):
-            continue
         nodes = classes.get(name, ())
         if len(nodes) != 1 or not is_model(nodes[0], classes, bases):
             continue
         known = members(project, name)
         if known is None or "__init__" in known:
             continue
-        behind = {"backref", "back_populates"}
-        words = {word.arg for word in call.keywords} - known - {None}
-        others = {first_value(c) for _, c in project.calls("backref")} | {
-            getattr(w.value, "value", None)
-            for _, w in project.nodes(ast.keyword)
-            if w.arg in behind
-        }
-        if lost := sorted(words - others):
+        if isinstance(call.func, ast.Name) and name in from_packages(project, path):
+            continue
+        if lost := sorted({word.arg for word in call.keywords} - known - behind):
             sure = on_start_page(project, lambda other, call=call: other is call)
             details = {"what": f"{name}({lost[0]}=…)", "model": name}
             yield path, call.lineno, details, "error" if sure else "warning"
@@ -188,15 +188,7 @@ def time_of_the_start(project):
                 r"([\w.]*\bdate(time)?\.(now|utcnow|today)|timezone\.now)\(.*\)", code
             )
             if word.arg in ("default", "onupdate") and now:
-                right = code.partition("(")[0]
-                bare = code.endswith("()")
-                yield (
-                    path,
-                    call.lineno,
-                    {
-                        "what": f"{word.arg}={code}"[:60],
-                        "right": f"{word.arg}={right}"
-                        if bare
-                        else f"{word.arg}=lambda: {code}",
-                    },
-                )
+                plain = code.endswith("()")
+                right = code.removesuffix("()") if plain else f"lambda: {code}"
+                details = {"what": f"{word.arg}={code}"[:60]}
+                yield path, call.lineno, details | {"right": f"{word.arg}={right}"}

@@ -74,7 +74,7 @@ def argument_of_another_name(project):
         ]
         for route in routes if not given else ():
             there = set(re.findall(r"<(?:[^<>:]+:)?(\w+)>", route))
-            lost, extra = misfits(function.args, there)
+            lost, extra = unmatched(function.args, there)
             if lost or extra:
                 start = any(f is function for _, f in start_pages(project))
                 details = {
@@ -87,7 +87,7 @@ def argument_of_another_name(project):
                 break
 
 
-def misfits(arguments, given):
+def unmatched(arguments, given):
     """Return (the names that a function wants and does not get, those that it gets and does not take)."""
     positional = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
     optional = positional[len(positional) - len(arguments.defaults) :]
@@ -100,9 +100,7 @@ def misfits(arguments, given):
 @check("H535", step=12, level="warning")
 def validator_without_brackets(project):
     """validators=[DataRequired]: the class where WTForms wants one of it."""
-    if "wtforms" not in project.imported | {
-        found.module for found in project.running.foreign
-    }:
+    if "wtforms" not in project.imported:
         return
     for path, node in project.nodes(ast.ClassDef):
         if not any(last_name(base).endswith("Form") for base in node.bases):
