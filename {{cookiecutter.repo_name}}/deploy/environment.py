@@ -36,7 +36,7 @@ SERVER_TCP = {
     "tcp_keepalives_idle": 5,  # seconds
     "tcp_keepalives_interval": 2,  # seconds
     "tcp_keepalives_count": 3,
-    "tcp_user_timeout": 11_000,  # milliseconds
+    "tcp_user_timeout": 11_000,  # milliseconds; PostgreSQL 12 and newer
 }
 # What the deployment guide has you copy from the database's credentials.
 GUIDE_VARIABLES = ("DB_HOST", "DB_USERNAME", "DB_PASSWORD", "DATA_BASE")
