@@ -159,6 +159,9 @@ def test_ctrl_c_leaves_other_files_as_they_were(folder, seconds):
     whole = (folder / "my-notes" / ".git" / "refs" / "heads" / "main").exists()
     if process.returncode == 0:
         assert whole
+    elif process.returncode == -signal.SIGINT and not output:
+        # The signal came before Python listened for it, on a busy machine: there was nothing to say yet.
+        assert after == before
     else:
         # What cookiecutter had written by then may be there; the same command says so and offers nothing half.
         assert output
