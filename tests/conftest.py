@@ -56,7 +56,8 @@ def clean_environment():
     # make tells the make that it starts what it was told itself.
     for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONPATH", "VIRTUAL_ENV"):
         patch.delenv(name, raising=False)
-    patch.setenv("PIP_NO_COMPILE", "1")  # what is used is compiled when it is used: half the time
+    # pip reads the value and not the name: "0" is --no-compile. What is used is compiled when it is used.
+    patch.setenv("PIP_NO_COMPILE", "0")
     patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     patch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
     yield

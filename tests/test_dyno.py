@@ -94,6 +94,7 @@ def test_a_baked_project_passes_and_its_figures_are_shown(bake, temporary):
 
 
 def test_a_baked_project_stays_within_its_limits(project, temporary):
+    project.environ = project.environ | {"PIP_NO_COMPILE": "1"}  # as on the platform: compiled code is in the slug
     status, report = examine(project, temporary)
     assert (status, report["findings"]) == (0, [])
     figures = report["dyno"]
@@ -143,19 +144,20 @@ def test_exactly_the_right_check_fires(project, temporary, built, id):
     assert (status, ids(report)) == (1, {id}), report["findings"]
 
 
-def test_the_development_server_is_seen_to_cut_requests_off(project, temporary):
+def test_the_development_server_is_seen_to_cut_requests_off(project, temporary, built):
     project.replace("Procfile", "python -m deploy.server", "flask run -h 0.0.0.0 -p $PORT")
     slow_page(project, seconds=1)
     project.commit()
-    status, report = examine(project, temporary, REQUESTS=16)
+    status, report = examine(project, temporary, built, REQUESTS=16)
     assert (status, ids(report)) == (0, {"H406", "H978"}), report["findings"]
 
 
 @pytest.mark.parametrize(("moment", "end"), [("Building", "SIGINT"), ("Sending", "SIGINT"), ("Sending", "SIGHUP")])
-def test_what_ends_it_leaves_nothing_running_and_nothing_behind(project, temporary, moment, end):
+def test_what_ends_it_leaves_nothing_running_and_nothing_behind(project, temporary, built, moment, end):
     """Ctrl-C, and the terminal that is closed."""
+    code = WITH_BUILT.format(built=str(built)) + "from doctor.__main__ import run; raise SystemExit(run())"
     process = subprocess.Popen(
-        ["python", "-m", "doctor", "--dyno"],
+        ["python", *(("-m", "doctor") if moment == "Building" else ("-c", code)), "--dyno"],
         cwd=project.path,
         env=project.environ | {"TMPDIR": str(temporary)},
         stderr=subprocess.PIPE,
@@ -191,12 +193,12 @@ def test_what_cannot_be_built_here_is_said(project, temporary):
     assert "uv.lock (uv)" in result.stderr
 
 
-def test_another_python_than_the_project_s_is_said(project, temporary):
+def test_another_python_than_the_project_s_is_said(project, temporary, built):
     project.write(".python-version", "3.13\n" if sys.version_info[:2] != (3, 13) else "3.12\n")
     project.commit()
     named = project.read(".python-version").strip()
     mine = ".".join(map(str, sys.version_info[:2]))
-    status, report = examine(project, temporary, REQUESTS=8)
+    status, report = examine(project, temporary, built, REQUESTS=8)
     assert (status, report["findings"]) == (0, [])
     assert report["deploys"] is True
     assert report["remarks"] == [f"This ran on Python {mine}; the platform would take {named}."]
