@@ -488,6 +488,18 @@ BREAK = {
             p.write("site1.py", "ALLOWED_HOSTS = ['localhost']\n"),
         )
     ],
+    "H151": [
+        lambda p: p.write("Runtime.txt", "python-3.13\n"),
+        lambda p: p.write("bin/post_compile.sh", "#!/bin/sh\necho ends\n"),
+    ],
+    "H152": [lambda p: p.write("Aptfile", "ffmpeg\n")],
+    "H228": [lambda p: p.append("requirements.txt", "git+https://${GITHUB_TOKEN}@git.example/kit.git\n")],
+    "H627": [
+        lambda p: (
+            p.append("requirements.txt", "django==5.2.8\n"),
+            p.write("manage.py", "import os\n\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\n"),
+        )
+    ],
     "H610": [
         lambda p: (
             p.append("requirements.txt", "django==5.2.8\n"),

@@ -150,15 +150,44 @@ def static_files_that_nobody_serves(project):
         yield tags[0], 0, {"name": several(sorted(tags))}
 
 
-@check("H610", step=13)
-def static_files_without_a_place(project):
-    """The buildpack runs collectstatic where there is a manage.py, and stops if that fails."""
+@check("H627", step=13)
+def settings_that_are_not_there(project):
+    """The buildpack runs collectstatic of the first manage.py, which loads the settings that it names."""
+    manage, running = first_manage(project), project.running
+    names = set(running.settings_of(manage)) if manage else set()
+    # Where else the name or the place may come from.
+    others = r"sys\.path|environ(?!\.setdefault)|decouple|dotenv"
+    told = str(project.json.get("env")) + project.text(manage) * bool(manage)
+    own = [p for p in project.contents if not p.startswith("doctor/")]
+    off = any("DISABLE_COLLECTSTATIC" in project.text(p) for p in own)
+    if (
+        len(names) != 1
+        or off
+        or re.search(others, told)
+        or DJANGO["variable"] in str(project.json.get("env"))
+    ):
+        return
+    name = names.pop()
+    if not running.find(name, [posixpath.dirname(manage)]):
+        level = "error" if project.available[1] else "warning"
+        yield manage, 0, {"name": manage, "module": name}, level
+
+
+def first_manage(project):
+    """Return the manage.py that the buildpack runs, "" without one or without Django."""
     found = sorted(
         (p.count("/"), p) for p in project.trees if f"/{p}".endswith("/manage.py")
     )
-    if not found or found[0][0] > 2 or "django" not in project.available[0]:
+    here = found and found[0][0] <= 2 and "django" in project.available[0]
+    return found[0][1] if here else ""
+
+
+@check("H610", step=13)
+def static_files_without_a_place(project):
+    """The buildpack runs collectstatic where there is a manage.py, and stops if that fails."""
+    manage, running = first_manage(project), project.running
+    if not manage:
         return
-    manage, running = found[0][1], project.running
     paths = [posixpath.dirname(manage)]
     names = set(running.settings_of(manage))
     path = (

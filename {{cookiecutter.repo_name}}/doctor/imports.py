@@ -738,7 +738,8 @@ def package_misspelt(project):
         meant = PACKAGES["meant"].get(name)
         if meant and line.pin == meant.get("but"):
             continue
-        if meant and meant["right"] not in project.list.packages:
+        both = meant and meant["right"] in project.list.packages
+        if meant and not (both and not meant.get("error")):
             never = meant.get("imported") and name in project.imported
             level = "error" if meant.get("error") or never else "warning"
             yield line.file, line.number, {"name": name, "right": meant["right"]}, level

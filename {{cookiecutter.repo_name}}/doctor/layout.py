@@ -17,13 +17,17 @@ from doctor.pages import (
     template_folders,
     templates_named,
 )
-from doctor.project import first_value, last_name
+from doctor.project import as_dict, first_value, last_name
 
 LAYOUT, PACKAGES = FACTS["layout"], FACTS["packages"]
 ROOT_FILES = ("Procfile", "requirements.txt", "Pipfile.lock", "poetry.lock", "uv.lock")
 # Files that somebody reads with a program, so that marks of a conflict break them.
 READ_BY_PROGRAMS = re.compile(
     r".*\.(py|txt|in|toml|json|cfg|ini|ya?ml|html|jinja2?|j2|css|js|sql|sh)$|(.*/)?(Procfile|\.python-version|\.slugignore)$"
+)
+# What can run a build hook there: of shells only these, and what a buildpack may have brought.
+HOOK_PROGRAMS = re.compile(
+    r"/(ba|da)?sh\b|python|perl|\benv\s+(?!(\S*/)?(z|fi|k|c|tc)sh\b)"
 )
 GITHUB_LIMIT = 100_000_000  # bytes; GitHub counts 100 MiB
 
@@ -264,6 +268,26 @@ def virtual_environment_pushed(project):
             return
 
 
+@check("H151", step=1, level="warning")
+def name_that_nobody_reads(project):
+    """A file of the platform under nearly its name. Of .python-version and the lists of packages others tell."""
+    for name in sorted(project.sizes):
+        folder, _, file = name.rpartition("/")
+        letters = re.sub(r"[^a-z]", "", file.lower())
+        for right, also in LAYOUT["read_by_name"].items():
+            meant = letters in also and folder in posixpath.dirname(right)
+            if meant and name != right and right not in project:
+                yield name, 0, {"name": name, "right": right}
+
+
+@check("H152", step=13, level="warning")
+def programs_that_nobody_installs(project):
+    """Aptfile is read by a buildpack of its own; buildpacks that a command has added stand in no file."""
+    named = project.buildpacks
+    if "Aptfile" in project and named and not any("apt" in name for name in named):
+        yield "Aptfile", 0, {"names": ", ".join(named)}
+
+
 @check("H110", step=13)
 def platform_s_own_folder(project):
     left = project.sizes.keys() - project.slugignored
@@ -289,12 +313,43 @@ def build_hook_fails(project):
             yield name, 1, {"name": name, "what": "CRLF"}
         elif ends:
             yield name, ends, {"name": name, "what": lines[ends - 1].strip()}
-        elif first.startswith("#!") and not re.search(
-            r"(ba|da|z)?sh\b|python|perl|env\b", first
-        ):
+        elif first.startswith("#!") and not re.search(HOOK_PROGRAMS, first):
             yield name, 1, {"name": name, "what": first}
+        elif name == "bin/pre_compile" and (made := makes_python_folder(lines)):
+            yield name, made, {"name": name, "what": lines[made - 1].strip()}
+        elif asked := last_question(project, lines):
+            number, level = asked
+            details = {"name": name, "what": lines[number - 1].strip()}
+            yield name, number, details, level
         elif lost := lost_script(project, name):
             yield name, lost[0], {"name": name, "what": lost[1]}
+
+
+def makes_python_folder(lines):
+    """Return the number of the line that makes .heroku/python, 0 without: behind the hook the build stops at it."""
+    made = re.compile(r"\s*(mkdir|cp|mv|ln|tar|unzip)\b[^#]*\s(\./)?\.heroku/python\b")
+    return next((n for n, line in enumerate(lines, 1) if made.match(line)), 0)
+
+
+def last_question(project, lines):
+    """Return (line, level) where the last command is `[ … ] && …`, whose answer "no" is the end of the build.
+
+    Whether a file is there can be known, what a variable holds on the platform cannot.
+    """
+    commands = [n for n, x in enumerate(lines, 1) if x.split("#")[0].strip()]
+    last = lines[commands[-1] - 1] if commands else ""
+    match = re.match(r"(?:test|\[{1,2}) (.+?)(?: \]{1,2})? && [^|;]+$", last)
+    if not match or "||" in last:
+        return None
+    asked = re.fullmatch(r"-[fesd] ([\w./-]+)", match[1])
+    if asked and not asked[1].startswith(("/", ".heroku", "..")):
+        there = project.has_folder(asked[1]) or asked[1] in project.sizes
+        made = sum(asked[1] in line for line in lines) > 2
+        return None if there or made else (commands[-1], "error")
+    name = re.search(r"\$\{?([A-Z_a-z]\w*)", match[1])
+    given = name and any(re.search(rf"\b{name[1]}=", line) for line in lines)
+    known = not name or given or name[1] in as_dict(project.json.get("env"))
+    return None if known else (commands[-1], "warning")
 
 
 def lost_script(project, name):

@@ -88,6 +88,7 @@ class PackageList:
     def __init__(self, project):
         self.project = project
         self.missing = []  # (file, line, name) of files that -r and -c name in vain
+        self.constraints = []  # Lines of files that -c names
 
     @cached_property
     def lines(self):
@@ -113,6 +114,8 @@ class PackageList:
                 self.missing.append((file, number, other))
             elif match[1] in ("-r", "--requirement"):
                 yield from self.read(other, seen)
+            else:
+                self.constraints += self.read(other, seen)
 
     @cached_property
     def packages(self):

@@ -114,6 +114,7 @@ def list_that_is_not_there(project):
 def pins_against_each_other(project):
     """One package twice, or what another one wants otherwise; hashes on some lines only."""
     pins, hashed = {}, [line for line in project.list.lines if line.hashed]
+    yield from against_constraints(project)
     for line in project.list.lines:
         if line.pin and not line.marker:
             name, pin = normal(line.name), line.pin
@@ -133,6 +134,31 @@ def pins_against_each_other(project):
             if theirs and not fits(numbers(theirs.pin), spec):
                 what = f"{name}=={line.pin} ({other}{spec}), {other}=={theirs.pin}"
                 yield line.file, line.number, {"what": what}
+
+
+def against_constraints(project):
+    """Yield the pins that a file named by -c forbids."""
+    for line in project.list.constraints:
+        mine = project.list.pinned.get(normal(line.name))
+        spec = re.sub(r"[\s()]", "", line.spec)
+        plain = re.fullmatch(r"((==|<=|>=|<|>)\d+(\.\d+)*,?)+", spec)
+        if mine and plain and not line.marker and not fits(numbers(mine.pin), spec):
+            what = f"{mine.name}=={mine.pin}, {line.file}: {line.text[:60]}"
+            yield mine.file, mine.number, {"what": what}
+
+
+@check("H228", step=13)
+def variable_that_pip_does_not_get(project):
+    """pip fills in ${NAME} where it is set, and the build gives it none of the config vars.
+
+    https://github.com/heroku/heroku-buildpack-python, lib/pip.sh; other buildpacks may set one.
+    """
+    others = [name for name in project.buildpacks if "python" not in name]
+    for line in project.list.lines:
+        names = set(re.findall(r"\$\{([A-Z0-9_]+)\}", line.text))
+        if unknown := sorted(names - {*PACKAGES["set_in_build"]}):
+            details = {"names": ", ".join(unknown)}
+            yield line.file, line.number, details, "warning" if others else "error"
 
 
 @check("H226", step=13)
