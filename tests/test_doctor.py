@@ -492,6 +492,24 @@ BREAK = {
         lambda p: p.write("Runtime.txt", "python-3.13\n"),
         lambda p: p.write("bin/post_compile.sh", "#!/bin/sh\necho ends\n"),
     ],
+    "H153": [
+        lambda p: p.replace("deploy/words.toml", 'no_changes = "', 'no_changes = "The "tables" '),
+        lambda p: (
+            p.append("config.py", "\nimport json\n\nCITIES = json.load(open('cities.json'))\n"),
+            p.write("cities.json", "[1,]\n"),
+        ),
+    ],
+    "H154": [
+        lambda p: p.append("config.py", "\nimport logging\n\nlogging.FileHandler('/var/log/notes.log')\n"),
+    ],
+    "H430": [lambda p: p.procfile("gunicron 'main:init_app()'")],
+    "H628": [
+        lambda p: p.append(
+            "views.py", '\nimport os\n\n\n@bp.get("/all")\ndef all_settings():\n    return dict(os.environ)\n'
+        ),
+        lambda p: p.append("templates/notes.html", "<!-- {{ config.items() }} -->\n"),
+    ],
+    "H629": [lambda p: p.append("config.py", '\nSESSION_COOKIE_DOMAIN = "localhost"\n')],
     "H152": [lambda p: p.write("Aptfile", "ffmpeg\n")],
     "H228": [lambda p: p.append("requirements.txt", "git+https://${GITHUB_TOKEN}@git.example/kit.git\n")],
     "H627": [

@@ -2,8 +2,10 @@
 
 import ast
 import difflib
+import json
 import posixpath
 import re
+import tomllib
 from collections import Counter
 
 from doctor import FACTS, check
@@ -446,22 +448,60 @@ def file_opened_at_the_start(project):
     for path, line, name, level in not_brought(project):
         if not posixpath.basename(name).startswith(".env"):  # H513 names it
             yield path, line, {"name": name}, level
+    own = [p for p, _ in project.calls("makedirs", "mkdir") if p[:7] != "deploy/"]
+    made = own or "package.json" in project
+    for path, call in () if made else project.calls("send_from_directory"):
+        names = [getattr(argument, "value", None) for argument in call.args[:2]]
+        if len(names) == 2 and all(isinstance(name, str) for name in names):
+            name = posixpath.normpath("/".join(names)).lstrip("/")
+            there = any(f"/{other}".endswith(f"/{name}") for other in project.sizes)
+            if not there and "instance" not in name and name.count("/"):
+                yield path, call.lineno, {"name": name}, "warning"
 
 
 @check("H114", step=1, level="warning")
 def only_a_pointer(project):
     """Where the file is read at the start, what reads it stops at the pointer's words."""
-    mark = b"version https://git-lfs.github.com/spec/v1"
-    found = [
-        p for p in sorted(project.contents) if project.contents[p].startswith(mark)
-    ]
-    read = set()
-    for use, how, argument in opened(project) if found else ():
-        place = path_of(project, use.path, argument)
-        if place and how == "read" and not {"later", "try"} & use.guards:
-            read |= {p for p in full_paths(project, use, place) if p.endswith(BINARY)}
+    found = [p for p in sorted(project.contents) if is_pointer(project, p)]
+    read = {
+        p for p in read_at_start(project) if found and p.endswith((*BINARY, ".json"))
+    }
     for path in sorted(found, key=lambda path: (path not in read, path))[:1]:
         yield path, 0, {"name": path}, "error" if path in read else "warning"
+
+
+def is_pointer(project, path):
+    mark = b"version https://git-lfs.github.com/spec/v1"
+    return project.contents[path].startswith(mark)
+
+
+@once
+def read_at_start(project):
+    """Return {path: path of the code} of what is surely read before the app is up."""
+    found = {}
+    for use, how, argument in opened(project):
+        place = path_of(project, use.path, argument)
+        if place and how == "read" and not {"later", "try"} & use.guards:
+            found |= dict.fromkeys(full_paths(project, use, place), use.path)
+    return found
+
+
+@check("H153", step=1)
+def data_that_cannot_be_read(project):
+    """A JSON or TOML file that code reads at the start, and that is none."""
+    for path, code in sorted(read_at_start(project).items()):
+        name, kind = path.rpartition(".")[::2]
+        module = {"json": json, "toml": tomllib}.get(kind)
+        loads = r"\.load\(|\.loads\([^\n]*\.read(_text|_bytes)?\("
+        used = module and re.search(module.__name__ + loads, project.text(code))
+        if not (name and used and path in project.contents) or is_pointer(
+            project, path
+        ):
+            continue
+        try:
+            module.loads(project.text(path))
+        except (ValueError, RecursionError) as error:
+            yield path, getattr(error, "lineno", 0), {"name": path, "what": str(error)}
 
 
 @once
@@ -498,6 +538,17 @@ def not_brought(project):
             yield use.path, use.node.lineno, name, "error" if sure else "warning"
         elif how == "read" and on_disk:
             yield use.path, use.node.lineno, name, "warning"
+
+
+@check("H154", step=1)
+def written_where_nobody_may(project):
+    """A log file in /var/log and the like, opened at the start: a dyno's user may write to /app and /tmp only."""
+    places = re.compile(r"/(home|Users|var/(?!tmp/)\w+|srv|root|mnt|etc|opt|usr)/")
+    for use, how, argument in opened(project):
+        text = getattr(argument, "value", "")
+        there = how != "read" and isinstance(text, str) and places.match(text)
+        if there and not {"later", "try"} & use.guards:
+            yield use.path, use.node.lineno, {"name": text}
 
 
 def elsewhere(argument):

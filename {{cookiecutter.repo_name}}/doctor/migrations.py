@@ -9,7 +9,8 @@ from doctor import FACTS, check
 from doctor.files import once
 from doctor.imports import parse_error
 from doctor.models import in_migrations, models, tables
-from doctor.project import first_value, last_name, strings
+from doctor.pages import on_start_page
+from doctor.project import first_value, last_name, name_of_target, strings
 
 # What makes a change of a table depend on what is there, or of another schema.
 GUARDS = {"if_not_exists", "if_exists", "schema"}
@@ -135,10 +136,41 @@ def column_without_migration(project):
     ]
     made = project.calls_any("create_all")
     written = () if computed or made else written
-    for path, _, table, columns in models(project):
-        for name, line in columns.items() if table in written else ():
-            if name not in written:
-                yield path, line, {"table": table, "column": name}
+    for path, node, table, columns in models(project):
+        lost = columns.keys() - written if table in written else set()
+        asked = (
+            lost and project.is_sure(path) and is_asked_for(project, node.name, lost)
+        )
+        for name, line in columns.items():
+            if name in lost:
+                level = "error" if asked else "warning"
+                yield path, line, {"table": table, "column": name}, level
+
+
+def is_asked_for(project, model, columns):
+    """Tell whether the start page surely asks the database for whole rows of a model, or for one of its columns."""
+    whole = re.compile(
+        rf"(\w+\.)*(select|query|get|get_or_404|first_or_404)\({model}\b(?!\.)|{model}\.query\."
+    )
+    some = {f"{model}.{name}" for name in columns}
+
+    def asks(node):
+        if isinstance(node, ast.Attribute):
+            return ast.unparse(node) in some
+        return isinstance(node, ast.Call) and whole.match(ast.unparse(node))
+
+    # Queries that are made once, above the views.
+    kept = {
+        name_of_target(node)
+        for path in project.app_trees
+        for node in project.trees[path].body
+        if isinstance(node, ast.Assign) and any(map(asks, ast.walk(node.value)))
+    }
+
+    def comes_to(node):
+        return asks(node) or isinstance(node, ast.Name) and node.id in kept
+
+    return on_start_page(project, comes_to, (ast.Call, ast.Attribute, ast.Name))
 
 
 @check("H904", step=7)
@@ -300,6 +332,25 @@ def column_without_a_value(project):
                 yield path, call.lineno, {"what": ast.unparse(column)[:70]}
 
 
+def not_within_a_transaction(project):
+    """Yield what PostgreSQL does outside of a transaction only, where Alembic runs every migration in one.
+
+    https://www.postgresql.org/docs/current/sql-createindex.html (CONCURRENTLY)
+    """
+    env = "".join(project.text(p) for p in project.trees if p.endswith("/env.py"))
+    if re.search("(?i)autocommit", env):
+        return
+    alone = re.compile(MIGRATIONS["alone"])
+    calls = operations(project, "execute", "create_index", "drop_index")
+    for path, call in calls:
+        words = {word.arg: getattr(word.value, "value", 0) for word in call.keywords}
+        sql = next(filter(None, map(alone.match, strings(call))), None)
+        what = sql[0].strip() if sql else "postgresql_concurrently=True"
+        given = sql or words.get("postgresql_concurrently")
+        if given and "autocommit_block" not in project.text(path):
+            yield path, call.lineno, {"what": what}, of_migrations(project)
+
+
 @check("H916", step=7)
 def operation_that_postgresql_refuses(project):
     """Whatever is in the tables: a type that nothing becomes by itself, words of other databases."""
@@ -317,6 +368,7 @@ def operation_that_postgresql_refuses(project):
             if match := match or text_in_quotes(text, names):
                 yield path, call.lineno, {"what": match[0]}, of_migrations(project)
                 break
+    yield from not_within_a_transaction(project)
     for path, call, name in enums(project):
         details = {"what": f'Enum(…, name="{name}")'}
         yield path, call.lineno, details, of_migrations(project)

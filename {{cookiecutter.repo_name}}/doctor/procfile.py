@@ -650,6 +650,22 @@ def sockets_over_the_server_command(project):
             yield *command.place, {"what": min(makers)}
 
 
+@check("H430", step=10)
+def program_misspelt(project):
+    """A name that is nearly a server's or Python's, and that no package or folder of the project has."""
+    known = {*SERVERS, *PROGRAMS["others"], "python"}
+    own = {*project.settings("project", "scripts"), *project.available[0]}
+    own_files = project.text("setup.py") + project.text("setup.cfg")
+    for command in in_code(project) if "scripts" not in own_files else ():
+        name = command.program
+        unknown = re.fullmatch(r"[a-z_-]{4,}", name) and name not in known | own
+        near = difflib.get_close_matches(name, known, 1, 0.8) if unknown else []
+        # Old packages brought celeryd and the like.
+        if near and not name.startswith(near[0]):
+            level = "warning" if project.unknown_needs else "error"
+            yield *command.place, {"name": name, "right": near[0]}, level
+
+
 @check("H416", step=10)
 def program_of_windows(project):
     for command in in_code(project):

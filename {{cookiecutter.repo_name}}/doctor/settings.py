@@ -6,8 +6,8 @@ import json
 import re
 
 from doctor import FACTS, check
-from doctor.data import inside_conditions
-from doctor.files import hits
+from doctor.data import inside_conditions, named_values
+from doctor.files import hits, line_at
 from doctor.lists import fits
 from doctor.project import as_dict, last_name, name_of_target, several
 
@@ -21,6 +21,29 @@ PLAIN = r"[A-Za-z_-]*|.{0,7}|/.*|https?:.*|.*\s.*[.!?:]|(\S+\s+){4}.*"
 SHOWN = re.compile(FACTS["config_vars"]["shown"])
 MARKS = FACTS["secret_marks"]
 SECRETS = {kind: re.compile(pattern) for kind, pattern in FACTS["secrets"].items()}
+# Where all config vars are, what makes an answer of them, and decorators that let everybody in.
+WHOLE = re.compile(
+    r"(os\.)?environ(\.copy\(\)|\.items\(\))?|(current_app|app)\.config(\.items\(\))?"
+)
+SHOWS = {
+    "jsonify",
+    "dumps",
+    "str",
+    "repr",
+    "pformat",
+    "dict",
+    "list",
+    "sorted",
+    "Response",
+    "make_response",
+}
+OF_ADDRESS = re.compile(r"^\w+(\.\w+)*\.(route|get|post)\(")
+WHOLE_CONFIG = re.compile(
+    r"\{\{-?\s*config(\.items\(\))?\s*[|}-]|\{%-?\s*for\s[\w ,]+ in config\.items\(\)"
+)
+# What a browser takes for the domain of an app, and a computer's names for itself.
+DOMAIN = re.compile(r"SERVER_NAME|\w*COOKIE_DOMAIN")
+HERE = re.compile(r"\.?(localhost|127\.0\.0\.1|0\.0\.0\.0)(:\d+)?")
 IN_PAGES = re.compile(r".*\.(m?js|html?|jinja2?)")  # what every visitor gets
 ENV_FILE = (
     r"(.*/)?\.env(\.(local|production|prod|development|backup|bak|old|orig|save|copy)"
@@ -112,6 +135,62 @@ def is_for_show(secret, host):
         host,
     )
     return bool(few or counted or host and inside)
+
+
+@check("H628", step=9)
+def secrets_on_a_page(project):
+    """A view that shows os.environ or app.config whole, or a template that shows config: all keys are in them."""
+    hooked = any(
+        not p.startswith("deploy/") for p, _ in project.calls("before_request")
+    )
+    for module, function, *_ in project.running.loading.views:
+        texts = map(ast.unparse, function.decorator_list)
+        guarded = hooked or not all(map(OF_ADDRESS.search, texts))
+        guarded = guarded or any(isinstance(n, ast.If) for n in ast.walk(function))
+        for node in ast.walk(function):
+            what = shown_whole(node.value) if isinstance(node, ast.Return) else ""
+            if what:
+                level = "warning" if guarded else "error"
+                yield module.path, node.lineno, {"what": what}, level
+    own = project.has_keyword("config") or not project.is_flask
+    for path in () if own else sorted(project.contents):
+        match = path.endswith(".html") and WHOLE_CONFIG.search(project.text(path))
+        if match:
+            line = line_at(project.text(path), match.start())
+            yield path, line, {"what": "config"}, "warning"
+
+
+def shown_whole(value):
+    """Return what an answer gives away whole, "" for any other."""
+    if value is None:
+        return ""
+    if isinstance(value, ast.Call) and last_name(value.func) in SHOWS:
+        return next(filter(None, map(shown_whole, value.args)), "")
+    if isinstance(value, ast.JoinedStr):
+        parts = [n.value for n in value.values if isinstance(n, ast.FormattedValue)]
+        return next(filter(None, map(shown_whole, parts)), "")
+    text = ast.unparse(value)
+    return text if WHOLE.fullmatch(text) else ""
+
+
+@check("H629", step=9, level="warning")
+def domain_of_this_computer(project):
+    """A browser keeps no cookie of another domain; links with SERVER_NAME lead to the visitor's own computer."""
+    found = [
+        (path, node, name, value.value)
+        for path, node, name, value in named_values(project)
+        if isinstance(name, str)
+        and DOMAIN.fullmatch(name)
+        and HERE.fullmatch(str(getattr(value, "value", "")))
+        and project.is_sure(path)
+    ]
+    aside = inside_conditions(project) if found else set()
+    for _, node in project.nodes(ast.ClassDef) if found else ():
+        if re.search("(?i)dev|test|local", node.name):
+            aside |= set(map(id, ast.walk(node)))
+    for path, node, name, text in found:
+        if id(node) not in aside:
+            yield path, node.lineno, {"name": name, "value": text}
 
 
 @check("H607", step=9)
@@ -441,6 +520,8 @@ def variable_without_value(project):
 def needed(project):
     """Return the pushed files that the platform reads or the web process cannot do without."""
     files = {"Procfile"} | ({".python-version"} if "uv.lock" in project else set())
+    if any(command.program == "flask" for command in project.commands):
+        files |= {".flaskenv"}  # where it has the name of the app
     lists = {name for name in FACTS["packages"]["lists"] if name in project}
     files |= {*(lists - project.slugignored or lists), *project.app_trees}
     folders = re.compile(rf"(.*/)?({'|'.join(FACTS['layout']['folders'])})/")
