@@ -265,6 +265,7 @@ def addresses(project):
 
 
 @once
+@once
 def inside_conditions(project):
     """Return the ids of the nodes that something else may take the place of."""
     return {

@@ -20,7 +20,7 @@ NUMBER = (
 CLAUSE = (
     rf"(?:===\s*[^\s;,]+|(?:==|!=)\s*{NUMBER}(?:\.\*)?|(?:~=|<=|>=|<|>)\s*{NUMBER})"
 )
-CLAUSES = rf"{CLAUSE}(?:\s*,\s*{CLAUSE})*\s*,?"
+CLAUSES = rf"(?:{CLAUSE}\s*(?:,\s*|(?=[;)]|$)))+"
 MARK = (
     r"(?:python_version|python_full_version|os_name|sys_platform|platform_\w+|extra"
     r"|implementation_\w+|sys\.platform|os\.name|[\"'][^\"']*[\"'])"
@@ -29,7 +29,7 @@ MARKER = rf"\(*\s*{MARK}\s*(?:[<>=!~]+|not\s+in|in)\s*{MARK}.*"
 # https://packaging.python.org/en/latest/specifications/dependency-specifiers/
 REQUIREMENT = re.compile(
     rf"(?P<name>{NAME})\s*(?P<extras>\[[\w\s,.-]*\])?\s*"
-    rf"(?:@\s*(?P<url>[^\s;]\S*)(?:\s+(?=;)|\s*$)|(?P<spec>\(\s*{CLAUSES}\)|{CLAUSES})?\s*)"
+    rf"(?:@\s*(?P<url>[^\s;]\S*)(?:\s+(?=;)|\s*$)|(?P<spec>(\()?\s*{CLAUSES}(?(5)\)))?\s*)"
     rf"(?:;\s*(?P<marker>{MARKER}))?",
     re.IGNORECASE,
 )
@@ -244,7 +244,7 @@ def parse(file, number, text):
     ):
         line.kind = "address" if match["url"] else "package"
         for key, value in match.groupdict().items():
-            setattr(line, key, value or "")
+            setattr(line, key, (value or "").strip())
     elif is_path(text) or line.editable or ARCHIVE.match(text):
         line.kind, line.url = "path", re.sub(r"\[.*\]$|\s*;.*", "", text)
     return line

@@ -528,7 +528,12 @@ def layers_of(tree):
     layer = [tree]
     while layer:
         yield layer
-        layer = [part for node in layer for part in ast.iter_child_nodes(node)]
+        below = []
+        for node in layer:
+            for field in node._fields:
+                value = getattr(node, field, None)
+                below += value if type(value) is list else [value]
+        layer = [part for part in below if isinstance(part, ast.AST)]
 
 
 def is_sys_path(node):

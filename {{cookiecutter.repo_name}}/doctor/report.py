@@ -4,7 +4,7 @@ import json
 import os
 import re
 import tomllib
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,8 +15,24 @@ LEVELS = ("error", "warning")
 COLOURS = {"error": "31", "warning": "33", "good": "32"}  # red, yellow, green
 MARKS = {"error": "✗", "warning": "!", "good": "✓"}
 
-with Path(__file__).with_name("words.toml").open("rb") as file:
-    WORDS = tomllib.load(file)
+
+class Words(dict):
+    """The tables of a TOML file, each read when it is asked for: most runs need few of them."""
+
+    def __init__(self, text):
+        head, *parts = re.split(r"(?m)^(?=\[)", text)
+        super().__init__(tomllib.loads(head))
+        self.unread = defaultdict(str)
+        for part in parts:
+            self.unread[re.match(r"\[(\w+)", part)[1]] += part
+
+    def __missing__(self, name):
+        read = tomllib.loads(self.unread[name])
+        self[name] = read[name]
+        return self[name]
+
+
+WORDS = Words(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
 
 
 def say(sentence, **details):

@@ -184,12 +184,15 @@ def domain_of_this_computer(project):
         and HERE.fullmatch(str(getattr(value, "value", "")))
         and project.is_sure(path)
     ]
-    aside = inside_conditions(project) if found else set()
-    for _, node in project.nodes(ast.ClassDef) if found else ():
-        if re.search("(?i)dev|test|local", node.name):
-            aside |= set(map(id, ast.walk(node)))
+    inside = inside_conditions(project) if found else ()
+    others = {
+        id(inner)
+        for _, node in project.nodes(ast.ClassDef)
+        if found and re.search("(?i)dev|test|local", node.name)
+        for inner in ast.walk(node)
+    }
     for path, node, name, text in found:
-        if id(node) not in aside:
+        if id(node) not in inside and id(node) not in others:
             yield path, node.lineno, {"name": name, "value": text}
 
 
