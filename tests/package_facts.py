@@ -180,11 +180,17 @@ def ask(name):
 
 
 def needed(texts, extra):
-    """Yield the names of the requirements that hold on a dyno."""
+    """Yield the names of the requirements that hold on a dyno, and what their own extras add: kombu[redis]."""
     for text in texts:
         requirement = Requirement(text)
         if requirement.marker is None or requirement.marker.evaluate(DYNO | {"extra": extra}):
             yield requirement.name
+            if requirement.extras:
+                with urllib.request.urlopen(INDEX.format(name=requirement.name), timeout=60) as answer:
+                    theirs = json.load(answer)["info"]["requires_dist"] or ()
+                plain_ones = set(needed(theirs, ""))
+                for inner in requirement.extras:
+                    yield from set(needed(theirs, inner)) - plain_ones
 
 
 def built(name):

@@ -510,6 +510,22 @@ BREAK = {
         lambda p: p.append("templates/notes.html", "<!-- {{ config.items() }} -->\n"),
     ],
     "H629": [lambda p: p.append("config.py", '\nSESSION_COOKIE_DOMAIN = "localhost"\n')],
+    "H155": [lambda p: p.write("templates/notes.html", "<h1>Заметки</h1>\n".encode("cp1251"))],
+    "H431": [
+        lambda p: (
+            p.append("Procfile", "worker: celery worker -A jobs.queue\n"),
+            p.append("requirements.txt", "celery==5.5.3\n"),
+            p.write("jobs.py", "import celery\n\nqueue = celery.Celery('jobs', broker='redis://queue.internal')\n"),
+        )
+    ],
+    "H541": [lambda p: p.replace("main.py", "    return app\n", "")],
+    "H929": [lambda p: p.replace("models.py", 'SEARCH_LANGUAGE = "english"', 'SEARCH_LANGUAGE = "danish"')],
+    "H930": [
+        lambda p: p.append(
+            "forms.py",
+            "\n\nfrom flask_wtf.file import FileField\n\n\nclass Photo(FlaskForm):\n    photo = FileField()\n",
+        )
+    ],
     "H152": [lambda p: p.write("Aptfile", "ffmpeg\n")],
     "H228": [lambda p: p.append("requirements.txt", "git+https://${GITHUB_TOKEN}@git.example/kit.git\n")],
     "H627": [

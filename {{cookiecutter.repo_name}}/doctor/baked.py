@@ -5,6 +5,7 @@ import re
 
 from doctor import FACTS, check
 from doctor.procfile import hides_https, in_code
+from doctor.project import strings
 
 BAKED = FACTS["baked"]
 CONFIG = "config.py"
@@ -52,6 +53,46 @@ def is_zone(name):
         return bool(ZoneInfo(name))
     except (KeyError, OSError, ValueError):  # not found is a KeyError
         return False
+
+
+@check("H929", step=7, level="warning")
+def language_without_migration(project):
+    """SEARCH_LANGUAGE of models.py is part of a column, which a migration has made in another language."""
+    named = [
+        node
+        for path, node in project.nodes(ast.Assign)
+        if path == "models.py" and ast.unparse(node.targets[0]) == "SEARCH_LANGUAGE"
+    ]
+    language = getattr(named[0].value, "value", "") if named else ""
+    texts = [
+        text
+        for p in project.trees
+        if "versions/" in p
+        for text in strings(project.trees[p])
+    ]
+    searched = [text for text in texts if "to_tsvector(" in text]
+    if language and searched and not any(f"'{language}'" in text for text in searched):
+        yield "models.py", named[0].lineno, {"language": language}
+
+
+@check("H930", step=12, level="warning")
+def files_larger_than_a_request(project):
+    """A form takes files, and MAX_CONTENT_LENGTH of config.py is left at what a form of words needs."""
+    limits = [
+        n
+        for n in getattr(project.trees.get(CONFIG), "body", ())
+        if isinstance(n, ast.Assign)
+    ]
+    limits = [n for n in limits if ast.unparse(n.targets[0]) == "MAX_CONTENT_LENGTH"]
+    if (
+        not limits
+        or project.has_text("max_content_length")
+        or "deploy/environment.py" not in project
+    ):
+        return
+    files = list(project.calls("FileField", "MultipleFileField"))
+    if files and ast.unparse(limits[0].value) in ("64 * 1024", "65536"):
+        yield CONFIG, limits[0].lineno, {"file": files[0][0]}
 
 
 @check("H424", step=10)

@@ -58,8 +58,7 @@ def data_on_the_dyno(project):
 def on_disk(project):
     """Yield (path, line, what) of what is written to the dyno's disk."""
     other = project.reads_database_url or project.has_text("django_heroku")
-    if not other:
-        yield from addresses_of_files(project)
+    yield from addresses_of_files(project, only_binds=other)
     yield from saved_uploads(project)
     yield from files_made(project)
     yield from sessions_in_files(project)
@@ -69,9 +68,17 @@ def on_disk(project):
     yield from fields_of_files(project)
 
 
-def addresses_of_files(project):
+def addresses_of_files(project, only_binds):
     """Yield the same of addresses of SQLite, and of Django's way to say so."""
+    binds = {
+        id(inner)
+        for _, _, name, value in named_values(project)
+        if name == "SQLALCHEMY_BINDS"
+        for inner in ast.walk(value)
+    }
     for path, node in project.texts():
+        if only_binds and id(node) not in binds:
+            continue
         engine = node.value == "django.db.backends.sqlite3"
         if engine and "django" in project.list.packages:
             yield path, node.lineno, node.value
@@ -80,7 +87,8 @@ def addresses_of_files(project):
 
 
 def saved_uploads(project):
-    """Yield the same of file.save() of what a visitor sends."""
+    """Yield the same of file.save() of what a visitor sends, and of workbooks that are read again."""
+    sheets = project.calls_any("load_workbook")
     for path, node in project.calls("save"):
         code = ast.unparse(node)
         given = ast.unparse(node.args[0]) if node.args else ""
@@ -88,6 +96,8 @@ def saved_uploads(project):
         source = ast.unparse(made) if made else ""
         aside = "BytesIO" in source or "tmp" in given
         kept = re.search(r"(?i)upload|\bstatic\b|static_folder", code + source)
+        # A workbook that is kept from visit to visit.
+        kept = kept or re.search(r"\.xlsx?\b|load_workbook", code + source) and sheets
         if kept and node.args and not aside and not path.startswith("deploy/"):
             yield path, node.lineno, code
 
@@ -500,7 +510,9 @@ def data_that_cannot_be_read(project):
         ):
             continue
         try:
-            module.loads(project.text(path))
+            text = project.contents[path].decode("utf-8")
+            marked = text.startswith("\ufeff") and "utf-8-sig" in project.text(code)
+            module.loads(text.removeprefix("\ufeff") if marked else text)
         except (ValueError, RecursionError) as error:
             yield path, getattr(error, "lineno", 0), {"name": path, "what": str(error)}
 
@@ -538,7 +550,9 @@ def not_brought(project):
         if windows or alone and (sure or foreign):
             yield use.path, use.node.lineno, name, "error" if sure else "warning"
         elif how == "read" and on_disk:
-            yield use.path, use.node.lineno, name, "warning"
+            # In deploy/ nothing is made by the app.
+            level = "error" if sure and name.startswith("deploy/") else "warning"
+            yield use.path, use.node.lineno, name, level
 
 
 @check("H154", step=1)

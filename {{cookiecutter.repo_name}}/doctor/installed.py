@@ -55,7 +55,12 @@ class Installed:
         if package not in self.found:
             return None
         found = re.findall(
-            rf"(?m)^Requires-Dist: ({NAME})(?!.*extra ==)",
+            rf"(?m)^Requires-Dist: ({NAME})(\[[\w,. -]+\])?(?!.*extra ==)",
             self.text(package, "METADATA"),
         )
-        return [normal(name) for name in found]
+        # What another one's extra brings, kombu[redis], is not looked up here: it counts as unknown.
+        return [
+            normal(n) + extra
+            for name, given in found
+            for n, extra in {(name, ""), (name, given)}
+        ]

@@ -266,13 +266,17 @@ def wrong_place(project, command):
     ):
         return ""  # what stands in a file is not looked at
     bind = bound_to(project, command, row)
+    if {*row.get("local_words", ())} & {*words} and not command.option(*row["host"]):
+        return f"{command.start(2)} (127.0.0.1)"
     if bind is not None:
         local = re.search(r"127\.0\.0\.1|localhost|\[::1\]", bind)
         behind = "nginx" in command.text or any(
             "heroku/python" not in b for b in project.buildpacks
         )
         socket = bind.startswith("unix:") and not behind
-        return bind if local or is_fixed(bind) or socket else ""
+        # `echo "… 0.0.0.0:$PORT" > Procfile`: the own shell had no PORT to fill in.
+        empty = bind.endswith(":") and command.program == "gunicorn"
+        return bind if local or is_fixed(bind) or socket or empty else ""
     return "" if row.get("reads_port") else wrong_options(project, command, row)
 
 
@@ -552,6 +556,20 @@ def address_of_alembic_init(project):
         if found and reads and not own:
             line = line_at(text, found.start())
             yield command.path(file), line, {"what": found[0]}
+
+
+@check("H431", step=10)
+def order_of_celery_4(project):
+    """celery worker -A shop: from Celery 5 on the app comes before the word."""
+    version = newest_allowed(project, "celery") or (9999,)
+    for command in in_code(project) if version >= (5,) else ():
+        words = command.arguments if command.program == "celery" else []
+        if (
+            words[:1]
+            and words[0] in PROGRAMS["celery_words"]
+            and command.option("-A", "--app")
+        ):
+            yield *command.place, {"word": words[0]}
 
 
 @check("H429", step=10)

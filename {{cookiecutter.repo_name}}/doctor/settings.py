@@ -233,8 +233,21 @@ def password_in_code(project):
         cookies = name == "secret_key" and is_set(project, path, node)
         if cookies or named.fullmatch(name) and (real or first_key):
             keys = [value for _, value in project.running.settings.get(name, ())]
-            level = "error" if first_key and node.value in keys[-1:] else "warning"
+            first = first_key and node.value in keys[-1:]
+            # As deploy/ has set it from the config var before.
+            level = (
+                "error"
+                if first or cookies and below_deploy(project, path, node)
+                else "warning"
+            )
             yield path, node.lineno, {"name": name}, level
+
+
+def below_deploy(project, path, node):
+    """Tell whether an assignment to app.secret_key follows deploy.init_app(app), and so replaces what that has set."""
+    calls = [c for p, c in project.calls("init_app") if p == path]
+    before = [c for c in calls if ast.unparse(c.func) == "deploy.init_app"]
+    return any(call.lineno < node.lineno for call in before)
 
 
 def is_set(project, path, node):

@@ -11,7 +11,7 @@ from doctor.data import full_paths, not_brought, only_value, path_of
 from doctor.imports import newest_allowed
 from doctor.layout import is_moved
 from doctor.lists import numbers
-from doctor.loading import Function, Made
+from doctor.loading import Function, Made, inner_nodes
 from doctor.packages import newest_python
 from doctor.procfile import in_code
 from doctor.project import last_name
@@ -297,6 +297,26 @@ def settings_targets(project):
         if re.fullmatch(r"[\w.]+", target.module):
             project.running.loading.module(target.module, target.paths)
             yield file, line, target
+
+
+@check("H541", step=9)
+def factory_without_an_app(project):
+    """A function that makes the app and does not hand it out: its `return app` is lost."""
+    named = [(t.command.place, t) for t in project.running.targets]
+    named += [((file, line), t) for file, line, t in settings_targets(project)]
+    named += [((file, line), t) for file, line, t in own_servers(project)]
+    told = set()
+    for _, target in named:
+        name, loaded = first_name(target), module_of(project, target)
+        function = loaded and loaded.names.get(name)
+        called = target.command is None or "(" in (target.name or "")
+        if not (called and isinstance(function, Function) and function.is_plain):
+            continue
+        inner = [n for s in function.node.body for n in inner_nodes(s)]
+        hands_out = any(isinstance(n, (ast.Return, ast.Raise)) for n in inner)
+        if not hands_out and function.node not in told:
+            told.add(function.node)
+            yield function.module.path, function.node.lineno, {"name": name}
 
 
 @check("H512", step=10)

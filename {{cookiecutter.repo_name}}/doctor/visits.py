@@ -48,6 +48,19 @@ def template_that_jinja_cannot_read(project):
                 break
 
 
+@check("H155", step=12)
+def template_in_other_letters(project):
+    """Jinja reads templates as UTF-8. An error where the start page surely shows it."""
+    seen = {path for path, _, tag, _ in shown(project) if tag == "file"}
+    for path, _ in templates(project):
+        content = project.contents[path]
+        try:
+            content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            yield path, line, {"name": path}, "error" if path in seen else "warning"
+
+
 @check("H149", step=12, level="warning")
 def link_to_a_view_for_post(project):
     """<a href="{{ url_for('borrow') }}">, where the view takes POST only: 405."""
