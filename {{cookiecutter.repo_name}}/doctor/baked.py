@@ -70,8 +70,8 @@ def language_without_migration(project):
         if "versions/" in p
         for text in strings(project.trees[p])
     ]
-    searched = [text for text in texts if "to_tsvector(" in text]
-    if language and searched and not any(f"'{language}'" in text for text in searched):
+    searched = any("to_tsvector(" in text for text in texts)
+    if language and searched and language not in " ".join(texts):
         yield "models.py", named[0].lineno, {"language": language}
 
 
@@ -87,6 +87,7 @@ def files_larger_than_a_request(project):
     if (
         not limits
         or project.has_text("max_content_length")
+        or project.has_text("FileSize")
         or "deploy/environment.py" not in project
     ):
         return

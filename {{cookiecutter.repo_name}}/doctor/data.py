@@ -74,7 +74,7 @@ def addresses_of_files(project, only_binds):
         id(inner)
         for _, _, name, value in named_values(project)
         if name == "SQLALCHEMY_BINDS"
-        for inner in ast.walk(value)
+        for inner in getattr(value, "values", ())
     }
     for path, node in project.texts():
         if only_binds and id(node) not in binds:
@@ -94,7 +94,7 @@ def saved_uploads(project):
         given = ast.unparse(node.args[0]) if node.args else ""
         made = only_value(project, path, given.partition(".")[0])
         source = ast.unparse(made) if made else ""
-        aside = "BytesIO" in source or "tmp" in given
+        aside = "BytesIO" in source or re.search("(?i)tmp|temp", given + source)
         kept = re.search(r"(?i)upload|\bstatic\b|static_folder", code + source)
         # A workbook that is kept from visit to visit.
         kept = kept or re.search(r"\.xlsx?\b|load_workbook", code + source) and sheets
@@ -463,16 +463,22 @@ def file_opened_at_the_start(project):
     made = own or "package.json" in project
     for path, call in () if made else project.calls("send_from_directory"):
         names = [getattr(argument, "value", None) for argument in call.args[:2]]
-        if len(names) == 2 and all(isinstance(name, str) for name in names):
+        plain = len(names) == 2 and all(isinstance(name, str) for name in names)
+        if plain and not names[0].startswith(("/", "~")):
             name = posixpath.normpath("/".join(names)).lstrip("/")
             there = any(f"/{other}".endswith(f"/{name}") for other in project.sizes)
-            if not there and "instance" not in name and name.count("/"):
+            base = posixpath.basename(name)
+            others = sum(count for _, count in project.texts_ending(base)) > 1
+            others = others or any("build" in text for text in project.shell_texts)
+            if not (there or others or "instance" in name) and name.count("/"):
                 yield path, call.lineno, {"name": name}, "warning"
 
 
 @check("H114", step=1, level="warning")
 def only_a_pointer(project):
     """Where the file is read at the start, what reads it stops at the pointer's words."""
+    if any("lfs" in buildpack for buildpack in project.buildpacks):
+        return
     found = [p for p in sorted(project.contents) if is_pointer(project, p)]
     read = {
         p for p in read_at_start(project) if found and p.endswith((*BINARY, ".json"))
@@ -497,24 +503,40 @@ def read_at_start(project):
     return found
 
 
+# Code that reads a whole file as JSON, and one that reads it as TOML.
+JSON_LOADED = re.compile(
+    r"(?<![\w.])json\.(load\(|loads\([^\n]*\.read(_text|_bytes)?\()"
+)
+TOML_LOADED = re.compile(r"(?<![\w.])tomllib\.(load\(|loads\([^\n]*\.read(_text)?\()")
+
+
 @check("H153", step=1)
 def data_that_cannot_be_read(project):
     """A JSON or TOML file that code reads at the start, and that is none."""
+    readers = {"json": JSON_LOADED, "toml": TOML_LOADED}
     for path, code in sorted(read_at_start(project).items()):
-        name, kind = path.rpartition(".")[::2]
-        module = {"json": json, "toml": tomllib}.get(kind)
-        loads = r"\.load\(|\.loads\([^\n]*\.read(_text|_bytes)?\("
-        used = module and re.search(module.__name__ + loads, project.text(code))
-        if not (name and used and path in project.contents) or is_pointer(
-            project, path
-        ):
+        pattern = readers.get(path.rpartition(".")[2])
+        there = path in project.contents and not is_pointer(project, path)
+        if not (pattern and there and pattern.search(project.text(code))):
             continue
         try:
-            text = project.contents[path].decode("utf-8")
-            marked = text.startswith("\ufeff") and "utf-8-sig" in project.text(code)
-            module.loads(text.removeprefix("\ufeff") if marked else text)
+            content = project.contents[path].decode("utf-8")
+            if pattern is TOML_LOADED:
+                tomllib.loads(content)
+            elif "json5" not in project.imported:
+                each_line(content) or json.loads(content.removeprefix("\ufeff"))
+        except UnicodeDecodeError:
+            continue  # it may be opened with an encoding of its own
         except (ValueError, RecursionError) as error:
             yield path, getattr(error, "lineno", 0), {"name": path, "what": str(error)}
+
+
+def each_line(text):
+    """Tell whether every line of a text is JSON by itself."""
+    try:
+        return all(json.loads(line) is not line for line in text.split("\n") if line)
+    except ValueError:
+        return False
 
 
 @once
@@ -562,6 +584,7 @@ def written_where_nobody_may(project):
     for use, how, argument in opened(project):
         text = getattr(argument, "value", "")
         there = how != "read" and isinstance(text, str) and places.match(text)
+        there = there and use.of != "logging.config.dictConfig"
         if there and not {"later", "try"} & use.guards:
             yield use.path, use.node.lineno, {"name": text}
 

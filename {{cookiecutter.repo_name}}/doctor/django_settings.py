@@ -169,7 +169,11 @@ def settings_that_are_not_there(project):
         return
     name = names.pop()
     if not running.find(name, [posixpath.dirname(manage)]):
-        level = "error" if project.available[1] else "warning"
+        # The name of one that is here for this computer only may be another one there.
+        mine = project.has_folder(
+            posixpath.join(posixpath.dirname(manage), name.partition(".")[0])
+        )
+        level = "error" if project.available[1] and not mine else "warning"
         yield manage, 0, {"name": manage, "module": name}, level
 
 

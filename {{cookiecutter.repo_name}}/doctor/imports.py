@@ -427,9 +427,9 @@ def starts_by_itself(project, path):
     loaded = [m for m in project.running.loading.modules.values() if m.path == path]
     commands = [c for m in loaded for c in project.running.commands_of(m)]
     by_itself = {"web", "release"} | as_dict(project.json.get("formation")).keys()
-    # Without a web the worker is all that there is.
-    alone = "web" not in project.procfile
-    return alone or not commands or any(c.type in by_itself for c in commands)
+    if "web" not in project.procfile:
+        by_itself |= {"worker"}  # all that there is
+    return not commands or any(c.type in by_itself for c in commands)
 
 
 @check("H520", step=13, level="warning")

@@ -276,7 +276,13 @@ def name_that_nobody_reads(project):
         letters = re.sub(r"[^a-z]", "", file.lower())
         for right, also in LAYOUT["read_by_name"].items():
             meant = letters in also and folder in posixpath.dirname(right)
-            if meant and name != right and right not in project:
+            if not meant or name == right or right in project:
+                continue
+            # A file of the app's own, which has something else in it or which a command names.
+            other = right == "runtime.txt" and "python" not in project.text(name)
+            commands = [text for _, text in project.procfile.values()]
+            read = any(file in text for text in [*project.shell_texts, *commands])
+            if not other and not read:
                 yield name, 0, {"name": name, "right": right}
 
 
@@ -284,7 +290,8 @@ def name_that_nobody_reads(project):
 def programs_that_nobody_installs(project):
     """Aptfile is read by a buildpack of its own; buildpacks that a command has added stand in no file."""
     named = project.buildpacks
-    if "Aptfile" in project and named and not any("apt" in name for name in named):
+    wanted = re.search(r"(?m)^\s*[^#\s]", project.text("Aptfile"))
+    if wanted and named and not any("apt" in name for name in named):
         yield "Aptfile", 0, {"names": ", ".join(named)}
 
 
@@ -304,8 +311,13 @@ def build_hook_fails(project):
             (
                 n
                 for n, line in enumerate(lines, 1)
-                if re.match(r"(exit +[1-9]\d*|false)\s*$", line)
-                or re.match(r"python3? +-c .*(SystemExit|exit)\(([1-9]|['\"]\w)", line)
+                if (
+                    re.match(r"(exit +[1-9]\d*|false)\s*$", line)
+                    or re.match(
+                        r"python3? +-c .*(SystemExit|exit)\(([1-9]|['\"]\w)", line
+                    )
+                )
+                and not is_inside("\n".join(lines[: n - 1]))
             ),
             0,
         )
@@ -325,16 +337,25 @@ def build_hook_fails(project):
             yield name, lost[0], {"name": name, "what": lost[1]}
 
 
+def is_inside(before):
+    """Tell whether what stands before a line of a shell script has opened something that it may belong to."""
+    opened = len(re.findall(r"(?m)^\s*(?:if|case|for|while|until)\b", before))
+    closed = len(re.findall(r"\b(?:fi|esac|done)\b", before))
+    return opened > closed or before.count("{") > before.count("}") or "<<" in before
+
+
 def makes_python_folder(lines):
     """Return the number of the line that makes .heroku/python, 0 without: behind the hook the build stops at it."""
-    made = re.compile(r"\s*(mkdir|cp|mv|ln|tar|unzip)\b[^#]*\s(\./)?\.heroku/python\b")
+    made = re.compile(
+        r"\s*(mkdir|cp|mv|ln|tar|unzip)\b[^#]*\s(\./)?\.heroku/python(/|\s|$)"
+    )
     return next((n for n, line in enumerate(lines, 1) if made.match(line)), 0)
 
 
 def last_question(project, lines):
     """Return (line, level) where the last command is `[ … ] && …`, whose answer "no" is the end of the build.
 
-    Whether a file is there can be known, what a variable holds on the platform cannot.
+    Whether a file is there can be known where nothing else may make it; what a config var holds cannot.
     """
     commands = [n for n, x in enumerate(lines, 1) if x.split("#")[0].strip()]
     last = lines[commands[-1] - 1] if commands else ""
@@ -344,11 +365,16 @@ def last_question(project, lines):
     asked = re.fullmatch(r"-[fesd] ([\w./-]+)", match[1])
     if asked and not asked[1].startswith(("/", ".heroku", "..")):
         there = project.has_folder(asked[1]) or asked[1] in project.sizes
-        made = sum(asked[1] in line for line in lines) > 2
-        return None if there or made else (commands[-1], "error")
+        others = [lines[n - 1] for n in commands[:-1]]
+        quiet = all(re.match(r"\s*(#|echo\b|set\b|export\b|:)", x) for x in others)
+        alone = quiet and not any("python" not in name for name in project.buildpacks)
+        return (commands[-1], "error") if alone and not there else None
     name = re.search(r"\$\{?([A-Z_a-z]\w*)", match[1])
-    given = name and any(re.search(rf"\b{name[1]}=", line) for line in lines)
+    given = name and re.search(
+        rf"\b{name[1]}(=| in )|\bread .*{name[1]}", "\n".join(lines)
+    )
     known = not name or given or name[1] in as_dict(project.json.get("env"))
+    known = known or name[1] in FACTS["packages"]["set_in_build"]
     return None if known else (commands[-1], "warning")
 
 

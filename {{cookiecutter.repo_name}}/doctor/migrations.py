@@ -125,6 +125,13 @@ def tables_made_before_the_migrations(project):
             return
 
 
+# Ways to ask for some columns only.
+SOME_COLUMNS = re.compile(
+    r"\.(with_entities|with_only_columns)\(|\b(load_only|defer)\("
+    r"|(query|select)\b.*\.exists\("
+)
+
+
 @check("H906", step=7, level="warning")
 def column_without_migration(project):
     written = in_migrations(project) if all_read(project) else ()
@@ -138,8 +145,10 @@ def column_without_migration(project):
     written = () if computed or made else written
     for path, node, table, columns in models(project):
         lost = columns.keys() - written if table in written else set()
+        later = {n.lineno for n in node.body if lost and "deferred" in ast.unparse(n)}
+        first = {name for name in lost if columns[name] not in later}
         asked = (
-            lost and project.is_sure(path) and is_asked_for(project, node.name, lost)
+            first and project.is_sure(path) and is_asked_for(project, node.name, first)
         )
         for name, line in columns.items():
             if name in lost:
@@ -153,6 +162,9 @@ def is_asked_for(project, model, columns):
         rf"(\w+\.)*(select|query|get|get_or_404|first_or_404)\({model}\b(?!\.)|{model}\.query\."
     )
     some = {f"{model}.{name}" for name in columns}
+    texts = [project.text(p) for p in project.app_trees if not p.startswith("deploy/")]
+    if any(map(SOME_COLUMNS.search, texts)):
+        return False
 
     def asks(node):
         if isinstance(node, ast.Attribute):
@@ -347,7 +359,8 @@ def not_within_a_transaction(project):
         sql = next(filter(None, map(alone.match, strings(call))), None)
         what = sql[0].strip() if sql else "postgresql_concurrently=True"
         given = sql or words.get("postgresql_concurrently")
-        if given and "autocommit_block" not in project.text(path):
+        # Some end the transaction themselves.
+        if given and not re.search(r"(?i)autocommit|COMMIT\b", project.text(path)):
             yield path, call.lineno, {"what": what}, of_migrations(project)
 
 

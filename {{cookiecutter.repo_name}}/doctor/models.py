@@ -75,7 +75,12 @@ def refused(node, project):
         call = value if isinstance(value, ast.Call) else None
         kind = last_name(call.func) if call else ""
         name = last_name(target or (getattr(statement, "targets", None) or [None])[0])
-        if name == "metadata" and kind in (*MODELS["keywords"], "mapped_column"):
+        mixed = "__abstract__" in ast.unparse(node)
+        if (
+            name == "metadata"
+            and kind in (*MODELS["keywords"], "mapped_column")
+            and not mixed
+        ):
             yield statement.lineno, name, f'meta = {kind}("metadata", …)'
         if isinstance(statement, ast.AnnAssign):
             said = ast.unparse(statement.annotation)

@@ -7,7 +7,16 @@ import tomllib
 
 from doctor import FACTS, check
 from doctor.files import once, plain_utf8
-from doctor.lists import asked, fits, in_force, locked, normal, numbers, pipfile
+from doctor.lists import (
+    asked,
+    fits,
+    for_another,
+    in_force,
+    locked,
+    normal,
+    numbers,
+    pipfile,
+)
 from doctor.project import as_dict, several
 
 PACKAGES, PYTHON = FACTS["packages"], FACTS["python"]
@@ -154,7 +163,14 @@ def variable_that_pip_does_not_get(project):
     https://github.com/heroku/heroku-buildpack-python, lib/pip.sh; other buildpacks may set one.
     """
     others = [name for name in project.buildpacks if "python" not in name]
-    for line in project.list.lines:
+    # A hook may fill them in, as `sed -i` does.
+    hook = "requirements" in project.text("bin/pre_compile")
+    of_index = re.compile(r"(-i|--index-url|--extra-index-url)\b")
+    python = numbers(newest_python(project))
+    for line in () if hook else project.list.lines:
+        option = line.kind == "option" and not of_index.match(line.text)
+        if option or for_nobody(line) or for_another(line, python):
+            continue
         names = set(re.findall(r"\$\{([A-Z0-9_]+)\}", line.text))
         if unknown := sorted(names - {*PACKAGES["set_in_build"]}):
             details = {"names": ", ".join(unknown)}

@@ -283,6 +283,8 @@ def wrong_place(project, command):
 def bound_to(project, command, row):
     """Return what the option for address and port in one says, None where it is not given."""
     bind = command.option(*row.get("bind", ()))
+    if len(re.findall(r"\s(?:-b|--bind)\b", command.text)) > 1:
+        return ""  # on several addresses at once
     if bind is None and command.program == "gunicorn":
         arguments = command.variables.get("GUNICORN_CMD_ARGS", "")
         match = re.search(r"(?:-b|--bind)[ =]?(\S+)", arguments)
@@ -673,13 +675,18 @@ def program_misspelt(project):
     """A name that is nearly a server's or Python's, and that no package or folder of the project has."""
     known = {*SERVERS, *PROGRAMS["others"], "python"}
     own = {*project.settings("project", "scripts"), *project.available[0]}
+    own |= {*project.settings("tool", "poetry", "scripts")}
     own_files = project.text("setup.py") + project.text("setup.cfg")
     for command in in_code(project) if "scripts" not in own_files else ():
         name = command.program
         unknown = re.fullmatch(r"[a-z_-]{4,}", name) and name not in known | own
         near = difflib.get_close_matches(name, known, 1, 0.8) if unknown else []
-        # Old packages brought celeryd and the like.
-        if near and not name.startswith(near[0]):
+        # Old packages brought celeryd and the like; a script of one's own has another letter.
+        changed = near and (sorted(near[0]) == sorted(name) or len(near[0]) > len(name))
+        mine = ".profile" in project or any(
+            f"/{p}".endswith(f"/{name}") for p in project.sizes
+        )
+        if changed and not mine:
             level = "warning" if project.unknown_needs else "error"
             yield *command.place, {"name": name, "right": near[0]}, level
 

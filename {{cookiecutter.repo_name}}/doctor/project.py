@@ -249,7 +249,9 @@ class Project(Files):
                 "file:"
             )
         )
-        for node in self.trees[file].body if file in self.trees else ():
+        nodes = ast.walk(self.trees[file]) if file in self.trees else ()
+        found = [n for n in nodes if isinstance(n, ast.Name) and n.id == name]
+        for node in self.trees[file].body if len(found) == 1 else ():
             if isinstance(node, ast.Assign) and last_name(node.targets[0]) == name:
                 value = getattr(node.value, "value", None)
                 return value if isinstance(value, str) else None

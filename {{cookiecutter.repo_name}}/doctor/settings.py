@@ -4,9 +4,10 @@ import ast
 import difflib
 import json
 import re
+from collections import Counter
 
 from doctor import FACTS, check
-from doctor.data import inside_conditions, named_values
+from doctor.data import inside_conditions
 from doctor.files import hits, line_at
 from doctor.lists import fits
 from doctor.project import as_dict, last_name, name_of_target, several
@@ -32,11 +33,11 @@ SHOWS = {
     "repr",
     "pformat",
     "dict",
-    "list",
-    "sorted",
     "Response",
     "make_response",
 }
+# What a view may do before it answers without asking who is there.
+PLAIN_STEPS = (ast.Import, ast.ImportFrom, ast.Assign, ast.Return)
 OF_ADDRESS = re.compile(r"^\w+(\.\w+)*\.(route|get|post)\(")
 WHOLE_CONFIG = re.compile(
     r"\{\{-?\s*config(\.items\(\))?\s*[|}-]|\{%-?\s*for\s[\w ,]+ in config\.items\(\)"
@@ -140,24 +141,36 @@ def is_for_show(secret, host):
 @check("H628", step=9)
 def secrets_on_a_page(project):
     """A view that shows os.environ or app.config whole, or a template that shows config: all keys are in them."""
+    hooks = ("before_request", "before_app_request")
     hooked = any(
-        not p.startswith("deploy/") for p, _ in project.calls("before_request")
-    )
-    for module, function, *_ in project.running.loading.views:
-        texts = map(ast.unparse, function.decorator_list)
-        guarded = hooked or not all(map(OF_ADDRESS.search, texts))
-        guarded = guarded or any(isinstance(n, ast.If) for n in ast.walk(function))
-        for node in ast.walk(function):
+        last_name(decorator) in hooks
+        for path, node in project.nodes(ast.FunctionDef)
+        for decorator in node.decorator_list
+    ) or any(not path.startswith("deploy/") for path, _ in project.calls(*hooks))
+    for module, function, *_ in () if hooked else project.running.loading.views:
+        texts = list(map(ast.unparse, function.decorator_list))
+        # Whatever else it does may send strangers away.
+        plain = all(isinstance(node, PLAIN_STEPS) for node in function.body)
+        own = any(getattr(n, "id", "") == "app" for n in stored(function))
+        if not plain or own or not all(map(OF_ADDRESS.search, texts)):
+            continue
+        for node in function.body:
             what = shown_whole(node.value) if isinstance(node, ast.Return) else ""
             if what:
-                level = "warning" if guarded else "error"
-                yield module.path, node.lineno, {"what": what}, level
+                yield module.path, node.lineno, {"what": what}
     own = project.has_keyword("config") or not project.is_flask
     for path in () if own else sorted(project.contents):
-        match = path.endswith(".html") and WHOLE_CONFIG.search(project.text(path))
-        if match:
-            line = line_at(project.text(path), match.start())
-            yield path, line, {"what": "config"}, "warning"
+        text = project.text(path) if path.endswith(".html") else ""
+        match = WHOLE_CONFIG.search(text)
+        if match and not re.search(r"(for|set)\s+config\b", text):
+            yield path, line_at(text, match.start()), {"what": "config"}, "warning"
+
+
+def stored(function):
+    """Yield the names that a function gives values to."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node
 
 
 def shown_whole(value):
@@ -175,24 +188,23 @@ def shown_whole(value):
 
 @check("H629", step=9, level="warning")
 def domain_of_this_computer(project):
-    """A browser keeps no cookie of another domain; links with SERVER_NAME lead to the visitor's own computer."""
-    found = [
-        (path, node, name, value.value)
-        for path, node, name, value in named_values(project)
-        if isinstance(name, str)
-        and DOMAIN.fullmatch(name)
-        and HERE.fullmatch(str(getattr(value, "value", "")))
-        and project.is_sure(path)
+    """A browser keeps no cookie of another domain; links with SERVER_NAME lead to the visitor's own computer.
+
+    Said of what stands above all functions, once.
+    """
+    given = [
+        (path, node, name_of_target(node))
+        for path in project.app_trees
+        for outer in project.trees[path].body
+        for node in (outer, *getattr(outer, "body", ()))
+        if isinstance(node, ast.Assign) and not isinstance(outer, ast.FunctionDef)
     ]
-    inside = inside_conditions(project) if found else ()
-    others = {
-        id(inner)
-        for _, node in project.nodes(ast.ClassDef)
-        if found and re.search("(?i)dev|test|local", node.name)
-        for inner in ast.walk(node)
-    }
-    for path, node, name, text in found:
-        if id(node) not in inside and id(node) not in others:
+    times = Counter(name for *_, name in given)
+    aside = inside_conditions(project)
+    for path, node, name in given:
+        text = str(getattr(node.value, "value", ""))
+        named = isinstance(name, str) and DOMAIN.fullmatch(name) and times[name] == 1
+        if named and HERE.fullmatch(text) and id(node) not in aside:
             yield path, node.lineno, {"name": name, "value": text}
 
 
@@ -245,9 +257,12 @@ def password_in_code(project):
 
 def below_deploy(project, path, node):
     """Tell whether an assignment to app.secret_key follows deploy.init_app(app), and so replaces what that has set."""
-    calls = [c for p, c in project.calls("init_app") if p == path]
-    before = [c for c in calls if ast.unparse(c.func) == "deploy.init_app"]
-    return any(call.lineno < node.lineno for call in before)
+    for function in project.trees[path].body:
+        steps = getattr(function, "body", ()) if hasattr(function, "args") else ()
+        before = [ast.unparse(step) for step in steps if step.lineno < node.lineno]
+        if node in steps and any(x.startswith("deploy.init_app(") for x in before):
+            return True
+    return False
 
 
 def is_set(project, path, node):
@@ -536,8 +551,10 @@ def variable_without_value(project):
 def needed(project):
     """Return the pushed files that the platform reads or the web process cannot do without."""
     files = {"Procfile"} | ({".python-version"} if "uv.lock" in project else set())
-    if any(command.program == "flask" for command in project.commands):
-        files |= {".flaskenv"}  # where it has the name of the app
+    named = "FLASK_APP" in project.text(".flaskenv")
+    flask = [c for c in project.commands if c.program == "flask" and named]
+    if any(not c.option("--app", "-A") for c in flask):
+        files |= {".flaskenv"}
     lists = {name for name in FACTS["packages"]["lists"] if name in project}
     files |= {*(lists - project.slugignored or lists), *project.app_trees}
     folders = re.compile(rf"(.*/)?({'|'.join(FACTS['layout']['folders'])})/")

@@ -302,18 +302,21 @@ def settings_targets(project):
 @check("H541", step=9)
 def factory_without_an_app(project):
     """A function that makes the app and does not hand it out: its `return app` is lost."""
-    named = [(t.command.place, t) for t in project.running.targets]
-    named += [((file, line), t) for file, line, t in settings_targets(project)]
-    named += [((file, line), t) for file, line, t in own_servers(project)]
+    asked = any(command.program == "flask" for command in in_code(project))
+    named = [*project.running.targets, *(t for *_, t in own_servers(project))]
+    named += [t for *_, t in settings_targets(project) if asked]
     told = set()
-    for _, target in named:
+    for target in named:
         name, loaded = first_name(target), module_of(project, target)
         function = loaded and loaded.names.get(name)
         called = target.command is None or "(" in (target.name or "")
         if not (called and isinstance(function, Function) and function.is_plain):
             continue
         inner = [n for s in function.node.body for n in inner_nodes(s)]
-        hands_out = any(isinstance(n, (ast.Return, ast.Raise)) for n in inner)
+        hands_out = any(
+            isinstance(n, ast.Raise) or isinstance(n, ast.Return) and n.value
+            for n in inner
+        )
         if not hands_out and function.node not in told:
             told.add(function.node)
             yield function.module.path, function.node.lineno, {"name": name}

@@ -14,6 +14,7 @@ from doctor.pages import (
     is_seen,
     on_start_page,
     parts_of,
+    rendered,
     shown,
     start_pages,
     templates,
@@ -52,8 +53,14 @@ def template_that_jinja_cannot_read(project):
 def template_in_other_letters(project):
     """Jinja reads templates as UTF-8. An error where the start page surely shows it."""
     seen = {path for path, _, tag, _ in shown(project) if tag == "file"}
-    for path, _ in templates(project):
+    used = rendered(project)
+    own = "FileSystemLoader" in project.constants or project.has_text(
+        "FileSystemLoader"
+    )
+    for path, _ in () if own else templates(project):
         content = project.contents[path]
+        if used is not None and path not in used:
+            continue
         try:
             content.decode("utf-8")
         except UnicodeDecodeError as error:
