@@ -26,8 +26,6 @@ def measure(bench):
     rest = figures["unpacked_mb"] - sum(parts.values())
     largest = ", ".join(f"{name} {size:.1f}" for name, size in parts.items())
     bench.row("slug, unpacked, by part", f"{figures['unpacked_mb']:.0f} MB: {largest}, all else {rest:.1f}")
-    # Creating a database waits until what is in memory, a million notes, is on the disk.
-    bench.site.postgres.sql("CHECKPOINT")
     bench.row(
         "the project's own tests", f"{seconds(lambda: project.run('python', '-m', 'pytest', '-q', **ALONE)):.1f} s"
     )
