@@ -161,11 +161,16 @@ class Remote(io.RawIOBase):
         return len(data)
 
 
+def asked(name):
+    """Return what the index knows of a package's newest version."""
+    with urllib.request.urlopen(INDEX.format(name=name), timeout=60) as answer:
+        return json.load(answer)
+
+
 def ask(name):
     """Return (name, its modules, the names of what it needs, its Pythons, what its versions want, its versions)."""
     base, _, extra = name.partition("[")
-    with urllib.request.urlopen(INDEX.format(name=base), timeout=60) as answer:
-        known = json.load(answer)
+    known = asked(base)
     wheels = [file for file in known["urls"] if file["packagetype"] == "bdist_wheel"]
     wheels.sort(key=lambda file: ("manylinux" not in file["filename"], "any" not in file["filename"], file["size"]))
     if wheels:
@@ -186,8 +191,7 @@ def needed(texts, extra):
         if requirement.marker is None or requirement.marker.evaluate(DYNO | {"extra": extra}):
             yield requirement.name
             if requirement.extras:
-                with urllib.request.urlopen(INDEX.format(name=requirement.name), timeout=60) as answer:
-                    theirs = json.load(answer)["info"]["requires_dist"] or ()
+                theirs = asked(requirement.name)["info"]["requires_dist"] or ()
                 plain_ones = set(needed(theirs, ""))
                 for inner in requirement.extras:
                     yield from set(needed(theirs, inner)) - plain_ones

@@ -4,8 +4,8 @@ import ast
 import re
 
 from doctor import FACTS, check
+from doctor.models import in_migrations
 from doctor.procfile import hides_https, in_code
-from doctor.project import strings
 
 BAKED = FACTS["baked"]
 CONFIG = "config.py"
@@ -64,14 +64,9 @@ def language_without_migration(project):
         if path == "models.py" and ast.unparse(node.targets[0]) == "SEARCH_LANGUAGE"
     ]
     language = getattr(named[0].value, "value", "") if named else ""
-    texts = [
-        text
-        for p in project.trees
-        if "versions/" in p
-        for text in strings(project.trees[p])
-    ]
+    texts = in_migrations(project) if language else ()
     searched = any("to_tsvector(" in text for text in texts)
-    if language and searched and language not in " ".join(texts):
+    if searched and language not in " ".join(texts):
         yield "models.py", named[0].lineno, {"language": language}
 
 

@@ -523,20 +523,22 @@ def data_that_cannot_be_read(project):
             content = project.contents[path].decode("utf-8")
             if pattern is TOML_LOADED:
                 tomllib.loads(content)
-            elif "json5" not in project.imported:
-                each_line(content) or json.loads(content.removeprefix("\ufeff"))
+            elif "json5" not in project.imported and not is_json_lines(content):
+                json.loads(content.removeprefix("\ufeff"))
         except UnicodeDecodeError:
             continue  # it may be opened with an encoding of its own
         except (ValueError, RecursionError) as error:
             yield path, getattr(error, "lineno", 0), {"name": path, "what": str(error)}
 
 
-def each_line(text):
+def is_json_lines(text):
     """Tell whether every line of a text is JSON by itself."""
     try:
-        return all(json.loads(line) is not line for line in text.split("\n") if line)
+        for line in filter(None, text.split("\n")):
+            json.loads(line)
     except ValueError:
         return False
+    return True
 
 
 @once

@@ -151,7 +151,7 @@ def secrets_on_a_page(project):
         texts = list(map(ast.unparse, function.decorator_list))
         # Whatever else it does may send strangers away.
         plain = all(isinstance(node, PLAIN_STEPS) for node in function.body)
-        own = any(getattr(n, "id", "") == "app" for n in stored(function))
+        own = any(name.id == "app" for name in stored(function))
         if not plain or own or not all(map(OF_ADDRESS.search, texts)):
             continue
         for node in function.body:

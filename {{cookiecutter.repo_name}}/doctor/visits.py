@@ -54,9 +54,7 @@ def template_in_other_letters(project):
     """Jinja reads templates as UTF-8. An error where the start page surely shows it."""
     seen = {path for path, _, tag, _ in shown(project) if tag == "file"}
     used = rendered(project)
-    own = "FileSystemLoader" in project.constants or project.has_text(
-        "FileSystemLoader"
-    )
+    own = project.has_text("FileSystemLoader")  # which may be told an encoding
     for path, _ in () if own else templates(project):
         content = project.contents[path]
         if used is not None and path not in used:
