@@ -527,6 +527,19 @@ BREAK = {
         )
     ],
     "H152": [lambda p: p.write("Aptfile", "ffmpeg\n")],
+    "H156": [lambda p: p.recode(".flaskenv", "utf-16")],
+    "H432": [
+        lambda p: p.write("Procfile", p.read("Procfile").replace("release: ", "release: flask db downgrade base && "))
+    ],
+    "H631": [lambda p: p.append("config.py", 'import os\n\nOPEN = bool(os.environ.get("PYTHON_OPEN", "0"))\n')],
+    "H931": [
+        lambda p: p.write(
+            "database.py",
+            "from flask_sqlalchemy import SQLAlchemy\nfrom sqlalchemy.orm import DeclarativeBase\n"
+            "from sqlalchemy.pool import NullPool\n\n\nclass Base(DeclarativeBase):\n    pass\n\n\n"
+            'db = SQLAlchemy(model_class=Base, engine_options={"poolclass": NullPool})\n',
+        )
+    ],
     "H228": [lambda p: p.append("requirements.txt", "git+https://${GITHUB_TOKEN}@git.example/kit.git\n")],
     "H627": [
         lambda p: (

@@ -6,6 +6,7 @@ import re
 from doctor import FACTS, check
 from doctor.models import in_migrations
 from doctor.procfile import hides_https, in_code
+from doctor.project import last_name
 
 BAKED = FACTS["baked"]
 CONFIG = "config.py"
@@ -53,6 +54,33 @@ def is_zone(name):
         return bool(ZoneInfo(name))
     except (KeyError, OSError, ValueError):  # not found is a KeyError
         return False
+
+
+@check("H931", step=7)
+def pool_without_a_size(project):
+    """A pool that takes no size beside one: create_engine() refuses the two together.
+
+    https://docs.sqlalchemy.org/en/20/core/pooling.html; what deploy/ sets comes to engine_options.
+    """
+    sizes = {"pool_size", "max_overflow", "pool_timeout", "pool_use_lifo"}
+    of_deploy = "pool_size" in project.text("deploy/environment.py")
+    given = {
+        id(word.value)
+        for _, word in project.nodes(ast.keyword)
+        if word.arg == "engine_options" and of_deploy
+    }
+    for path, node in project.nodes(ast.Dict, ast.Call):
+        if isinstance(node, ast.Dict):
+            pairs = zip(node.keys, node.values, strict=True)
+            words = {getattr(key, "value", ""): value for key, value in pairs}
+        else:
+            words = {word.arg: word.value for word in node.keywords}
+        pool = last_name(words.get("poolclass"))
+        both = words.keys() & sizes or id(node) in given
+        if project.times("poolclass") > 1:
+            continue  # it may be taken out again
+        if pool in BAKED["pools_without_a_size"] and both and project.is_sure(path):
+            yield path, node.lineno, {"pool": pool}
 
 
 @check("H929", step=7, level="warning")

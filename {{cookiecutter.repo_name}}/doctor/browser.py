@@ -109,8 +109,10 @@ def address_of_this_computer(project):
     for path, text in [*scripts, *templates(project)]:
         if re.search(BROWSER["tells_apart"], text):
             continue
+        text = re.sub(r"(?s)<!--.*?-->", blank, text)
         for number, line in lines_of(text):
             match = re.search(BROWSER["here"], line)
+            match = match or re.search(BROWSER["here_on_disk"], line)
             if match and not re.match(r"\s*(//|\*|<!--|#)", line):
                 yield path, number, {"what": match[0]}
                 break
@@ -133,6 +135,11 @@ def this_computer_in_code(project):
     for path, call in project.calls("SMTP", "SMTP_SSL"):
         if first_value(call) in ("localhost", "127.0.0.1"):
             found.append((path, call, ast.unparse(call)[:60]))
+    for path, call in project.calls("redirect", "RedirectResponse"):
+        text = beginning(project, path, call.args[0] if call.args else None)
+        apart = re.search(r"environ|getenv|debug", project.text(path))
+        if re.match(BROWSER["here_whole"], text) and not apart:
+            found.append((path, call, text))
     for path, node in project.nodes(ast.JoinedStr):
         text = " ".join(texts_of(node.values))
         match = re.search(rf"(^|\s){BROWSER['here_whole']}\w\S*", text)

@@ -235,12 +235,16 @@ def column_too_short_for_a_hash(project):
         for _, call in project.calls("generate_password_hash")
         if not call.keywords and len(call.args) == 1
     }
-    kept = {
-        word.arg for _, word in project.nodes(ast.keyword) if id(word.value) in made
-    }
-    for _, node in project.nodes(ast.Assign):
-        if id(node.value) in made:
-            kept |= {getattr(target, "attr", None) for target in node.targets}
+    kept = set()
+    for path, node in project.nodes(ast.Assign, ast.keyword):
+        value = node.value
+        if isinstance(value, ast.Name):  # by way of a variable
+            value = only_value(project, path, value.id)
+        if id(value) in made:
+            kept |= {
+                getattr(part, "attr", None) for part in getattr(node, "targets", ())
+            }
+            kept.add(getattr(node, "arg", None))
     for path, node in project.nodes(ast.Assign, ast.AnnAssign):
         target = getattr(node, "target", None) or node.targets[0]
         if getattr(target, "id", None) not in kept or not isinstance(
@@ -264,11 +268,8 @@ def sql_of_another_database(project):
         node.targets[0].id
         for _, node in project.nodes(ast.Assign)
         if isinstance(node.targets[0], ast.Name)
-        and isinstance(node.value, ast.Call)
-        and re.match(
-            r"(\w+\.)?(Column|mapped_column)\((\w+\.)?Boolean\b",
-            ast.unparse(node.value),
-        )
+        and last_name(getattr(node.value, "func", None)) in ("Column", "mapped_column")
+        and re.match(r"[\w.]+\((\w+\.)?Boolean\b", ast.unparse(node.value))
     }
     as_number = rf"(?i)\b({'|'.join(sorted(booleans))})\s*(=|!=|<>)\s*[01]\b"
     at_start = nodes_of_uses(project.running.loading.calls)

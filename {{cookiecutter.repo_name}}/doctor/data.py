@@ -12,7 +12,7 @@ from doctor import FACTS, check
 from doctor.files import BINARY, once
 from doctor.imports import newest_allowed
 from doctor.loading import Use
-from doctor.pages import on_start_page
+from doctor.pages import is_on_start_page, on_start_page
 from doctor.project import (
     as_dict,
     first_value,
@@ -63,6 +63,7 @@ def on_disk(project):
     yield from files_made(project)
     yield from sessions_in_files(project)
     yield from kept_in_memory(project)
+    yield from log_in_a_file(project)
     if not other:
         yield from files_of_sqlite(project)
     yield from fields_of_files(project)
@@ -84,6 +85,18 @@ def addresses_of_files(project, only_binds):
             yield path, node.lineno, node.value
         if re.match(r"sqlite(\+\w+)?:/*(?!/*:memory:)[^/]|sqlite:///$", node.value):
             yield path, node.lineno, node.value
+
+
+def log_in_a_file(project):
+    """Yield the same of logging.basicConfig(filename=…): `heroku logs` shows nothing of it."""
+    aside = inside_conditions(project)
+    shown = "StreamHandler" in "".join(map(project.text, project.app_trees))
+    for use in () if shown else project.running.loading.calls:
+        words = {word.arg: word.value for word in use.node.keywords}
+        name = constant(project, use.path, words.get("filename"))
+        in_file = isinstance(name, str) and not name.startswith("/dev/")
+        if use.of == "logging.basicConfig" and in_file and id(use.node) not in aside:
+            yield use.path, use.node.lineno, ast.unparse(use.node)
 
 
 def saved_uploads(project):
@@ -275,14 +288,13 @@ def addresses(project):
 
 
 @once
-@once
 def inside_conditions(project):
     """Return the ids of the nodes that something else may take the place of."""
-    return {
-        id(inner)
-        for _, node in project.nodes(ast.If, ast.Try, ast.IfExp, ast.BoolOp)
-        for inner in ast.walk(node)
-    }
+    found = set()
+    for _, node in project.nodes(ast.If, ast.Try, ast.IfExp, ast.BoolOp):
+        if id(node) not in found:  # what stands in another one is known already
+            found.update(map(id, ast.walk(node)))
+    return found
 
 
 def asks_database(call):
@@ -296,6 +308,9 @@ def asks_database(call):
 @check("H917", step=7, level="warning")
 def tables_that_nobody_makes(project):
     """db.create_all() below `if __name__ == "__main__"`, which no server comes to, and no migrations."""
+    calls = list(project.calls("create_all"))
+    if not calls:
+        return
     made = [last_name(use.node.func) for use in project.running.loading.calls]
     at_start = "create_all" in made
     texts = [c.text for c in project.commands] + [str(project.json.get("scripts"))]
@@ -305,9 +320,8 @@ def tables_that_nobody_makes(project):
         if "__name__" in ast.unparse(node.test)
         for inner in ast.walk(node)
     }
-    calls = list(project.calls("create_all"))
     served = project.running.served_modules
-    only_there = calls and all(id(node) in below for _, node in calls)
+    only_there = all(id(node) in below for _, node in calls)
     by_hand = any(re.search(r"flask db|upgrade|python", text) for text in texts)
     if only_there and served and not (at_start or by_hand or project.has_migrations):
         path, node = calls[0]
@@ -459,19 +473,56 @@ def file_opened_at_the_start(project):
     for path, line, name, level in not_brought(project):
         if not posixpath.basename(name).startswith(".env"):  # H513 names it
             yield path, line, {"name": name}, level
-    own = [p for p, _ in project.calls("makedirs", "mkdir") if p[:7] != "deploy/"]
+    # A chart that is drawn on each visit.
+    writes = ("makedirs", "mkdir", "savefig", "save", "write_text", "write_bytes")
+    calls = [*project.calls(*writes)]
+    calls += [c for c in project.calls("open") if mode_of(c[1])[:1] in ("w", "x", "a")]
+    own = [path for path, _ in calls if path[:7] != "deploy/"]
     made = own or "package.json" in project
-    for path, call in () if made else project.calls("send_from_directory"):
-        names = [getattr(argument, "value", None) for argument in call.args[:2]]
-        plain = len(names) == 2 and all(isinstance(name, str) for name in names)
-        if plain and not names[0].startswith(("/", "~")):
-            name = posixpath.normpath("/".join(names)).lstrip("/")
-            there = any(f"/{other}".endswith(f"/{name}") for other in project.sizes)
-            base = posixpath.basename(name)
-            others = sum(count for _, count in project.texts_ending(base)) > 1
+    sent = [] if made else list(sent_files(project))
+    for path, call, folder, file in sent:
+        if isinstance(folder, str) and isinstance(file, str) and folder[:1] not in "/~":
+            name = posixpath.normpath(f"{folder}/{file}")
+            ends = f"/{name}".rpartition("../")[2]
+            there = any(f"/{other}".endswith(ends) for other in project.sizes)
+            times = project.texts_ending(posixpath.basename(name))
+            uses = [other[-1] for other in sent].count(file)
+            others = sum(count for _, count in times) > uses
             others = others or any("build" in text for text in project.shell_texts)
             if not (there or others or "instance" in name) and name.count("/"):
-                yield path, call.lineno, {"name": name}, "warning"
+                alone = all("python" in name for name in project.buildpacks)
+                sure = alone and is_on_start_page(project, call)
+                yield path, call.lineno, {"name": name}, "error" if sure else "warning"
+
+
+def sent_files(project):
+    """Yield (path, call, folder, file) of send_from_directory() and the like; None for what is not known."""
+    static, apps = None, list(project.calls("Flask"))
+    of_parts = {
+        id(target)
+        for _, node in project.nodes(ast.Assign)
+        for target in node.targets
+        if getattr(target, "attr", "") == "static_folder"
+    }
+    if len(apps) == 1 and len(apps[0][1].args) < 2 and not of_parts:
+        words = {word.arg: word.value for word in apps[0][1].keywords}
+        static = "static"
+        if "static_folder" in words:
+            static = getattr(words["static_folder"], "value", None)
+    for path, call in project.calls("send_from_directory", "send_static_file"):
+        owner = getattr(call.func, "value", None)
+        parts = [getattr(part, "value", None) for part in call.args[:2]]
+        if last_name(call.func) == "send_static_file" and len(parts) == 1:
+            parts = [static if is_app(owner) else None, *parts]
+        elif parts and getattr(call.args[0], "attr", "") == "static_folder":
+            parts[0] = static if is_app(call.args[0].value) else None
+        if len(parts) == 2:
+            yield path, call, *parts
+
+
+def is_app(node):
+    """Tell whether an expression is the app by its name, and no blueprint."""
+    return last_name(node) in ("app", "current_app", "application")
 
 
 @check("H114", step=1, level="warning")

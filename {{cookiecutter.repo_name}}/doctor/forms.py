@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 
 from doctor import FACTS, check
+from doctor.data import only_value
 from doctor.files import line_at, once
 from doctor.pages import is_on_start_page, parts_of, shown, start_pages, templates
 from doctor.project import first_value, last_name, strings
@@ -43,10 +44,26 @@ def views(project):
             methods = {route.func.attr.upper()}
         elif "methods" in words:
             methods = set(re.findall(r"\w+", ast.unparse(words["methods"]).upper()))
-        address = first_value(route) if isinstance(first_value(route), str) else None
+        address = address_of(project, module.path, route)
         rows = found.setdefault(id(function), (module, function, [], owner))[2]
         rows.append((address, methods))
     return list(found.values())
+
+
+def address_of(project, path, route):
+    """Return the address of a route, None where it is not known.
+
+    What is computed may stand in a variable only: f"/posts/<int(max={MAX}):id>".
+    """
+    node = route.args[0] if route.args else None
+    if isinstance(node, ast.Name):
+        node = only_value(project, path, node.id)
+    if isinstance(node, ast.JoinedStr):
+        parts = [getattr(part, "value", "") for part in node.values]
+        text = "".join(part if isinstance(part, str) else "…" for part in parts)
+        return None if "…" in re.sub(r"<[^>]*>", "", text) else text
+    text = getattr(node, "value", None)
+    return text if isinstance(text, str) else None
 
 
 def endpoint(function, owner):
@@ -483,6 +500,8 @@ def rows_that_are_not_kept(project):
         return
     for module, function, _, _ in views(project):
         calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+        if not {last_name(call.func) for call in calls} & {"add", "add_all", "delete"}:
+            continue
         of_session = [
             c for c in calls if re.search(r"\bsession\b", ast.unparse(c.func))
         ]

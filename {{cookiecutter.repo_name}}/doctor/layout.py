@@ -8,7 +8,7 @@ import sys
 
 from doctor import FACTS, check
 from doctor.commands import certain_lines, commands, shell_script
-from doctor.files import installed, once
+from doctor.files import installed, once, utf16
 from doctor.pages import (
     static_folders,
     static_named,
@@ -300,6 +300,20 @@ def platform_s_own_folder(project):
     left = project.sizes.keys() - project.slugignored
     if any(f"{path}/".startswith(".heroku/python/") for path in left):
         yield ".heroku/python", 0, {}
+
+
+@check("H156", step=1)
+def settings_that_nothing_can_read(project):
+    """What PowerShell's `>` has written: git finds no name in such a .gitignore, Flask stops at such a .flaskenv."""
+    asked = any(
+        command.program == "flask" and "FLASK_SKIP_DOTENV" not in command.variables
+        for command in project.commands
+    )
+    for name, sure in ((".gitignore", False), (".flaskenv", asked)):
+        reads = name == ".gitignore" or "python-dotenv" in project.list.packages
+        reads = reads and name not in project.slugignored
+        if utf16(project.contents.get(name, b"")) and reads:
+            yield name, 1, {"name": name}, "error" if sure else "warning"
 
 
 @check("H112", step=13)

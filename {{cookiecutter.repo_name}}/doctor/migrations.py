@@ -367,9 +367,12 @@ def not_within_a_transaction(project):
 @check("H916", step=7)
 def operation_that_postgresql_refuses(project):
     """Whatever is in the tables: a type that nothing becomes by itself, words of other databases."""
+    made = types_made(project)
     for path, call in operations(project, "alter_column"):
         words = {word.arg: word.value for word in call.keywords}
-        kinds = [type_of(words.get(name)) for name in ("existing_type", "type_")]
+        place = tuple(getattr(part, "value", None) for part in call.args[:2])
+        before = words.get("existing_type") or made.get(place)
+        kinds = [type_of(before), type_of(words.get("type_"))]
         if is_no_cast(*kinds) and "postgresql_using" not in words:
             details = {"what": f"{kinds[0]} → {kinds[1]}"}
             yield path, call.lineno, details, of_migrations(project)
@@ -406,6 +409,22 @@ def operation_that_postgresql_refuses(project):
                     column.lineno,
                     {"what": f"Boolean, server_default={default}"},
                 )
+
+
+def types_made(project):
+    """Return {(table, column): type} of the columns that one migration alone makes, None where more do."""
+    found, changed = {}, Counter()
+    for _, call in operations(project, "create_table", "add_column"):
+        for node in calls_of(call, "Column"):
+            if len(node.args) > 1 and call.args:
+                place = first_value(call), first_value(node)
+                found[place] = None if place in found else node.args[1]
+    for _, call in operations(project, "alter_column"):
+        changed[tuple(getattr(part, "value", None) for part in call.args[:2])] += 1
+    calls = operations(project, "execute")
+    by_sql = any("ALTER" in text.upper() for _, c in calls for text in strings(c))
+    kept = {} if by_sql else found
+    return {place: type for place, type in kept.items() if changed[place] < 2}
 
 
 def enums(project):

@@ -17,7 +17,7 @@ NAMED = re.compile(
     r"""\{%-?\s*(?:extends|include|import|from)\s+["']([^"']+)["'](.*)"""
 )
 STATIC = re.compile(
-    r"""url_for\(\s*['"]static['"]\s*,\s*filename\s*=\s*['"]([\w./-]+)['"](?!\s*[~+%])"""
+    r"""url_for\(\s*['"]static['"]\s*,\s*filename\s*=\s*['"]([\w./\\-]+)['"](?!\s*[~+%])"""
 )
 STATIC_TAG = re.compile(r"""\{%-?\s*static\s+['"]([\w./-]+)['"]""")
 LINK = re.compile(r"""url_for\(\s*['"]([\w.]+)['"]""")
@@ -44,7 +44,7 @@ POSTED = re.compile(
     r"\w+\.(validate_on_submit|is_submitted)\(\)|request\.method == 'POST'"
 )
 SURVIVES = re.compile(
-    r"except:|\b(Base)?Exception\b|Template|BuildError|SQLAlchemy|RuntimeError"
+    r"except:|\b(Base|HTTP)?Exception\b|NotFound|Template|BuildError|SQLAlchemy|RuntimeError"
 )
 
 
@@ -193,6 +193,20 @@ def leaves(statements):
         or isinstance(n, ast.Call)
         and last_name(n.func) in stops
         for n in nodes
+    )
+
+
+def hands_out(function):
+    """Tell whether a function may return something, or end in an error."""
+    nodes = [node for part in function.body for node in inner_nodes(part)]
+    ends = (ast.Raise, ast.Yield, ast.YieldFrom, ast.Await)
+    return any(
+        isinstance(node, ends)
+        or isinstance(node, ast.Return)
+        and node.value
+        or isinstance(node, ast.Call)
+        and last_name(node.func) in ("abort", "exit")
+        for node in nodes
     )
 
 
@@ -667,12 +681,7 @@ def writes_session(node):
 def view_without_an_answer(project):
     """The start page's view returns nothing, which Flask answers with a 500."""
     for module, function in start_pages(project):
-        nodes = [n for part in function.body for n in inner_nodes(part)]
-        ends = (ast.Return, ast.Raise, ast.Yield, ast.YieldFrom, ast.Await, ast.Match)
-        aborts = [
-            n for n in nodes if isinstance(n, ast.Call) and last_name(n.func) == "abort"
-        ]
-        if not aborts and not any(isinstance(node, ends) for node in nodes):
+        if not hands_out(function):
             yield module.path, function.lineno, {"name": f"{function.name}()"}
 
 

@@ -8,8 +8,15 @@ import sys
 from itertools import zip_longest
 
 from doctor import FACTS, check
-from doctor.commands import PYTHONS, SERVERS, SHELLS, packages_of_program, shell_script
-from doctor.data import constant
+from doctor.commands import (
+    PYTHONS,
+    SERVERS,
+    SHELLS,
+    commands,
+    packages_of_program,
+    shell_script,
+)
+from doctor.data import constant, inside_conditions
 from doctor.files import line_at, plain_utf8, utf16
 from doctor.imports import named_at_start, newest_allowed
 from doctor.layout import is_moved
@@ -215,8 +222,9 @@ def may_listen(project, called, below):
     """Tell whether what is called surely takes its port from its arguments."""
     if isinstance(called, str):
         return called.partition(".")[0] in FACTS["serving"]["packages"]
-    texts = [node.value for path, node in project.texts() if path in below]
-    return called is None and "PORT" not in texts
+    if called is not None:
+        return False
+    return not any(n.value == "PORT" and path in below for path, n in project.texts())
 
 
 def python_path(project, command):
@@ -233,10 +241,14 @@ def python_path(project, command):
 @check("H407", step=10)
 def port_of_its_own(project):
     """The router sends requests to $PORT, on all addresses."""
+    *_, last = [None, *in_code(project, "web")]
     for command in in_code(project, "web"):
         if passes_port_on(command):
             continue
-        if what := wrong_place(project, command):
+        own = command.variables.get("PORT", "") if command is last else ""
+        if own.isdecimal() and not re.search(r"\$\{?PORT\b", command.text):
+            yield *command.place, {"what": f"PORT={own}"}
+        elif what := wrong_place(project, command):
             place = command.place
             if what not in command.text and what == project.gunicorn_setting(
                 command, "bind"
@@ -371,15 +383,15 @@ def wrong_call(project, command):
 @check("H412", step=10)
 def nothing_listens(project):
     """A bot as web: the platform waits a minute for somebody to listen on $PORT, and stops it."""
-    commands = list(in_code(project, "web"))
+    *_, last = [None, *in_code(project, "web")]
     line, text = project.procfile.get("web", (0, ""))
-    if not commands or "&" in text.replace("&&", "") or is_moved(project):
+    if not last or "&" in text.replace("&&", "") or is_moved(project):
         return
-    if passes_port_on(commands[-1]):
+    if passes_port_on(last):
         return
-    file, running = commands[-1].python_file(), project.running
-    path = commands[-1].path(file or "")
-    if path not in project.trees or "runserver" in commands[-1].arguments:
+    file, running = last.python_file(), project.running
+    path = last.path(file or "")
+    if path not in project.trees or "runserver" in last.arguments:
         return
     below = running.below(path)
     # What the project defines itself is followed, whatever it is called.
@@ -566,6 +578,8 @@ def order_of_celery_4(project):
     version = newest_allowed(project, "celery") or (9999,)
     for command in in_code(project) if version >= (5,) else ():
         words = command.arguments if command.program == "celery" else []
+        if command.module() == "celery":
+            words = command.arguments[command.arguments.index("celery") + 1 :]
         if (
             words[:1]
             and words[0] in PROGRAMS["celery_words"]
@@ -590,13 +604,32 @@ def migrations_that_nothing_runs(project):
     """There are migrations, and nowhere a command or a call that applies them."""
     texts = [c.text for c in project.commands] + [str(project.json.get("scripts"))]
     at_start = [last_name(use.node.func) for use in project.running.loading.calls]
-    called = {"upgrade", "create_all"} & set(at_start) or "Dockerfile" in project
+    called = "upgrade" in at_start or project.calls_any("create_all")
+    called = called or "Dockerfile" in project
     has_some = any("migrations/versions/" in f"/{path}" for path in project.trees)
     migrates = {"flask-migrate", "alembic"} & set(project.list.packages)
-    runs = called or any(re.search("upgrade|flask db", text) for text in texts)
+    # `stamp` says that all is done, and does none of it.
+    does = re.compile(
+        r"upgrade|flask db(?!\s+(stamp|current|history|heads|check)\b)|flask (?!db)|psql"
+    )
+    runs = called or any(map(does.search, texts))
     web = readable(project) and "web" in project.procfile
     if has_some and migrates and web and not runs:
-        yield "Procfile", 0, {}
+        yield "Procfile", project.procfile.get("release", (0, ""))[0], {}
+
+
+@check("H432", step=10, level="warning")
+def data_thrown_away(project):
+    """flask db downgrade base in the Procfile, db.drop_all() as the app loads."""
+    for command in in_code(project, "web", "release"):
+        down = {"downgrade", "base"} <= {*command.arguments}
+        if command.program in ("flask", "alembic") and down:
+            yield *command.place, {"what": command.start(3)}
+    aside = inside_conditions(project)
+    for use in project.running.loading.calls:
+        sure = id(use.node) not in aside and "try" not in use.guards
+        if re.search(r"sqlalchemy.*\.drop_all$", str(use.of)) and sure:
+            yield use.path, use.node.lineno, {"what": ast.unparse(use.node)}
 
 
 @check("H415", step=10)
@@ -628,14 +661,20 @@ def word_that_a_program_does_not_know(project):
 def unknown_flask_commands(project):
     """Yield what no code and no package seems to add to the commands of Flask."""
     own = project.constants | {n.name.replace("_", "-") for n in project.definitions}
+    # click takes these ends off since 8.2.
+    own |= {re.sub(r"-(command|cmd|group|grp)$", "", name) for name in own}
     flask = {name for name in project.list.asked_for if name.startswith("flask")}
     others = flask - {*PROGRAMS["no_commands"]}
-    for command in in_code(project):
+    after = as_dict(project.json.get("scripts")).get("postdeploy")
+    line = project.app_json_line("postdeploy")
+    later = commands(project, "postdeploy", "app.json", line, str(after or ""))
+    for command in (*in_code(project), *later):
         words = command.positional(("--debug", "--no-debug"))
         known = not words or words[0] in PROGRAMS["flask_commands"]
         if command.program == "flask" and not known and words[0] not in own:
             details = {"command": f"flask {words[0]}", "right": "--help"}
-            yield *command.place, details, "warning" if others else "error"
+            sure = not others and command.file == "Procfile"
+            yield *command.place, details, "error" if sure else "warning"
 
 
 @check("H420", step=10)
@@ -679,10 +718,13 @@ def program_misspelt(project):
     own_files = project.text("setup.py") + project.text("setup.cfg")
     for command in in_code(project) if "scripts" not in own_files else ():
         name = command.program
-        unknown = re.fullmatch(r"[a-z_-]{4,}", name) and name not in known | own
-        near = difflib.get_close_matches(name, known, 1, 0.8) if unknown else []
+        small = name.lower()
+        unknown = re.fullmatch(r"[a-z_-]{4,}", small) and name not in known | own
+        near = difflib.get_close_matches(small, known, 1, 0.8) if unknown else []
         # Old packages brought celeryd and the like; a script of one's own has another letter.
-        changed = near and (sorted(near[0]) == sorted(name) or len(near[0]) > len(name))
+        changed = near and (
+            sorted(near[0]) == sorted(small) or len(near[0]) > len(name)
+        )
         mine = ".profile" in project or any(
             f"/{p}".endswith(f"/{name}") for p in project.sizes
         )

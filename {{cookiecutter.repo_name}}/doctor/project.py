@@ -149,15 +149,6 @@ class Project(Files):
         return {path: tree for path, tree in self.trees.items() if path in reached}
 
     @cached_property
-    def _nodes(self):
-        """Return {type: [(path, node)]} of the app's code."""
-        found = defaultdict(list)
-        for path in self.app_trees:
-            for type, nodes in self._kinds[path].items():
-                found[type] += [(path, node) for node in nodes]
-        return found
-
-    @cached_property
     def folders(self):
         found = set()
         for path in self.sizes:
@@ -257,9 +248,20 @@ class Project(Files):
                 return value if isinstance(value, str) else None
         return None
 
+    @cached_property
+    def _nodes(self):
+        """Return {type: [(path, node)]}, filled by nodes()."""
+        return {}
+
     def nodes(self, *types):
         """Yield (path, node) of all nodes of these types in the app's code."""
         for type in types:
+            if type not in self._nodes:  # most types nobody asks for
+                self._nodes[type] = [
+                    (path, node)
+                    for path in self.app_trees
+                    for node in self._kinds[path].get(type, ())
+                ]
             yield from self._nodes[type]
 
     def texts(self):

@@ -7,10 +7,10 @@ import re
 from collections import Counter
 
 from doctor import FACTS, check
-from doctor.data import inside_conditions
+from doctor.data import inside_conditions, only_value
 from doctor.files import hits, line_at
 from doctor.lists import fits
-from doctor.project import as_dict, last_name, name_of_target, several
+from doctor.project import as_dict, first_value, last_name, name_of_target, several
 
 APP_JSON = FACTS["app_json"]
 KNOWN = re.compile(FACTS["config_vars"]["known"])
@@ -24,7 +24,7 @@ MARKS = FACTS["secret_marks"]
 SECRETS = {kind: re.compile(pattern) for kind, pattern in FACTS["secrets"].items()}
 # Where all config vars are, what makes an answer of them, and decorators that let everybody in.
 WHOLE = re.compile(
-    r"(os\.)?environ(\.copy\(\)|\.items\(\))?|(current_app|app)\.config(\.items\(\))?"
+    r"((os\.)?environ|(current_app|app)\.config)(\.copy\(\)|\.items\(\)|\.values\(\))?"
 )
 SHOWS = {
     "jsonify",
@@ -35,7 +35,10 @@ SHOWS = {
     "dict",
     "Response",
     "make_response",
+    "format",
 }
+# What takes one after another: of a mapping these are the names alone.
+ONE_BY_ONE = {"join", "sorted", "list"}
 # What a view may do before it answers without asking who is there.
 PLAIN_STEPS = (ast.Import, ast.ImportFrom, ast.Assign, ast.Return)
 OF_ADDRESS = re.compile(r"^\w+(\.\w+)*\.(route|get|post)\(")
@@ -70,11 +73,19 @@ def env_file_pushed(project):
 def is_secret(name, value):
     """Tell whether a config var's name and value look like a real secret."""
     named = re.search(r"(?i)SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|DATABASE_URL", name)
+    # A name for something beside it, and an address without a password.
+    about = re.search(
+        r"(?i)_(FILE|HEADER|ISSUER|HASHER|PATH|DIR|NAME|ALGORITHM)$", name
+    )
+    host = ""
+    if match := re.search(r"://[^:/@]*:([^@]+)@([^:/?]*)", value):
+        value, host = match.groups()
+    elif "://" in value or about:
+        return False
     plain = HARMLESS.fullmatch(value) or re.fullmatch("[a-z_ -]*|.{0,7}", value)
-    near = re.search(
-        r"@(localhost|127|[\w-]+(:\d+)?/)", value
-    )  # no host of the internet
-    return bool(named) and not plain and not near
+    # No host of the internet.
+    near = re.match(r"localhost|127\.|0\.0\.|host\.docker", host)
+    return bool(named) and not (plain or near or is_for_show(value, host))
 
 
 @check("H602", step=9)
@@ -87,11 +98,16 @@ def secret_in_file(project):
     )
     is_read = any(map(fallback.search, texts))
     for path in sorted(project.contents):
-        if ASIDE.fullmatch(path) or b"\0" in project.contents[path][:1000]:
+        workflow = path.startswith(
+            ".github/"
+        )  # a password there is of its own database
+        aside = ASIDE.fullmatch(path) and not workflow
+        if aside or b"\0" in project.contents[path][:1000]:
             continue
         text = project.text(path)
         for kind, pattern in SECRETS.items():
-            if MARKS.get(kind, "") not in text:
+            own = workflow and kind not in ("GitHub", "GitHub token", "Heroku")
+            if MARKS.get(kind, "") not in text or own:
                 continue
             if kind in ("postgres", "SECRET_KEY") and SHOWN.fullmatch(path):
                 continue
@@ -177,13 +193,45 @@ def shown_whole(value):
     """Return what an answer gives away whole, "" for any other."""
     if value is None:
         return ""
-    if isinstance(value, ast.Call) and last_name(value.func) in SHOWS:
-        return next(filter(None, map(shown_whole, value.args)), "")
+    if isinstance(value, ast.Call) and last_name(value.func) in SHOWS | ONE_BY_ONE:
+        more = [word.value for word in value.keywords if word.arg is None]
+        found = next(filter(None, map(shown_whole, [*value.args, *more])), "")
+        names_only = last_name(value.func) in ONE_BY_ONE and "(" not in found
+        return "" if names_only else found
+    if isinstance(value, ast.Dict) and value.keys == [None]:
+        return shown_whole(value.values[0])
     if isinstance(value, ast.JoinedStr):
         parts = [n.value for n in value.values if isinstance(n, ast.FormattedValue)]
         return next(filter(None, map(shown_whole, parts)), "")
+    if isinstance(value, ast.BinOp):
+        return shown_whole(value.left) or shown_whole(value.right)
+    if isinstance(value, (ast.ListComp, ast.GeneratorExp, ast.DictComp)):
+        # f"{name}={value}" for name, value in os.environ.items()
+        each = value.generators[0]
+        pair = [name.id for name in ast.walk(each.target) if isinstance(name, ast.Name)]
+        shown = value.value if isinstance(value, ast.DictComp) else value.elt
+        all_of_them = len(pair) == 2 and pair[1] in as_they_are(shown) and not each.ifs
+        return shown_whole(each.iter) if all_of_them else ""
     text = ast.unparse(value)
     return text if WHOLE.fullmatch(text) else ""
+
+
+def as_they_are(value):
+    """Return the names whose values stand in a text unchanged: bool(value) and value[:2] tell little."""
+    match value:
+        case ast.Name(id=name):
+            return {name}
+        case ast.JoinedStr(values=parts) | ast.Tuple(elts=parts) | ast.List(elts=parts):
+            pass
+        case ast.FormattedValue(value=part):
+            parts = [part]
+        case ast.BinOp(left=left, right=right):
+            parts = [left, right]
+        case ast.Call(func=func, args=parts) if last_name(func) in SHOWS:
+            pass
+        case _:
+            return set()
+    return {name for part in parts for name in as_they_are(part)}
 
 
 @check("H629", step=9, level="warning")
@@ -242,25 +290,26 @@ def password_in_code(project):
         plain = HARMLESS.fullmatch(value) or re.fullmatch(PLAIN, value)
         real = not plain and name != "SECRET_KEY"
         # Behind the settings, for all of them: what the config var says no longer counts.
-        cookies = name == "secret_key" and is_set(project, path, node)
+        key = name == "secret_key" or (owner, name) == ("config", "SECRET_KEY")
+        replaced = key and below_deploy(project, path, node)
+        cookies = replaced or name == "secret_key"
+        cookies = cookies and is_set(project, path, node)
         if cookies or named.fullmatch(name) and (real or first_key):
             keys = [value for _, value in project.running.settings.get(name, ())]
             first = first_key and node.value in keys[-1:]
             # As deploy/ has set it from the config var before.
-            level = (
-                "error"
-                if first or cookies and below_deploy(project, path, node)
-                else "warning"
-            )
+            level = "error" if first or cookies and replaced else "warning"
             yield path, node.lineno, {"name": name}, level
 
 
 def below_deploy(project, path, node):
-    """Tell whether an assignment to app.secret_key follows deploy.init_app(app), and so replaces what that has set."""
+    """Tell whether an assignment follows deploy.init_app(app) in a function, and so replaces what that has set."""
     for function in project.trees[path].body:
         steps = getattr(function, "body", ()) if hasattr(function, "args") else ()
         before = [ast.unparse(step) for step in steps if step.lineno < node.lineno]
-        if node in steps and any(x.startswith("deploy.init_app(") for x in before):
+        app = ast.unparse(node.targets[0]).partition(".")[0]
+        made = f"deploy.init_app({app},"
+        if node in steps and any(text.startswith(made) for text in before):
             return True
     return False
 
@@ -274,12 +323,38 @@ def is_set(project, path, node):
     )
 
 
+@check("H631", step=9, level="warning")
+def truth_of_a_text(project):
+    """bool(os.environ.get("SHOWN", "False")): every text but the empty one is true."""
+    read = re.compile(
+        r"""(?:os\.)?(?:environ\.get|getenv)\((['"])(\w+)\1, ['"](?i:false|no|off|0)['"]\)"""
+    )
+    own = any(node.name == "getenv" for node in project.definitions)
+    tests = [(path, node.test) for path, node in project.nodes(ast.If, ast.IfExp)]
+    tests += [(p, n.args[0]) for p, n in project.calls("bool") if n.args]
+    for path, test in () if own else tests:
+        for part in getattr(test, "values", [test]):
+            part = getattr(part, "operand", part)
+            if isinstance(part, ast.Name):
+                part = only_value(project, path, part.id)
+            match = part and read.fullmatch(ast.unparse(part))
+            if match:
+                yield path, part.lineno, {"name": match[2], "what": ast.unparse(part)}
+
+
 def environment_reads(project):
     """Yield (path, node, name, needed) of all places where code reads a config var by its name.
 
     needed: without it the code fails. Also through environs, decouple and pydantic-settings.
     """
     optional = set(project.environment_looks)
+    # from decouple import config as setting
+    readers = {"env", "config"} | {
+        name.asname
+        for _, node in project.nodes(ast.ImportFrom)
+        for name in node.names
+        if node.module == "decouple" and name.asname
+    }
     asked = {id(node.value) for _, node in project.nodes(ast.Attribute)}
     counted = {
         id(call.args[0]) for _, call in project.calls("int", "float") if call.args
@@ -296,7 +371,7 @@ def environment_reads(project):
             # os.environ.get("NAMES").split(): None has no split.
             fails = set() if id(node) in asked | counted and not default else None
             yield from named(path, node, node.args[0], fails)
-        elif project.reads_settings and (name in ("env", "config") or owner == "env"):
+        elif project.reads_settings and (name in readers or owner == "env"):
             optional_here = None if default else optional
             yield from named(path, node, node.args[0], optional_here)
     for path, node in project.nodes(ast.ClassDef):
@@ -367,9 +442,13 @@ def reads_what_nobody_names(project):
 def variable_not_listed(project):
     """Told of those without which the code fails."""
     listed, found = set(names_listed(project)), {}
+    # The build itself loads Django's settings.
+    asked = listed or "manage.py" in project and "django" in project.imported
+    in_files = project.text("settings.ini") + project.text(".env")
     for path, node, name, is_needed in environment_reads(project):
         plain = re.fullmatch("[A-Z][A-Z0-9_]*", name) and not KNOWN.match(name)
-        if listed and plain and is_needed and name not in listed:
+        given = re.search(rf"(?m)^{name}\s*=", in_files)
+        if asked and plain and is_needed and name not in listed and not given:
             found.setdefault(name, (path, node.lineno))
     if found:
         yield *next(iter(found.values())), {"name": several(found)}
@@ -387,7 +466,17 @@ def url_as_heroku_writes_it(project):
     mends = re.compile(
         r"\^?postgres(ql(\+\w+)?|ql(\+\w+)?:(//)?|:(//)?)$|ql(\+\w+)?:(//)?$"
     )
-    if any(map(mends.match, project.constants)) or project.imported & set(used):
+    # uri.replace(…) on a line of its own: what it gives is kept nowhere.
+    alone = {id(node.value) for _, node in project.nodes(ast.Expr)}
+    calls = [c for _, c in project.calls("replace") if id(c) in alone]
+    calls = [c for c in calls if str(first_value(c)).startswith("postgres")]
+    owners = {ast.unparse(call.func.value) for call in calls}
+    for _, call in project.calls("startswith"):
+        if ast.unparse(call.func).rpartition(".")[0] in owners:
+            calls.append(call)
+    lost = {id(part) for call in calls for part in call.args}
+    texts = {node.value for _, node in project.texts() if id(node) not in lost}
+    if any(map(mends.match, texts)) or project.imported & set(used):
         return
     mysql = {"pymysql", "mysqlclient", "mysql-connector-python"} & project.available[0]
     if mysql and any("mysql" in text for text in project.constants):
@@ -558,7 +647,9 @@ def needed(project):
     lists = {name for name in FACTS["packages"]["lists"] if name in project}
     files |= {*(lists - project.slugignored or lists), *project.app_trees}
     folders = re.compile(rf"(.*/)?({'|'.join(FACTS['layout']['folders'])})/")
-    return {path for path in project.sizes if path in files or folders.match(path)}
+    found = {path for path in project.sizes if path in files or folders.match(path)}
+    # From it new migrations are written, which nobody does on a dyno.
+    return {path for path in found if not path.endswith(".mako")}
 
 
 @check("H801", step=13)

@@ -11,8 +11,9 @@ from doctor.data import full_paths, not_brought, only_value, path_of
 from doctor.imports import newest_allowed
 from doctor.layout import is_moved
 from doctor.lists import numbers
-from doctor.loading import Function, Made, inner_nodes
+from doctor.loading import Function, Made
 from doctor.packages import newest_python
+from doctor.pages import hands_out
 from doctor.procfile import in_code
 from doctor.project import last_name
 from doctor.running import Target, flask_target
@@ -312,12 +313,7 @@ def factory_without_an_app(project):
         called = target.command is None or "(" in (target.name or "")
         if not (called and isinstance(function, Function) and function.is_plain):
             continue
-        inner = [n for s in function.node.body for n in inner_nodes(s)]
-        hands_out = any(
-            isinstance(n, ast.Raise) or isinstance(n, ast.Return) and n.value
-            for n in inner
-        )
-        if not hands_out and function.node not in told:
+        if not hands_out(function.node) and function.node not in told:
             told.add(function.node)
             yield function.module.path, function.node.lineno, {"name": name}
 
@@ -448,7 +444,12 @@ def runs_without_loop(project, module):
             return True
         if PYTHONS.match(command.program):
             return True
-    return False
+    asked = any(command.program == "flask" for command in in_code(project))
+    return asked and any(
+        module.path in project.running.below(found.path)
+        for _, _, target in settings_targets(project)
+        if (found := module_of(project, target))
+    )
 
 
 def lacks_env(project, use):
