@@ -457,6 +457,7 @@ def flooder(app):
     statuses = Counter()
     while time.monotonic() < end:
         statuses[visitor.get("/", {"body": "flood"}, headers=own).status] += 1
+        time.sleep(app.pause / 5)
     app.sql("DELETE FROM notes WHERE body = 'flood'")
     return statuses
 
@@ -472,7 +473,7 @@ def laptop_database_killed(app):
 
 def suffer(app, name, pause=0):
     """Let visitors write and read while a fault happens; return what was Measured. pause: as of Load."""
-    fault = FAULTS[name]
+    fault, app.pause = FAULTS[name], pause
     files = ("deploy/server.py", "config.py")
     usual = {file: app.project.read(file) for file in files}
     if fault.limits:

@@ -21,9 +21,9 @@ CAUSES = {
     "credentials_rotated": 'password authentication failed for user "app"',
     "worker_killed": "Respawning worker",
 }
-# Seconds between two requests of a visitor: some 150 in a second for all, which leave the other tests a processor.
+# Seconds between two requests of a visitor: some 100 in a second for all, which leave the other tests a processor.
 # `make faults` sends as many as are answered.
-PAUSE = 0.03
+PAUSE = 0.05
 # Here nobody but those whose request was in flight may notice anything.
 UNNOTICED = {"idle_connections_dropped", "two_releases", "migration_fails", "unfinished_bodies", "flooder"}
 # A process that is ended with SIGKILL takes the requests it works on with it: one of each visitor at most.
