@@ -1,9 +1,9 @@
-"""What a bake takes: the template's own part, and git's."""
+"""What a bake takes: the template's own part, and git's; and the project's own tests, which a person runs next."""
 
 import shutil
 
 from lab import Project
-from tools import interleaved
+from tools import ALONE, interleaved, seconds
 
 
 def measure(bench):
@@ -36,3 +36,6 @@ def measure(bench):
         f"1.3 × an empty template + git = {most:.2f} s",
         times["hooks"] <= most,
     )
+    # While the machine is quiet: behind the other measures they take many times as long.
+    tests = seconds(lambda: bench.project.run("python", "-m", "pytest", "-q", **ALONE))
+    bench.row("the project's own tests", f"{tests:.1f} s")

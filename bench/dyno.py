@@ -1,13 +1,10 @@
-"""What the doctor takes, the size of what is pushed, and the project's own tests."""
+"""What the doctor takes, and the size of what is pushed."""
 
 import json
 import time
 
 from lab import ROOT
-from tools import ROUNDS, median, seconds
-
-# As a person runs it: Python keeps what it has compiled.
-ALONE = {"DATABASE_URL": None, "SECRET_KEY": None, "PYTHONDONTWRITEBYTECODE": None}
+from tools import ALONE, ROUNDS, median, seconds
 
 
 def measure(bench):
@@ -26,9 +23,6 @@ def measure(bench):
     rest = figures["unpacked_mb"] - sum(parts.values())
     largest = ", ".join(f"{name} {size:.1f}" for name, size in parts.items())
     bench.row("slug, unpacked, by part", f"{figures['unpacked_mb']:.0f} MB: {largest}, all else {rest:.1f}")
-    bench.row(
-        "the project's own tests", f"{seconds(lambda: project.run('python', '-m', 'pytest', '-q', **ALONE)):.1f} s"
-    )
     file = ROOT / ".cache" / "suite-seconds"
     if file.exists():
         minutes = float(file.read_text(encoding="utf-8")) / 60

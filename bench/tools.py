@@ -42,6 +42,8 @@ def used():
         return int(re.search(r"\nPss:\s+(\d+)", file.read()).group(1)) / 1024
 """
 ROUNDS = 5
+# A project as a person runs it: Python keeps what it has compiled.
+ALONE = {"DATABASE_URL": None, "SECRET_KEY": None, "PYTHONDONTWRITEBYTECODE": None}
 
 
 OWN = "deploy/server.py"

@@ -473,26 +473,33 @@ def file_opened_at_the_start(project):
     for path, line, name, level in not_brought(project):
         if not posixpath.basename(name).startswith(".env"):  # H513 names it
             yield path, line, {"name": name}, level
+    yield from sent_and_not_there(project)
+
+
+def sent_and_not_there(project):
+    """Yield the same of files that a view sends, in a folder that is named."""
     # A chart that is drawn on each visit.
     writes = ("makedirs", "mkdir", "savefig", "save", "write_text", "write_bytes")
     calls = [*project.calls(*writes)]
     calls += [c for c in project.calls("open") if mode_of(c[1])[:1] in ("w", "x", "a")]
     own = [path for path, _ in calls if path[:7] != "deploy/"]
-    made = own or "package.json" in project
-    sent = [] if made else list(sent_files(project))
+    built = any("build" in text for text in project.shell_texts)
+    if own or built or "package.json" in project:
+        return
+    sent = list(sent_files(project))
     for path, call, folder, file in sent:
-        if isinstance(folder, str) and isinstance(file, str) and folder[:1] not in "/~":
-            name = posixpath.normpath(f"{folder}/{file}")
-            ends = f"/{name}".rpartition("../")[2]
-            there = any(f"/{other}".endswith(ends) for other in project.sizes)
-            times = project.texts_ending(posixpath.basename(name))
-            uses = [other[-1] for other in sent].count(file)
-            others = sum(count for _, count in times) > uses
-            others = others or any("build" in text for text in project.shell_texts)
-            if not (there or others or "instance" in name) and name.count("/"):
-                alone = all("python" in name for name in project.buildpacks)
-                sure = alone and is_on_start_page(project, call)
-                yield path, call.lineno, {"name": name}, "error" if sure else "warning"
+        known = isinstance(folder, str) and isinstance(file, str)
+        if not known or folder[:1] in "/~":
+            continue
+        name = posixpath.normpath(f"{folder}/{file}")
+        ends = f"/{name}".rpartition("../")[2]
+        there = any(f"/{other}".endswith(ends) for other in project.sizes)
+        times = sum(n for _, n in project.texts_ending(posixpath.basename(name)))
+        named_again = times > [other[-1] for other in sent].count(file)
+        if not (there or named_again or "instance" in name) and "/" in name:
+            alone = all("python" in buildpack for buildpack in project.buildpacks)
+            sure = alone and is_on_start_page(project, call)
+            yield path, call.lineno, {"name": name}, "error" if sure else "warning"
 
 
 def sent_files(project):

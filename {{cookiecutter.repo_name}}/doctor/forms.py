@@ -487,8 +487,9 @@ def rows_that_are_not_kept(project):
     """db.session.add(…) in a view without a commit: the row is gone with the request."""
     keeps = {
         function.name: function
-        for _, function in functions(project)
-        if re.search(r"\bcommit\b|\.begin\(", ast.unparse(function))
+        for path, function in functions(project)
+        if re.search(r"\bcommit\b|\.begin\(", project.text(path))
+        and re.search(r"\bcommit\b|\.begin\(", ast.unparse(function))
     }
     hooks = [
         last_name(getattr(n, "func", n))
