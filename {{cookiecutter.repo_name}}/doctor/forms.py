@@ -313,13 +313,14 @@ def field_that_no_page_sends(project):
 def form_without_its_token(project):
     """CSRFProtect refuses a form without csrf_token; a FlaskForm is never valid without it.
 
-    deploy/ asks for it only where a browser does not say which site a form is from.
+    deploy/ asks for it where a browser keeps to itself which site a form is from.
     """
-    code = "".join(project.text(path) for path in project.app_trees)
+    own = [path for path in project.app_trees if not path.startswith("deploy/")]
+    code = "".join(map(project.text, own))
     off = re.search(r"WTF_CSRF_ENABLED|\bcsrf = False|\bexempt\b", code)
-    if off or "deploy" in project.imported or scripted(project):
+    if off or scripted(project):
         return
-    guarded = project.calls_any("CSRFProtect")
+    guarded = project.calls_any("CSRFProtect") or "deploy/security.py" in project
     for path, tag, inside, into in sent(project):
         asked = any("validate_on_submit" in ast.unparse(f) for f, _ in into or ())
         own_fields = asked and re.search(r"\{\{\s*\w*form\w*\.\w+", inside)
