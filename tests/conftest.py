@@ -88,9 +88,13 @@ def database_folder():
 
 
 @pytest.fixture(scope="session")
-def environ(packages, database_folder):
-    """The environment that projects run in."""
-    return project_environ(packages, database_folder)
+def environ(packages, database_folder, tmp_path_factory):
+    """The environment that projects run in.
+
+    Their own pytest has a folder to itself: it would look through what these tests keep, each time.
+    """
+    folder = tmp_path_factory.mktemp("pytest")
+    return project_environ(packages, database_folder) | {"PYTEST_DEBUG_TEMPROOT": str(folder)}
 
 
 @pytest.fixture(scope="session")

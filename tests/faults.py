@@ -344,8 +344,10 @@ def worker_killed(app):
 @fault("all processes killed (SIGKILL), three times", "what was taken is kept")
 def restart_loop(app):
     for _ in range(3):
-        for pid in [*app.workers(), app.server.process.pid]:
-            os.kill(pid, signal.SIGKILL)
+        # The server first: it would start another for a worker that is gone.
+        for pid in [app.server.process.pid, *app.workers()]:
+            with suppress(ProcessLookupError):  # ended with the server
+                os.kill(pid, signal.SIGKILL)
         app.server.process.wait()
         app.start(port=app.server.port)
 

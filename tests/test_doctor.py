@@ -116,6 +116,9 @@ FOLLOW = {
 }
 
 
+CSRF_FIELD = '<input type="hidden" name="csrf_token" value="{{ csrf_token() }}">'
+
+
 def lock_entry(match):
     """Return a pinned line of a list of packages as a lock file has it."""
     return f'[[package]]\nname = "{match[1]}"\nversion = "{match[2]}"\n' if match[1] else ""
@@ -804,7 +807,7 @@ BREAK = {
         lambda p: with_page(
             p,
             '@bp.get("/new")\ndef new():\n    return render_template("new.html")\n',
-            '<form method="post"><input name="title"><button>Send</button></form>',
+            f'<form method="post">{CSRF_FIELD}<input name="title"><button>Send</button></form>',
         )
     ],
     "H132": [
@@ -824,7 +827,7 @@ BREAK = {
         lambda p: with_page(
             p,
             '@bp.route("/new", methods=["GET", "POST"])\ndef new():\n    return render_template("new.html")\n',
-            '<form method="post"><input type="file" name="photo"><button>Send</button></form>',
+            f'<form method="post">{CSRF_FIELD}<input type="file" name="photo"><button>Send</button></form>',
         )
     ],
     "H135": [
@@ -833,7 +836,7 @@ BREAK = {
             'from flask import request\n\n\n@bp.route("/new", methods=["GET", "POST"])\ndef new():\n'
             '    if request.method == "POST":\n        return request.form["email"]\n'
             '    return render_template("new.html")\n',
-            '<form method="post"><input name="mail"><button>Send</button></form>',
+            f'<form method="post">{CSRF_FIELD}<input name="mail"><button>Send</button></form>',
         )
     ],
     "H136": [
