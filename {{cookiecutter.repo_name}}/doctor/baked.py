@@ -62,6 +62,8 @@ def pool_without_a_size(project):
 
     https://docs.sqlalchemy.org/en/20/core/pooling.html; what deploy/ sets comes to engine_options.
     """
+    if not project.times("poolclass") and not project.has_keyword("poolclass"):
+        return
     sizes = {"pool_size", "max_overflow", "pool_timeout", "pool_use_lifo"}
     of_deploy = "pool_size" in project.text("deploy/environment.py")
     given = {

@@ -236,7 +236,7 @@ def column_too_short_for_a_hash(project):
         if not call.keywords and len(call.args) == 1
     }
     kept = set()
-    for path, node in project.nodes(ast.Assign, ast.keyword):
+    for path, node in project.nodes(ast.Assign, ast.keyword) if made else ():
         value = node.value
         if isinstance(value, ast.Name):  # by way of a variable
             value = only_value(project, path, value.id)

@@ -106,7 +106,7 @@ def secret_in_file(project):
             continue
         text = project.text(path)
         for kind, pattern in SECRETS.items():
-            own = workflow and kind not in ("GitHub", "GitHub token", "Heroku")
+            own = workflow and not kind.startswith(("GitHub", "Heroku"))
             if MARKS.get(kind, "") not in text or own:
                 continue
             if kind in ("postgres", "SECRET_KEY") and SHOWN.fullmatch(path):
@@ -337,9 +337,9 @@ def truth_of_a_text(project):
             part = getattr(part, "operand", part)
             if isinstance(part, ast.Name):
                 part = only_value(project, path, part.id)
-            match = part and read.fullmatch(ast.unparse(part))
-            if match:
-                yield path, part.lineno, {"name": match[2], "what": ast.unparse(part)}
+            code = ast.unparse(part) if isinstance(part, ast.Call) else ""
+            if match := read.fullmatch(code):
+                yield path, part.lineno, {"name": match[2], "what": code}
 
 
 def environment_reads(project):
