@@ -62,8 +62,9 @@ def pool_without_a_size(project):
 
     https://docs.sqlalchemy.org/en/20/core/pooling.html; what deploy/ sets comes to engine_options.
     """
-    if not project.times("poolclass") and not project.has_keyword("poolclass"):
-        return
+    times = project.times("poolclass")
+    if times > 1 or not times and not project.has_keyword("poolclass"):
+        return  # none, or one that may be taken out again
     sizes = {"pool_size", "max_overflow", "pool_timeout", "pool_use_lifo"}
     of_deploy = "pool_size" in project.text("deploy/environment.py")
     given = {
@@ -79,8 +80,6 @@ def pool_without_a_size(project):
             words = {word.arg: word.value for word in node.keywords}
         pool = last_name(words.get("poolclass"))
         both = words.keys() & sizes or id(node) in given
-        if project.times("poolclass") > 1:
-            continue  # it may be taken out again
         if pool in BAKED["pools_without_a_size"] and both and project.is_sure(path):
             yield path, node.lineno, {"pool": pool}
 

@@ -90,7 +90,7 @@ def addresses_of_files(project, only_binds):
 def log_in_a_file(project):
     """Yield the same of logging.basicConfig(filename=…): `heroku logs` shows nothing of it."""
     aside = inside_conditions(project)
-    shown = "StreamHandler" in "".join(map(project.text, project.app_trees))
+    shown = project.has_text("StreamHandler")
     for use in () if shown else project.running.loading.calls:
         words = {word.arg: word.value for word in use.node.keywords}
         name = constant(project, use.path, words.get("filename"))

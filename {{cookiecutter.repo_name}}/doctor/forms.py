@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 
 from doctor import FACTS, check
+from doctor.calls import code_of_their_own
 from doctor.data import only_value
 from doctor.files import line_at, once
 from doctor.pages import is_on_start_page, parts_of, shown, start_pages, templates
@@ -315,8 +316,7 @@ def form_without_its_token(project):
 
     deploy/ asks for it where a browser keeps to itself which site a form is from.
     """
-    own = [path for path in project.app_trees if not path.startswith("deploy/")]
-    code = "".join(map(project.text, own))
+    code = code_of_their_own(project)
     off = re.search(r"WTF_CSRF_ENABLED|\bcsrf = False|\bexempt\b", code)
     if off or scripted(project):
         return

@@ -241,11 +241,12 @@ def python_path(project, command):
 @check("H407", step=10)
 def port_of_its_own(project):
     """The router sends requests to $PORT, on all addresses."""
-    *_, last = [None, *in_code(project, "web")]
     for command in in_code(project, "web"):
         if passes_port_on(command):
             continue
-        own = command.variables.get("PORT", "") if command is last else ""
+        own = (
+            command.variables.get("PORT", "") if command is last_of_web(project) else ""
+        )
         if own.isdecimal() and not re.search(r"\$\{?PORT\b", command.text):
             yield *command.place, {"what": f"PORT={own}"}
         elif what := wrong_place(project, command):
@@ -257,6 +258,11 @@ def port_of_its_own(project):
             yield *place, {"what": what}
         else:
             yield from wrong_call(project, command)
+
+
+def last_of_web(project):
+    """Return the last command of the web process, None without one: what comes before it ends."""
+    return [None, *in_code(project, "web")][-1]
 
 
 def passes_port_on(command):
@@ -383,7 +389,7 @@ def wrong_call(project, command):
 @check("H412", step=10)
 def nothing_listens(project):
     """A bot as web: the platform waits a minute for somebody to listen on $PORT, and stops it."""
-    *_, last = [None, *in_code(project, "web")]
+    last = last_of_web(project)
     line, text = project.procfile.get("web", (0, ""))
     if not last or "&" in text.replace("&&", "") or is_moved(project):
         return

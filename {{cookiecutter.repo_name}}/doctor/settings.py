@@ -98,9 +98,8 @@ def secret_in_file(project):
     )
     is_read = any(map(fallback.search, texts))
     for path in sorted(project.contents):
-        workflow = path.startswith(
-            ".github/"
-        )  # a password there is of its own database
+        # A password there is of a database of the workflow's own.
+        workflow = path.startswith(".github/")
         aside = ASIDE.fullmatch(path) and not workflow
         if aside or b"\0" in project.contents[path][:1000]:
             continue
@@ -304,11 +303,11 @@ def password_in_code(project):
 
 def below_deploy(project, path, node):
     """Tell whether an assignment follows deploy.init_app(app) in a function, and so replaces what that has set."""
+    app = ast.unparse(node.targets[0]).partition(".")[0]
+    made = f"deploy.init_app({app},"
     for function in project.trees[path].body:
         steps = getattr(function, "body", ()) if hasattr(function, "args") else ()
         before = [ast.unparse(step) for step in steps if step.lineno < node.lineno]
-        app = ast.unparse(node.targets[0]).partition(".")[0]
-        made = f"deploy.init_app({app},"
         if node in steps and any(text.startswith(made) for text in before):
             return True
     return False
