@@ -1,5 +1,7 @@
 # make demo: bake a project and serve it.   make test: the whole suite.   make quick: what takes less than a minute.
 # All set up what they need.
+# Some machines forbid Python to keep what it compiles: each of the hundreds of programs would compile its own again.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: demo test quick pythons lint readme situations facts pictures faults bench stale class
 
 PYTHON ?= python3

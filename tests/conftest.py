@@ -41,6 +41,18 @@ def pytest_xdist_auto_num_workers():
     return os.cpu_count() + 1
 
 
+def pytest_configure(config):
+    """The tests have a temporary folder to themselves: pytest would look through what earlier runs left, for minutes."""
+    if config.option.basetemp is None:  # a worker is told where
+        config.option.basetemp = tempfile.mkdtemp(prefix="flask-heroku-tests-")
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """What the tests wrote is kept where one of them failed."""
+    if not exitstatus and not hasattr(session.config, "workerinput"):
+        shutil.rmtree(session.config.option.basetemp, ignore_errors=True)
+
+
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
@@ -55,7 +67,7 @@ def clean_environment():
         if name.startswith(("GIT_", "PG", "DB_", "FLASK_")) or name in ("CI", "DYNO", "PORT", "DATABASE_URL"):
             patch.delenv(name)
     # make tells the make that it starts what it was told itself.
-    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONPATH", "VIRTUAL_ENV"):
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV"):
         patch.delenv(name, raising=False)
     # pip reads the value and not the name: "0" is --no-compile. What is used is compiled when it is used.
     patch.setenv("PIP_NO_COMPILE", "0")

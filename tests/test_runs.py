@@ -189,8 +189,9 @@ def test_its_tests_pass_on_the_embedded_server_and_touch_no_other(bake, database
 @pytest.mark.parametrize(("language", "example"), [("en", "notes"), ("ru", "none")])
 def test_its_tests_pass_over_tcp_as_in_heroku_ci(bake, database, language, example):
     project = bake(language=language, example=example)
-    project.environ = {"PATH": project.environ["PATH"], "DYNO": "run.1", "DATABASE_URL": database.url}
-    project.environ |= {"CI": "true", "HEROKU_TEST_RUN_ID": "1"}
+    kept = {name: project.environ[name] for name in ("PATH", "PYTEST_DEBUG_TEMPROOT")}
+    heroku_ci = {"DYNO": "run.1", "CI": "true", "HEROKU_TEST_RUN_ID": "1"}
+    project.environ = kept | heroku_ci | {"DATABASE_URL": database.url}
     result = project.run("pytest")
     assert re.search(r"\d+ passed", result.stdout)
     # Written where the migrations were applied, also where there is none.

@@ -6,7 +6,7 @@ import re
 from doctor import FACTS, check
 from doctor.models import in_migrations
 from doctor.procfile import hides_https, in_code
-from doctor.project import last_name
+from doctor.trees import last_name
 
 BAKED = FACTS["baked"]
 CONFIG = "config.py"

@@ -8,7 +8,7 @@ from doctor import FACTS, check
 from doctor.data import inside_conditions, named_values, only_value
 from doctor.files import line_at
 from doctor.pages import CSS_URL, is_on_start_page, lines_of, rendered, templates
-from doctor.project import first_value, texts_of
+from doctor.trees import first_value, texts_of, walk
 
 BROWSER = FACTS["browser"]
 POLICY = "deploy/security.py"  # tells the browser where a page may take files from
@@ -158,7 +158,7 @@ def told_apart(project):
         id(inner)
         for _, node in project.nodes(ast.If, ast.IfExp)
         if re.search(tests, ast.unparse(node.test))
-        for inner in ast.walk(node)
+        for inner in walk(node)
     }
 
 

@@ -10,7 +10,7 @@ from doctor.imports import LOST, newest_allowed, rows_of, version_of
 from doctor.lists import numbers
 from doctor.packages import newest_python
 from doctor.pages import in_views, is_on_start_page, shown, start_pages, surely
-from doctor.project import first_value, last_name
+from doctor.trees import first_value, last_name, walk
 
 FAILING, SQL = FACTS["failing"], FACTS["sql"]
 # The last names of what the table is about.
@@ -251,7 +251,7 @@ def column_too_short_for_a_hash(project):
             node.value, ast.Call
         ):
             continue
-        for call in ast.walk(node.value):
+        for call in walk(node.value):
             if isinstance(call, ast.Call) and last_name(call.func) == "String":
                 length = first_value(call)
                 if isinstance(length, int) and length < HASHED:
@@ -280,7 +280,7 @@ def sql_of_another_database(project):
         for hook in function.decorator_list
         if last_name(getattr(hook, "func", hook)) == "listens_for"
         and any(getattr(a, "value", "") == "connect" for a in hook.args)
-        for node in ast.walk(function)
+        for node in walk(function)
     } - inside_conditions(project)
     for path, call in project.calls("text", "execute"):
         query = first_value(call)
@@ -371,7 +371,7 @@ def page_of_an_empty_table(project):
     for module, function in start_pages(project):
         found = {
             node.targets[0].id: ast.unparse(node.value)
-            for node in ast.walk(function)
+            for node in walk(function)
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
         }
         sums = {
@@ -385,7 +385,7 @@ def page_of_an_empty_table(project):
                 if re.search(used, rest):
                     details = {"what": f"{name} = {found[name]}"[:60]}
                     yield path, line, details, level
-        for node in ast.walk(function):
+        for node in walk(function):
             if wants_a_row(node, found) and surely(
                 project, module, function.body, lambda n, node=node: n is node
             ):
@@ -462,7 +462,7 @@ def assigned(project, path, call, name):
         if inside and function.lineno <= call.lineno <= function.end_lineno:
             made = [
                 node.value
-                for node in ast.walk(function)
+                for node in walk(function)
                 if isinstance(node, ast.Assign) and last_name(node.targets[0]) == name
             ]
             return made[0] if len(made) == 1 else None

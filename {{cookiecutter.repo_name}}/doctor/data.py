@@ -13,13 +13,8 @@ from doctor.files import BINARY, once
 from doctor.imports import newest_allowed
 from doctor.loading import Use
 from doctor.pages import is_on_start_page, on_start_page
-from doctor.project import (
-    as_dict,
-    first_value,
-    last_name,
-    name_of_target,
-    several,
-)
+from doctor.project import as_dict, several
+from doctor.trees import first_value, last_name, name_of_target, walk
 
 CONNECTS, OPENS = frozenset(FACTS["programs"]["connects"]), FACTS["programs"]["opens"]
 LATER = FACTS["programs"]["connects_later"]
@@ -183,7 +178,7 @@ def kept_in_memory(project):
             and isinstance(node.value, (ast.List, ast.Dict))
             and isinstance(node.targets[0], ast.Name)
         }
-        for node in ast.walk(function) if kept else ():
+        for node in walk(function) if kept else ():
             owner = None
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 adds = node.func.attr in ("append", "insert", "extend")
@@ -293,7 +288,7 @@ def inside_conditions(project):
     found = set()
     for _, node in project.nodes(ast.If, ast.Try, ast.IfExp, ast.BoolOp):
         if id(node) not in found:  # what stands in another one is known already
-            found.update(map(id, ast.walk(node)))
+            found.update(map(id, walk(node)))
     return found
 
 
@@ -318,7 +313,7 @@ def tables_that_nobody_makes(project):
         id(inner)
         for _, node in project.nodes(ast.If)
         if "__name__" in ast.unparse(node.test)
-        for inner in ast.walk(node)
+        for inner in walk(node)
     }
     served = project.running.served_modules
     only_there = all(id(node) in below for _, node in calls)
@@ -685,7 +680,7 @@ def opened(project):
         elif use.of == "logging.config.dictConfig" and arguments:
             named = getattr(arguments[0], "id", "")
             settings = only_value(project, use.path, named) if named else arguments[0]
-            for part in ast.walk(settings) if settings else ():
+            for part in walk(settings) if settings else ():
                 keys = [getattr(k, "value", 0) for k in getattr(part, "keys", ())]
                 if "filename" in keys and "delay" not in keys:
                     yield use, "write", part.values[keys.index("filename")]

@@ -10,7 +10,8 @@ from doctor.imports import newest_allowed
 from doctor.lists import numbers
 from doctor.pages import CSS_URL, static_stores
 from doctor.procfile import hides_https
-from doctor.project import several, strings
+from doctor.project import several
+from doctor.trees import strings
 
 DJANGO = FACTS["django"]
 

@@ -10,7 +10,7 @@ from doctor.calls import code_of_their_own
 from doctor.data import only_value
 from doctor.files import line_at, once
 from doctor.pages import is_on_start_page, parts_of, shown, start_pages, templates
-from doctor.project import first_value, last_name, strings
+from doctor.trees import first_value, last_name, strings, walk
 
 PAGES = FACTS["pages"]
 # Each part can be read in one way only, so that no text of a stranger takes long.
@@ -79,7 +79,7 @@ def pages(project):
     texts, found = list(templates(project)), []
     for module, function, addresses, owner in views(project):
         mine = {}
-        for call in ast.walk(function):
+        for call in walk(function):
             name = first_value(call) if isinstance(call, ast.Call) else None
             if isinstance(name, str) and last_name(call.func) == "render_template":
                 here = [(p, text) for p, text in texts if p.endswith(f"/{name}")]
@@ -299,7 +299,7 @@ def field_that_no_page_sends(project):
             for _, inside in mine
             for name in re.findall(r"\bname\s*=\s*[\"']?([\w.-]+)", inside)
         }
-        for node in ast.walk(function):
+        for node in walk(function):
             if (
                 isinstance(node, ast.Subscript)
                 and ast.unparse(node.value) == "request.form"
@@ -428,7 +428,7 @@ def functions(project):
 def handed_over(function, texts):
     """Yield (template, the names that it gets) of what a function renders; not where some are computed."""
     found = {}
-    for call in ast.walk(function):
+    for call in walk(function):
         name = first_value(call) if isinstance(call, ast.Call) else None
         if isinstance(name, str) and last_name(call.func) == "render_template":
             here = [path for path in texts if path.endswith(f"/{name}")]
@@ -451,7 +451,7 @@ def given_everywhere(project):
             found |= {function.name}
         if decorators & hooks:
             seen += 1
-            words = [w for n in ast.walk(function) for w in getattr(n, "keywords", ())]
+            words = [w for n in walk(function) for w in getattr(n, "keywords", ())]
             found |= {*strings(function), *(word.arg for word in words)}
     used = [
         n.attr for p, n in project.nodes(ast.Attribute) if not p.startswith("deploy/")
@@ -501,7 +501,7 @@ def rows_that_are_not_kept(project):
     if after or project.has_text("SQLALCHEMY_COMMIT_ON_TEARDOWN"):
         return
     for module, function, _, _ in views(project):
-        calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+        calls = [node for node in walk(function) if isinstance(node, ast.Call)]
         if not {last_name(call.func) for call in calls} & {"add", "add_all", "delete"}:
             continue
         of_session = [

@@ -22,7 +22,8 @@ from doctor.packages import (
     python_not_offered,
 )
 from doctor.pages import is_on_start_page, on_start_page, start_pages, words_of
-from doctor.project import as_dict, first_value, last_name, several, strings
+from doctor.project import as_dict, several
+from doctor.trees import first_value, last_name, strings, walk
 
 PACKAGES, REMOVED = FACTS["packages"], FACTS["python"]["removed"]
 LOST, ADDED = defaultdict(list), defaultdict(list)
@@ -779,7 +780,7 @@ def call_needs_another_package(project):
         yield path, node.lineno, details, "error" if sure else "warning"
         break
     for path, node in project.nodes(ast.AnnAssign) if complete else ():
-        named = {getattr(n, "id", "") for n in ast.walk(node.annotation)}
+        named = {getattr(n, "id", "") for n in walk(node.annotation)}
         lacks = "EmailStr" in named and "email-validator" not in told
         if lacks and "pydantic" in project.imported and project.is_sure(path):
             yield path, node.lineno, {"name": "EmailStr", "package": "email-validator"}

@@ -17,7 +17,8 @@ from doctor.pages import (
     template_folders,
     templates_named,
 )
-from doctor.project import as_dict, first_value, last_name
+from doctor.project import as_dict
+from doctor.trees import first_value, last_name
 
 LAYOUT, PACKAGES = FACTS["layout"], FACTS["packages"]
 ROOT_FILES = ("Procfile", "requirements.txt", "Pipfile.lock", "poetry.lock", "uv.lock")

@@ -12,22 +12,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from doctor.trees import (
+    FUNCTIONS,
+    annotations,
+    bound,
+    bound_by,
+    children,
+    inner_nodes,
+    is_name_only,
+    made_global,
+    visible,
+    walk,
+)
+
 BUILT_IN = {*dir(builtins), "__file__", "__path__", "__annotations__", "__builtins__"}
 # Handlers that survive an import in vain, and calls that may make up names.
 CATCHES = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 MAKES_NAMES = {"globals", "locals", "vars", "exec", "setattr"}
 # Loaded before anything else, so that a file of that name hides none of them.
 ALWAYS_FIRST = {"sys", "builtins", "os", "io", "abc", "codecs", "site", "stat"}
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 ANNOTATED = (*FUNCTIONS, ast.arg, ast.AnnAssign)
-# What binds a name, and where the name stands in it.
-BINDS = {
-    **dict.fromkeys((*FUNCTIONS, ast.ClassDef, ast.ExceptHandler), "name"),
-    **dict.fromkeys((ast.MatchAs, ast.MatchStar), "name"),
-    ast.arg: "arg",
-    ast.MatchMapping: "rest",
-}
-COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 LOOPS = (ast.For, ast.AsyncFor, ast.While, ast.Match)
 ROUTES = {"route", "get", "post", "put", "patch", "delete"}
 MODELS = (
@@ -83,7 +87,7 @@ class Function:
         node = self.node
         later = (ast.Yield, ast.YieldFrom)
         plain = isinstance(node, ast.FunctionDef) and not node.decorator_list
-        return plain and not any(isinstance(n, later) for n in ast.walk(node))
+        return plain and not any(isinstance(n, later) for n in walk(node))
 
 
 @dataclass(eq=False, repr=False)
@@ -252,7 +256,7 @@ class Loading:
         if function.is_plain and self.depth <= MAX_DEPTH:
             self.called.add((function.node, main))
             own = dict.fromkeys(bound([function.node]))
-            for name in made_global(ast.walk(function.node)):
+            for name in made_global(walk(function.node)):
                 own.pop(name, None)
             arguments = zip(function.node.args.args, given, strict=False)
             own |= {name.arg: of for name, of in arguments if isinstance(of, Made)}
@@ -348,7 +352,7 @@ class Loading:
         elif kind in (ast.Assign, ast.AnnAssign, ast.AugAssign):
             self.assign(module, statement, scope)
         else:
-            parts = [n for n in ast.iter_child_nodes(statement) if not is_name_only(n)]
+            parts = [n for n in children(statement) if not is_name_only(n)]
             self.look(module, parts, scope)
             scope.names |= dict.fromkeys(bound([statement]) - set(scope.names))
             if kind is ast.Return and statement.value:
@@ -361,7 +365,7 @@ class Loading:
             chosen = statement.body if module.main else statement.orelse
             return self.run(module, chosen, scope)
         if "TYPE_CHECKING" in test:
-            self.seen |= {id(node) for s in statement.body for node in ast.walk(s)}
+            self.seen |= {id(node) for s in statement.body for node in walk(s)}
         else:
             self.look(module, [statement.test], scope)
         return self.keep_names(module, [*statement.body, *statement.orelse], scope)
@@ -488,7 +492,7 @@ class Loading:
 
     def annotated(self, module, function, scope):
         """Yield (path, node, its meaning) of the names in the annotations of arguments."""
-        for argument in ast.walk(function.args):
+        for argument in walk(function.args):
             for node in annotations(argument) if isinstance(argument, ast.arg) else ():
                 if isinstance(node, (ast.Name, ast.Attribute)):
                     yield module.path, node, self.meaning(node, scope)
@@ -608,63 +612,6 @@ class Loading:
         self.mistake(kind, module, node, name, file, inner, paths)
 
 
-def visible(node):
-    """Yield the parts of an expression that are computed at once, inner ones first."""
-    if isinstance(node, ast.Lambda):
-        parts = [*node.args.defaults, *filter(None, node.args.kw_defaults)]
-    elif isinstance(node, COMPREHENSIONS):
-        parts = [node.generators[0].iter]
-    elif isinstance(node, ast.BoolOp):
-        parts = node.values[:1]
-    elif isinstance(node, ast.IfExp):
-        parts = [node.test]
-    else:
-        parts = ast.iter_child_nodes(node)
-    for part in parts:
-        yield from visible(part)
-    yield node
-
-
-def inner_nodes(statement):
-    """Yield the nodes of a statement, without the bodies of functions in it."""
-    yield statement
-    if not isinstance(statement, (*FUNCTIONS, ast.Lambda)):
-        for part in ast.iter_child_nodes(statement):
-            yield from inner_nodes(part)
-
-
-def annotations(node):
-    """Yield the nodes of a node's annotations, which need not be computed."""
-    for part in (getattr(node, "annotation", None), getattr(node, "returns", None)):
-        yield from ast.walk(part) if part else ()
-
-
-def bound(nodes):
-    """Return all names that these nodes bind, at any depth; "*" where one cannot know."""
-    return bound_by(inner for outer in nodes for inner in ast.walk(outer))
-
-
-def bound_by(nodes):
-    """Return the names that these nodes themselves bind."""
-    found = set()
-    for node in nodes:
-        kind = type(node)
-        if kind is ast.Name:
-            if isinstance(node.ctx, ast.Store):
-                found.add(node.id)
-        elif kind is ast.alias:
-            found.add(node.asname or node.name.partition(".")[0])
-        elif kind in BINDS:
-            found.add(getattr(node, BINDS[kind]))
-    return found - {None}
-
-
-def made_global(nodes):
-    """Return the names that functions bind in their module."""
-    found = [node.names for node in nodes if isinstance(node, ast.Global)]
-    return {name for names in found for name in names}
-
-
 def makes_names(nodes):
     """Tell whether a module may get names in ways that cannot be followed."""
     for node in nodes:
@@ -681,7 +628,7 @@ def may_survive(statement):
     types = [handler.type for handler in statement.handlers]
     if None in types:
         return True
-    names = {getattr(n, "id", "") for t in types for n in ast.walk(t)}
+    names = {getattr(n, "id", "") for t in types for n in walk(t)}
     return bool(names & CATCHES)
 
 
@@ -690,8 +637,3 @@ def is_endless(loop):
     always = isinstance(loop, ast.While) and bool(getattr(loop.test, "value", False))
     outs = (ast.Break, ast.Return, ast.Raise)
     return always and not any(isinstance(node, outs) for node in inner_nodes(loop))
-
-
-def is_name_only(node):
-    """Tell whether a part of a statement is a place to store something."""
-    return isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del))

@@ -10,7 +10,7 @@ from doctor.files import once
 from doctor.imports import parse_error
 from doctor.models import in_migrations, models, tables
 from doctor.pages import on_start_page
-from doctor.project import first_value, last_name, name_of_target, strings
+from doctor.trees import first_value, last_name, name_of_target, strings, walk
 
 # What makes a change of a table depend on what is there, or of another schema.
 GUARDS = {"if_not_exists", "if_exists", "schema"}
@@ -176,7 +176,7 @@ def is_asked_for(project, model, columns):
         name_of_target(node)
         for path in project.app_trees
         for node in project.trees[path].body
-        if isinstance(node, ast.Assign) and any(map(asks, ast.walk(node.value)))
+        if isinstance(node, ast.Assign) and any(map(asks, walk(node.value)))
     }
 
     def comes_to(node):
@@ -482,7 +482,7 @@ def upgrade_of(tree):
 
 def calls_of(tree, *names):
     """Return the calls in a syntax tree whose last name is one of these."""
-    nodes = ast.walk(tree)
+    nodes = walk(tree)
     return [n for n in nodes if last_name(getattr(n, "func", None)) in names]
 
 

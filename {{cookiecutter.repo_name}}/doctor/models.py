@@ -7,9 +7,8 @@ import re
 from doctor import FACTS, check
 from doctor.files import once
 from doctor.imports import newest_allowed
-from doctor.loading import bound
 from doctor.pages import on_start_page
-from doctor.project import first_value, last_name, strings
+from doctor.trees import bound, first_value, last_name, strings, walk
 
 MODELS = FACTS["models"]
 
@@ -57,9 +56,7 @@ def refused(node, project):
         if isinstance(statement, ast.AnnAssign) and statement.value:
             # The name has got its value when Python comes to the annotation.
             name = getattr(statement.target, "id", None)
-            names = [
-                n for n in ast.walk(statement.annotation) if isinstance(n, ast.Name)
-            ]
+            names = [n for n in walk(statement.annotation) if isinstance(n, ast.Name)]
             if any(n.id == name for n in names):
                 what = ast.unparse(statement)[:60]
                 yield (
@@ -389,7 +386,7 @@ def is_only_way(node, call, classes):
 def calls_in(node):
     """Return the calls in a class's own statements, not in its methods."""
     values = [getattr(statement, "value", None) for statement in node.body]
-    return [n for v in values if v for n in ast.walk(v) if isinstance(n, ast.Call)]
+    return [n for v in values if v for n in walk(v) if isinstance(n, ast.Call)]
 
 
 def is_model(node, classes, bases, depth=0):
@@ -426,7 +423,7 @@ def length_of_column(node, name):
     """Return n of a column String(n), None where it has none."""
     for statement in node.body:
         if name in bound([statement]):
-            calls = [n for n in ast.walk(statement) if isinstance(n, ast.Call)]
+            calls = [n for n in walk(statement) if isinstance(n, ast.Call)]
             texts = [first_value(c) for c in calls if last_name(c.func) == "String"]
             return texts[0] if texts and isinstance(texts[0], int) else None
     return None

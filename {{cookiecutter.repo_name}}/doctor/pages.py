@@ -8,8 +8,17 @@ from collections import Counter
 
 from doctor import FACTS, check
 from doctor.files import line_at, once
-from doctor.loading import LOOPS, ROUTES, Function, Scope, bound, inner_nodes, visible
-from doctor.project import first_value, last_name, strings
+from doctor.loading import LOOPS, ROUTES, Function, Scope
+from doctor.trees import (
+    bound,
+    children,
+    first_value,
+    inner_nodes,
+    last_name,
+    strings,
+    visible,
+    walk,
+)
 
 PAGES = FACTS["pages"]
 TEMPLATE = re.compile(r".*\.(html?|jinja2?|j2|xml|txt)$")
@@ -107,7 +116,7 @@ def mounted(loading, owner):
 @once
 def in_views(project):
     """Return the ids of the nodes that stand in views."""
-    return {id(n) for _, f, *_ in project.running.loading.views for n in ast.walk(f)}
+    return {id(n) for _, f, *_ in project.running.loading.views for n in walk(f)}
 
 
 def is_seen(loading, owner):
@@ -154,7 +163,7 @@ def surely(project, module, statements, hit, depth=0):
 
     for statement in statements:
         kind, branches = type(statement), []
-        parts = [n for n in ast.iter_child_nodes(statement) if isinstance(n, ast.expr)]
+        parts = [n for n in children(statement) if isinstance(n, ast.expr)]
         if kind is ast.If:
             branches = [statement.body, statement.orelse]
             if POSTED.fullmatch(ast.unparse(statement.test)):

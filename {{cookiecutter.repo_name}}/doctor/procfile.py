@@ -21,7 +21,8 @@ from doctor.files import line_at, plain_utf8, utf16
 from doctor.imports import named_at_start, newest_allowed
 from doctor.layout import is_moved
 from doctor.lists import normal, numbers
-from doctor.project import as_dict, last_name
+from doctor.project import as_dict
+from doctor.trees import last_name
 
 PROGRAMS = FACTS["programs"]
 WINDOWS_MODULES = set(PROGRAMS["windows_modules"])

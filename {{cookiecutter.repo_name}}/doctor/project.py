@@ -6,7 +6,6 @@ import posixpath
 import re
 import sys
 import tomllib
-import warnings
 from collections import Counter, defaultdict
 from functools import cached_property
 
@@ -16,9 +15,18 @@ from doctor.files import Files
 from doctor.installed import Installed
 from doctor.lists import PackageList, normal, numbers
 from doctor.running import Running
+from doctor.trees import (
+    by_type,
+    first_value,
+    is_sys_path,
+    last_name,
+    parse,
+    strings,
+    texts_of,
+    walk,
+)
 
 LARGE = 50_000  # bytes: such files are parsed last
-MAX_DEPTH = 150  # of what is nested: deeper trees end in a RecursionError
 MAX_NODES = 300_000  # of all syntax trees together: they take about 300 bytes each
 OWNERS = defaultdict(set)  # module: packages
 for _package, _modules in FACTS["modules"].items():
@@ -79,7 +87,7 @@ class Project(Files):
         return self._parsed[0]
 
     def all_nodes(self, path):
-        """Return the nodes of a file, as ast.walk() would give them."""
+        """Return the nodes of a file, as walk() would give them."""
         return self._parsed[2].get(path, ())
 
     @cached_property
@@ -240,7 +248,7 @@ class Project(Files):
                 "file:"
             )
         )
-        nodes = ast.walk(self.trees[file]) if file in self.trees else ()
+        nodes = walk(self.trees[file]) if file in self.trees else ()
         found = [n for n in nodes if isinstance(n, ast.Name) and n.id == name]
         for node in self.trees[file].body if len(found) == 1 else ():
             if isinstance(node, ast.Assign) and last_name(node.targets[0]) == name:
@@ -491,65 +499,3 @@ def several(names, most=5):
 
 def as_dict(value):
     return value if isinstance(value, dict) else {}
-
-
-def last_name(node):
-    """Return the name at the end of an expression: "c" for a.b.c, "" for other things."""
-    return getattr(node, "attr", getattr(node, "id", ""))
-
-
-def name_of_target(assignment):
-    """Return what a value is given to: NAME = …, x.NAME = … or x["NAME"] = …, "" for anything else."""
-    key = assignment.targets[0]
-    return last_name(key) or getattr(getattr(key, "slice", None), "value", "")
-
-
-def first_value(call):
-    """Return the constant that a call is given first, None for other things."""
-    return getattr(call.args[0], "value", None) if call.args else None
-
-
-def parse(content, version):
-    """Return (syntax tree, its nodes as ast.walk() would give them, None where they lie too deep)."""
-    with warnings.catch_warnings(action="ignore"):  # "\\d" and the like
-        tree = ast.parse(content, feature_version=version)
-    layers = list(layers_of(tree))
-    if len(layers) > MAX_DEPTH:
-        return tree, None
-    return tree, [node for layer in layers for node in layer]
-
-
-def by_type(nodes):
-    """Return {type: nodes}."""
-    found = defaultdict(list)
-    for node in nodes:
-        found[type(node)].append(node)
-    return found
-
-
-def layers_of(tree):
-    """Yield the nodes of a syntax tree, those of one depth at a time."""
-    layer = [tree]
-    while layer:
-        yield layer
-        below = []
-        for node in layer:
-            for field in node._fields:
-                value = getattr(node, field, None)
-                below += value if type(value) is list else [value]
-        layer = [part for part in below if isinstance(part, ast.AST)]
-
-
-def is_sys_path(node):
-    names = (last_name(getattr(node, "value", None)), last_name(node))
-    return names == ("sys", "path")
-
-
-def strings(tree):
-    """Return all texts in a syntax tree."""
-    return texts_of(ast.walk(tree))
-
-
-def texts_of(nodes):
-    values = (getattr(node, "value", None) for node in nodes)
-    return [value for value in values if isinstance(value, str)]

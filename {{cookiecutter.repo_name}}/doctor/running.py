@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from doctor import FACTS
 from doctor.commands import SERVERS
 from doctor.loading import Import, Loading, Module
+from doctor.trees import walk
 
 TRIES = (ast.Try, ast.TryStar, ast.If)
 BODIES = (
@@ -179,7 +180,7 @@ class Running:
     def modules_of_apps(self, paths):
         """Yield the modules that Django loads of each app of the project's own, models first."""
         values = [value for _, value in self.settings.get("INSTALLED_APPS", ())]
-        nodes = [node for value in values for node in ast.walk(value)]
+        nodes = [node for value in values for node in walk(value)]
         texts = [n.value for n in nodes if isinstance(getattr(n, "value", 0), str)]
         last = ["admin"] if "django.contrib.admin" in texts else []
         apps = [text.partition(".apps.")[0] for text in texts]
@@ -205,7 +206,7 @@ class Running:
         self.settings = values = self.values(path, name, paths)
         for setting, sure in DJANGO["names"].items():
             for file, value in values.get(setting, ()):
-                for node in ast.walk(value):
+                for node in walk(value):
                     text = getattr(node, "value", None)
                     known = isinstance(text, str) and re.fullmatch(
                         DJANGO["module"], text
@@ -248,7 +249,7 @@ class Running:
                 if file := self.find(wanted, paths):
                     found |= self.values(file, wanted, paths, depth + 1)
                 continue
-            for inner in ast.walk(node):
+            for inner in walk(node):
                 target = getattr(
                     inner, "target", (getattr(inner, "targets", 0) or [0])[0]
                 )
@@ -262,7 +263,7 @@ class Running:
                     or not value
                 ):
                     continue
-                parts = list(ast.walk(value))
+                parts = list(walk(value))
                 before = found.get(setting, [])
                 grows = isinstance(inner, ast.AugAssign)
                 grows = grows or any(getattr(n, "id", "") == setting for n in parts)

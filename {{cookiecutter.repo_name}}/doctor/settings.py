@@ -10,7 +10,8 @@ from doctor import FACTS, check
 from doctor.data import inside_conditions, only_value
 from doctor.files import hits, line_at
 from doctor.lists import fits
-from doctor.project import as_dict, first_value, last_name, name_of_target, several
+from doctor.project import as_dict, several
+from doctor.trees import first_value, last_name, name_of_target, walk
 
 APP_JSON = FACTS["app_json"]
 KNOWN = re.compile(FACTS["config_vars"]["known"])
@@ -183,7 +184,7 @@ def secrets_on_a_page(project):
 
 def stored(function):
     """Yield the names that a function gives values to."""
-    for node in ast.walk(function):
+    for node in walk(function):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node
 
@@ -207,7 +208,7 @@ def shown_whole(value):
     if isinstance(value, (ast.ListComp, ast.GeneratorExp, ast.DictComp)):
         # f"{name}={value}" for name, value in os.environ.items()
         each = value.generators[0]
-        pair = [name.id for name in ast.walk(each.target) if isinstance(name, ast.Name)]
+        pair = [name.id for name in walk(each.target) if isinstance(name, ast.Name)]
         shown = value.value if isinstance(value, ast.DictComp) else value.elt
         all_of_them = len(pair) == 2 and pair[1] in as_they_are(shown) and not each.ifs
         return shown_whole(each.iter) if all_of_them else ""

@@ -15,8 +15,8 @@ from doctor.loading import Function, Made
 from doctor.packages import newest_python
 from doctor.pages import hands_out
 from doctor.procfile import in_code
-from doctor.project import last_name
 from doctor.running import Target, flask_target
+from doctor.trees import last_name, walk
 
 PROGRAMS = FACTS["programs"]
 FAILS = PROGRAMS["fails"]
@@ -277,7 +277,7 @@ def kind_of(thing):
         return known.get(of)
     if not isinstance(of, Function):
         return None
-    calls = [n for n in ast.walk(of.node) if isinstance(n, ast.Call)]
+    calls = [n for n in walk(of.node) if isinstance(n, ast.Call)]
     names = {last_name(call.func) for call in calls}
     kinds = {kind for full, kind in known.items() if full.rpartition(".")[2] in names}
     return kinds.pop() if len(kinds) == 1 else None

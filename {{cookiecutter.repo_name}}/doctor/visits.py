@@ -20,7 +20,7 @@ from doctor.pages import (
     templates,
     words_of,
 )
-from doctor.project import last_name
+from doctor.trees import last_name, walk
 
 PAGES = FACTS["pages"]
 # "x = 1" where a test wants "x == 1".
@@ -130,7 +130,7 @@ def asked_of_a_first_visit(project):
 @once
 def stored_before(project):
     """Return the keys, as code, that a first visit may find: stored by no other view than the start page's."""
-    own = {id(n) for _, page in start_pages(project) for n in ast.walk(page)}
+    own = {id(n) for _, page in start_pages(project) for n in walk(page)}
     others = in_views(project) - own
     return {
         ast.unparse(node.slice)

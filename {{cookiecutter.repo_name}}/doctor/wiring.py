@@ -7,7 +7,7 @@ from doctor import FACTS, check
 from doctor.forms import views
 from doctor.imports import newest_allowed
 from doctor.pages import is_seen, on_start_page, start_pages, words_of
-from doctor.project import last_name
+from doctor.trees import last_name, walk
 
 PAGES = FACTS["pages"]
 
@@ -136,7 +136,7 @@ def only_under_the_guard(project):
             guard = isinstance(statement, ast.If) and not statement.orelse
             if not guard or "__main__" not in ast.unparse(statement.test):
                 continue
-            for call in (n for n in ast.walk(statement) if isinstance(n, ast.Call)):
+            for call in (n for n in walk(statement) if isinstance(n, ast.Call)):
                 name, owner = last_name(call.func), getattr(call.func, "value", None)
                 routes = name in ("register_blueprint", "include_router")
                 background = name == "start" and re.search(
