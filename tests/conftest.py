@@ -117,7 +117,10 @@ def oven(cookies_session, environ):
     def oven(**answers):
         result = cookies_session.bake(extra_context=answers)
         assert result.exception is None, result.exception
-        return Project(result.project_path, environ)
+        project = Project(result.project_path, environ)
+        if (project.path / ".git").exists():  # one file for all objects: hundreds of copies are made
+            project.run("git", "repack", "-a", "-d", "-q")
+        return project
 
     return oven
 

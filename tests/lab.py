@@ -187,6 +187,11 @@ class Project:
         """Return their names, with slashes."""
         return {path.relative_to(self.path).as_posix() for path in self.files()}
 
+    def left(self):
+        """Return what is in the folder and not in git, but what Python has compiled."""
+        status = self.run("git", "status", "--porcelain", "--ignored").stdout.splitlines()
+        return {line for line in status if "__pycache__" not in line}
+
     def run(self, *command, check=True, cwd=None, timeout=120, **environ):
         """Run a command in the project's folder; return its CompletedProcess.
 

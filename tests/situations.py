@@ -60,7 +60,7 @@ def build(case, baked, folder):
         shutil.copytree(baked, folder, symlinks=True)
     else:
         folder.mkdir()
-        git(folder, "init", "--quiet")
+        git(folder, "init", "--quiet", "--template=")  # without its samples
     change(case, Project(folder, os.environ))
     for path in case.get("executable", ()):
         (folder / path).chmod(0o755)

@@ -172,7 +172,7 @@ def test_what_ends_it_leaves_nothing_running_and_nothing_behind(project, tempora
     assert process.wait(timeout=60) == 2
     assert "nothing was left" in process.stderr.read()
     wait_until(lambda: not left_running(temporary), seconds=10)
-    assert project.run("git", "status", "--porcelain", "--ignored").stdout.split() == ["!!", ".env"]
+    assert project.left() == {"!! .env"}
 
 
 def test_a_worker_alone_cannot_be_visited_and_is_no_mistake(project):

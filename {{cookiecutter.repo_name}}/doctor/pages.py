@@ -588,9 +588,10 @@ def filter_that_jinja_does_not_have(project):
             depth += (tag == "if") - (tag == "endif")
             plain = re.sub(r"\"[^\"]*\"|'[^']*'", "''", rest)
             for name in re.findall(r"\|\s*([A-Za-z_]\w*)", plain):
+                if name in known or name in named or name in told:
+                    continue
                 near = difflib.get_close_matches(name, known, 1, 0.8)
-                unknown = name not in known and name not in named and name not in told
-                if unknown and (near or name in others or not many):
+                if near or name in others or not many:
                     told.add(name)
                     choices = re.search(r"\b(if|or|and)\b", plain) or tag == "set"
                     sure = path in seen and not depth and not choices

@@ -235,6 +235,8 @@ class Repository:
 
     def contents(self, hashes):
         """Yield the contents that belong to the hashes, in their order."""
+        if not hashes:
+            return
         # One git for all files: starting it 200 times would take seconds.
         answer = self.ask(
             "cat-file", "--batch", given=b"".join(h + b"\n" for h in hashes)
