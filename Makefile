@@ -20,7 +20,7 @@ demo: $(READY)
 test: $(READY) lint
 	@echo "Installing the packages of a baked project into .cache (the first time takes about a minute) ..."
 	@$(PACKAGES)
-	@echo "Baking projects and running them: all tests, about thirteen minutes ..."
+	@echo "Baking projects and running them: all tests, about twelve minutes ..."
 	@start=$$(date +%s); $(PYTEST) && echo $$(($$(date +%s) - start)) > .cache/suite-seconds
 
 quick: $(READY) lint
