@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import random
 import re
 import secrets
 import signal
@@ -86,9 +87,12 @@ def at_once(function, times):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port that nobody listens on, below those of which systems take one for each connection that they open."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def children(pid):
