@@ -8,7 +8,7 @@ from tools import BEFORE, OWN, SERVERS, ask, make_programs
 
 PEERS = Path(__file__).resolve().parent / "peers"
 POSTS = 20  # as many as the start page shows notes
-PAGES = {"/healthz": "database page", "/nope": "error page", "/static/style.css": "static file"}
+PAGES = {"/healthz": "database page", "/nope": "error page"}
 
 
 def peers(bench):
