@@ -44,10 +44,11 @@ DATABASES = (
 @check("H901", step=7, level="warning")
 def data_on_the_dyno(project):
     """The dyno's disk is emptied at every restart."""
-    found = list(on_disk(project))
+    found = {}
+    for path, line, what in on_disk(project):
+        found.setdefault((path, line), what[:60])
     if found:  # once is enough
-        path, line, _ = found[0]
-        yield path, line, {"what": several([what[:60] for _, _, what in found], 3)}
+        yield *next(iter(found)), {"what": several(found.values(), 3)}
 
 
 def on_disk(project):

@@ -18,9 +18,11 @@ from doctor.pages import (
     templates_named,
 )
 from doctor.project import as_dict
-from doctor.trees import first_value, last_name
+from doctor.trees import first_value, last_name, walk
 
 LAYOUT, PACKAGES = FACTS["layout"], FACTS["packages"]
+# What reads settings from a file, and how many arguments come before `silent`.
+SETTINGS_FILES = {"from_pyfile": 1, "from_json": 1, "from_file": 2}
 ROOT_FILES = ("Procfile", "requirements.txt", "Pipfile.lock", "poetry.lock", "uv.lock")
 # Files that somebody reads with a program, so that marks of a conflict break them.
 READ_BY_PROGRAMS = re.compile(
@@ -512,26 +514,25 @@ def settings_not_pushed(project):
         if wanted and secrets not in project and not written:
             yield use.path, use.node.lineno, {"name": secrets}
             break
-    for path, node in project.calls("from_pyfile"):
-        silent = (
-            any(word.arg == "silent" for word in node.keywords) or len(node.args) > 1
-        )
-        name = first_value(node)
-        if isinstance(name, str) and not silent:
-            places = [
-                name,
-                posixpath.join(posixpath.dirname(path), name),
-                f"instance/{name}",
-            ]
-            if "instance_relative_config=True" in project.text(path):
-                places = [place for place in project.sizes if place.endswith(places[2])]
-            if (
-                not any(place in project for place in places)
-                and last_name(node.func.value) == "config"
-            ):
-                shown = (
-                    "instance/" + name
-                    if "instance_relative_config" in project.text(path)
-                    else name
-                )
-                yield path, node.lineno, {"name": shown}
+    calls = project.running.loading.calls
+    sure = {id(use.node) for use in calls if not {"try", "thread"} & use.guards}
+    tries = [node for _, node in project.nodes(ast.Try) for node in node.body]
+    tried = {id(node) for statement in tries for node in walk(statement)}
+    for path, node in project.calls(*SETTINGS_FILES):
+        name, method = first_value(node), last_name(node.func)
+        silent = any(word.arg in ("silent", None) for word in node.keywords)
+        silent = silent or len(node.args) > SETTINGS_FILES[method] or id(node) in tried
+        of_an_app = last_name(getattr(node.func, "value", None)) == "config"
+        if silent or not of_an_app or not isinstance(name, str) or name[:1] == "/":
+            continue
+        text, inner = project.text(path), f"instance/{name}"
+        places = [name, posixpath.join(posixpath.dirname(path), name), inner]
+        if "instance_relative_config=True" in text:
+            places = [place for place in project.sizes if place.endswith(inner)]
+        there = any(place in project for place in places)
+        made = any(name in script for script in project.shell_texts)
+        if there or made or re.search(r"\b(exists|isfile|is_file)\(", text):
+            continue
+        shown = inner if "instance_relative_config" in text else name
+        level = "error" if id(node) in sure else "warning"
+        yield path, node.lineno, {"name": shown}, level
