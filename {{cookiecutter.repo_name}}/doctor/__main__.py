@@ -16,11 +16,13 @@ from pathlib import Path
 try:
     from doctor import (  # noqa: F401
         CHECKS,
+        app_json,
         baked,
         browser,
         calls,
         data,
         django_settings,
+        exposed,
         forms,
         imports,
         layout,
