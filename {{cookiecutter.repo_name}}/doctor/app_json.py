@@ -95,8 +95,12 @@ def needed(project):
     files |= {*(lists - project.slugignored or lists), *project.app_trees}
     folders = re.compile(rf"(.*/)?({'|'.join(FACTS['layout']['folders'])})/")
     found = {path for path in project.sizes if path in files or folders.match(path)}
-    # From it new migrations are written, which nobody does on a dyno.
-    return {path for path in found if not path.endswith(".mako")}
+    # From script.py.mako new migrations are written, which nobody does on a dyno; a page
+    # without its picture still works.
+    unread = re.compile(r".*\.(mako|md|psd|scss|map)|(.*/)?README[^/]*")
+    static = re.compile(r"(.*/)?static/(?!.*\.(css|js)$)")
+    found -= {path for path in found if static.match(path)}
+    return {path for path in found if not unread.fullmatch(path)}
 
 
 @check("H801", step=13)

@@ -105,7 +105,9 @@ def names_of_imports(project):
 @check("H427", step=10)
 def server_with_an_app_for_one_process(project):
     """uvicorn.run(app): the platform sets WEB_CONCURRENCY, and uvicorn refuses more than one process of an object."""
-    if "WEB_CONCURRENCY" in project.app_env:
+    _, web = project.procfile.get("web", (0, ""))
+    places = (project.app_env, project.constants, web)
+    if any("WEB_CONCURRENCY" in place for place in places):
         return
     for use in project.running.loading.calls:
         words = {w.arg for w in getattr(use.node, "keywords", ())}

@@ -413,6 +413,11 @@ def encryption_that_does_not_fit(project):
             else given
         )
         keys = [getattr(key, "value", "") for key in getattr(given, "keys", ())]
+        address = call.args[0] if call.args else None
+        if isinstance(address, ast.Name):
+            address = only_value(project, path, address.id)
+        if str(getattr(address, "value", "")).startswith("sqlite"):
+            continue  # which takes it
         if "check_same_thread" in keys and id(given) not in guarded:
             details = {"what": 'connect_args=("check_same_thread": …)'}
             level = "error" if project.is_sure(path) else "warning"

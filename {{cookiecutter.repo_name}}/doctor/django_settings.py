@@ -120,7 +120,10 @@ def hosts_of_this_computer(project):
     plain = all(isinstance(value, (ast.List, ast.Tuple)) for _, value in hosts)
     debug = [getattr(value, "value", None) for _, value in values.get("DEBUG", [])]
     here = all(re.fullmatch(DJANGO["here"], name) for name in names)
-    grows = any("ALLOWED_HOSTS." in project.text(path) for path, _ in hosts)
+    later = r"ALLOWED_HOSTS\.|^[ \t]+ALLOWED_HOSTS\s*\+?=|ALLOWED_HOSTS\s*\+=.*environ|django_heroku"
+    later += r"|^[ \t]+from\s.*import\s*\*"
+    texts = [project.text(path) for path, _ in hosts]
+    grows = any(re.search(later, text, re.MULTILINE) for text in texts)
     if hosts and plain and here and not grows and (names or debug == [False]):
         yield hosts[-1][0], hosts[-1][1].lineno, {"hosts": several(names) or "[]"}
 

@@ -17,6 +17,10 @@ PLAIN = r"[A-Za-z_-]*|.{0,7}|/.*|https?:.*|.*\s.*[.!?:]|(\S+\s+){4}.*"
 SHOWN = re.compile(FACTS["config_vars"]["shown"])
 MARKS = FACTS["secret_marks"]
 SECRETS = {kind: re.compile(pattern) for kind, pattern in FACTS["secrets"].items()}
+# Ends of names for something beside a secret.
+ABOUT = re.compile(
+    r"(?i)_(FILE|HEADER|ISSUER|HASHER|PATH|DIR|NAME|ALGORITHM|PROJECT|MODEL|TEMPLATE|URL|ID)$"
+)
 # Where all config vars are, what makes an answer of them, and decorators that let everybody in.
 WHOLE = re.compile(
     r"((os\.)?environ|(current_app|app)\.config)(\.copy\(\)|\.items\(\)|\.values\(\))?"
@@ -64,9 +68,7 @@ def is_secret(name, value):
     """Tell whether a config var's name and value look like a real secret."""
     named = re.search(r"(?i)SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|DATABASE_URL", name)
     # A name for something beside it, and an address without a password.
-    about = re.search(
-        r"(?i)_(FILE|HEADER|ISSUER|HASHER|PATH|DIR|NAME|ALGORITHM)$", name
-    )
+    about = ABOUT.search(name)
     host = ""
     if match := re.search(r"://[^:/@]*:([^@]+)@([^:/?]*)", value):
         value, host = match.groups()
@@ -237,6 +239,7 @@ def secret_as_an_example(project):
     for file, line, name, value in pairs:
         long = isinstance(value, str) and re.fullmatch(r"[\w+/=.-]{16,}", value)
         mixed = long and re.search(r"\d", value) and re.search(r"[A-Za-z]", value)
+        mixed = mixed and not ABOUT.search(name)
         if mixed and named.fullmatch(name) and not HARMLESS.fullmatch(value):
             yield file, line, {"name": name}
 

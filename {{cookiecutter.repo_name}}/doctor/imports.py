@@ -138,6 +138,7 @@ def import_without_package(project):
         if not (unsure or later or found.first in told):
             told.add(found.first)
             sure = complete and found.sure and not project.running.flexible
+            sure = sure and not installs_more(project)
             details = {"module": found.first, "package": min(owners, key=len)}
             yield found.path, found.line, details, "error" if sure else "warning"
 
@@ -162,6 +163,12 @@ def import_of_nobody_s_module(project):
             level = "error" if whole and not others or thrown else "warning"
             yield found.path, found.line, {"module": found.first}, level
         told |= {found.first} if sure else set()
+
+
+def installs_more(project):
+    """Tell whether a build hook installs packages of its own."""
+    hooks = map(project.text, ("bin/pre_compile", "bin/post_compile"))
+    return any(re.search(r"\b(pip|uv)\b.*\binstall\b", hook) for hook in hooks)
 
 
 def may_bring_modules(project):
@@ -339,6 +346,9 @@ def name_that_nothing_binds(project):
     """NameError: an import is missing, or a name is misspelt; in functions, once they are called."""
     told = set()
     for found in mistakes(project, "undefined"):
+        # gettext.install(…) and builtins.log = … give a name to all modules.
+        if project.calls_any("install") or project.has_text("builtins."):
+            return
         told.add((found.path, found.name))
         yield found.path, found.line, {"name": found.name}
     later = {}  # one finding a file
@@ -685,14 +695,15 @@ def package_needs_more_than_pip(project):
         ):
             continue
         names = {name, row.get("module", name.replace("-", "_"))}
-        used = any(
-            set(found.module.split(".")) & names for found in project.running.foreign
-        )
-        used |= any(
-            row.get("module", "") in project.modules_of(name)
-            and found.module in project.modules_of(name)
+        modules = project.modules_of(name)
+        uses = [
+            found
             for found in project.running.foreign
-        )
+            if {*found.module.split(".")} & names
+            or row.get("module", "") in modules
+            and found.module in modules
+        ]
+        used = bool(uses)
         code = row.get("code")
         if code and not any(
             re.search(code, project.text(path)) for path in project.app_trees
@@ -705,7 +716,8 @@ def package_needs_more_than_pip(project):
         ):
             continue
         told.add(row["needs"])
-        compiled = row.get("error") and (used or "module" not in row)
+        loaded = any(found.sure and not found.guarded for found in uses)
+        compiled = row.get("error") and (loaded or "module" not in row)
         starts = [
             use
             for use in project.running.loading.calls
@@ -782,6 +794,9 @@ def call_needs_another_package(project):
     for path, node in project.nodes(ast.AnnAssign) if complete else ():
         named = {getattr(n, "id", "") for n in walk(node.annotation)}
         lacks = "EmailStr" in named and "email-validator" not in told
+        lacks = lacks and re.search(
+            r"\bpydantic(\.networks)? import\b[^=]*\bEmailStr\b", project.text(path)
+        )
         if lacks and "pydantic" in project.imported and project.is_sure(path):
             yield path, node.lineno, {"name": "EmailStr", "package": "email-validator"}
             told.add("email-validator")
@@ -798,7 +813,9 @@ def call_needs_another_package(project):
     migrates = any("migrate" in command.arguments for command in project.commands)
     fields = project.trees if "django" in have and "pillow" not in have else ()
     for path in fields if complete else ():
-        if match := re.search(r"\bmodels\.ImageField\(", project.text(path)):
+        if match := re.search(
+            r"(?m)^[^#\n]*\bmodels\.ImageField\(", project.text(path)
+        ):
             line = line_at(project.text(path), match.start())
             details = {"name": "models.ImageField", "package": "pillow"}
             yield path, line, details, "error" if migrates else "warning"

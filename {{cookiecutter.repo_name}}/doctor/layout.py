@@ -157,7 +157,9 @@ def file_not_pushed(project):
     for path, _, _ in wanted(project):
         if path not in project and path not in told and project.in_folder(path):
             told.add(path)
-            yield path, 0, {"name": path}
+            # A page without its picture still works.
+            level = "warning" if "/static/" in f"/{path}" else "error"
+            yield path, 0, {"name": path}, level
 
 
 def wanted(project):
@@ -205,9 +207,11 @@ def named_files(project):
 @check("H104", step=1)
 def other_letters(project):
     """Linux tells capital letters from small ones."""
+    code = {posixpath.dirname(path) for path in project.trees} | {""}
     for folder in sorted(project.folders):
         name = folder.rpartition("/")[2]
-        if name != name.lower() and name.lower() in LAYOUT["folders"]:
+        beside = posixpath.dirname(folder) in code and name not in project.constants
+        if name != name.lower() and name.lower() in LAYOUT["folders"] and beside:
             yield folder, 0, {"name": name, "right": name.lower()}
     told = set()
     for wanted, file, line in named_files(project):
@@ -473,8 +477,10 @@ def is_conflict(project, path, content):
 @check("H117", step=1)
 def hides_a_module(project):
     """A file of the root is loaded in place of Python's or a package's module of its name."""
+    few = project.list.packages.keys() <= {*LAYOUT["flask_alone"]}
     for path, name in hiding(project).items():
-        yield path, 0, {"name": path, "module": name}
+        later = few and name in LAYOUT["shadowed_at_times"]
+        yield path, 0, {"name": path, "module": name}, "warning" if later else "error"
 
 
 @once

@@ -193,7 +193,8 @@ def two_heads(project):
     before = {name for _, down in found.values() for name in down}
     heads = {path: name for path, (name, _) in found.items() if name not in before}
     if len(set(heads.values())) > 1:  # a copy with the same name is for H907
-        yield max(heads), 0, {"heads": ", ".join(sorted(heads.values()))}
+        details = {"heads": ", ".join(sorted(heads.values()))}
+        yield max(heads), 0, details, of_migrations(project)
 
 
 @check("H907", step=7)
@@ -215,7 +216,8 @@ def migration_without_its_parent(project):
             and not any(n.startswith(p) for n in names)
         ]
         if lost or shortened:
-            yield path, 0, {"name": (lost + shortened)[0]}
+            details = {"name": (lost + shortened)[0]}
+            yield path, 0, details, of_migrations(project)
 
 
 @check("H909", step=7)
@@ -239,7 +241,8 @@ def migration_that_does_not_load(project):
     for path, (name, _) in sorted(found.items()):
         if len(name) > LONGEST and not own_table:
             error = f"revision: {len(name)} > {LONGEST} (alembic_version.version_num)"
-            yield path, 0, {"name": path, "error": error}
+            details = {"name": path, "error": error}
+            yield path, 0, details, of_migrations(project)
     folders = {posixpath.dirname(path) for path in found}
     loaded_aside = re.compile(r"(__init__|\.#).*|[a-f0-9]+\.py")
     for path in sorted(project.sizes):
@@ -249,9 +252,11 @@ def migration_that_does_not_load(project):
         if path in project.broken and path not in project.running.reached:
             line, error, certain = parse_error(project, path)
             if certain:
-                yield path, line, {"name": path, "error": error}
+                details = {"name": path, "error": error}
+                yield path, line, details, of_migrations(project)
         elif path in project.trees and not loaded_aside.fullmatch(name):
-            yield path, 0, {"name": path, "error": "revision = ?"}
+            details = {"name": path, "error": "revision = ?"}
+            yield path, 0, details, of_migrations(project)
     before = {name: [d for d in down if d] for name, down in found.values()}
     for path, (name, _) in sorted(found.items()):
         circle = [name]

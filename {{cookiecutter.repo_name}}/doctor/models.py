@@ -57,7 +57,8 @@ def refused(node, project):
             # The name has got its value when Python comes to the annotation.
             name = getattr(statement.target, "id", None)
             names = [n for n in walk(statement.annotation) if isinstance(n, ast.Name)]
-            if any(n.id == name for n in names):
+            texts = project.has_text("from __future__ import annotations")
+            if any(n.id == name for n in names) and not texts:
                 what = ast.unparse(statement)[:60]
                 yield (
                     statement.lineno,

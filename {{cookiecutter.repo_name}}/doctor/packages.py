@@ -128,7 +128,8 @@ def pins_against_each_other(project):
         if line.pin and not line.marker:
             name, pin = normal(line.name), line.pin
             first = pins.setdefault(name, line)
-            if numbers(first.pin) != numbers(pin):
+            versions = [re.sub(r"(\.0)+$", "", p) for p in (first.pin, pin)]
+            if numbers(versions[0]) != numbers(versions[1]):
                 what = f"{name}=={first.pin}, {name}=={pin}"
                 yield line.file, line.number, {"what": what}
         bare = line.kind == "package" and not line.hashed
@@ -214,7 +215,8 @@ def package_only_here(project):
     )
     for line in project.list.lines:
         name, shown = normal(line.name), {"line": line.text[:80]}
-        if line.marker and name in PACKAGES["windows_only"]:
+        windows = re.search(r"win32|Windows|['\"]nt['\"]", line.marker or "")
+        if line.marker and (windows or name in PACKAGES["windows_only"]):
             continue
         elsewhere = PACKAGES["not_on_index"].get(name)
         # The index takes no version with a "+": it came from another one, or was built here.
@@ -275,7 +277,16 @@ def for_other_pythons(project):
     if own:
         asked = requires_python(project).replace(" ", "")
         found.append((own, own.text, ",".join(re.findall(r"[<>]=?[\d.]+", asked))))
-    return [(line, what, spec) for line, what, spec in found if not fits(python, spec)]
+    return [
+        (line, what, spec)
+        for line, what, spec in found
+        if not fits_some_patch(python, spec)
+    ]
+
+
+def fits_some_patch(python, spec):
+    """Tell whether a version such as 3.13, of which the platform takes the newest patch, may fit."""
+    return fits(python, spec) or len(python) == 2 and fits((*python, 99), spec)
 
 
 @check("H222", step=13)
@@ -410,7 +421,8 @@ def lock_file_and_python(project):
     wanted = requires_python(project)
     if named and wanted and {"uv.lock", "poetry.lock"} & set(project.sizes):
         clauses = ",".join(re.findall(r"[<>=]=?[\d.]+", wanted.replace(" ", "")))
-        if clauses and not fits(numbers(named[1]), clauses.replace("==", ">=")):
+        clauses = clauses.replace("==", ">=")
+        if clauses and not fits_some_patch(numbers(named[1]), clauses):
             yield named[0], 1, {"what": f"requires-python = {wanted}"}
 
 

@@ -54,6 +54,7 @@ POSTED = re.compile(
 )
 SURVIVES = re.compile(
     r"except:|\b(Base|HTTP)?Exception\b|NotFound|Template|BuildError|SQLAlchemy|RuntimeError"
+    r"|\b(Key|Type|Value|Lookup|Attribute)Error|BadRequest"
 )
 
 

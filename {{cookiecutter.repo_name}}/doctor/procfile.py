@@ -46,7 +46,8 @@ def no_procfile(project):
 
 @check("H402", step=10)
 def encoding_of_procfile(project):
-    if not plain_utf8(project.contents.get("Procfile", b"")):
+    plain = plain_utf8(project.contents.get("Procfile", b""))
+    if not plain and not project.is_container:
         yield "Procfile", 1, {}
 
 
@@ -114,7 +115,7 @@ def many_workers(project):
 def no_web_process(project):
     """Workers alone are legitimate, unless a server is among them or app.json counts on web."""
     unclear = not readable(project) or list(no_space_after_colon(project))
-    if unclear or "web" in project.procfile:
+    if unclear or "web" in project.procfile or project.is_container:
         return
     wanted = "web" in as_dict(project.json.get("formation"))
     programs = {*SERVERS, "python", "python3", "sh", "bash"}
@@ -406,6 +407,10 @@ def nothing_listens(project):
     calls = [ast.unparse(n.func) for p, n in project.nodes(ast.Call) if p in below]
     calls = [name for name in calls if name not in own]
     texts = {n.value for p, n in project.nodes(ast.Constant) if p in below}
+    starts = re.compile(rf"({'|'.join(map(re.escape, SERVERS))})(\s.*)?")
+    texts = {text for text in texts if isinstance(text, str)}
+    if any(map(starts.fullmatch, texts)):  # by way of subprocess
+        return
     if "PORT" in texts or running.flexible or any(map(opens_port, calls)):
         return
     bots = sorted(project.imported & set(PROGRAMS["bots"]))
@@ -445,7 +450,8 @@ def command_needs_what_is_not_there(project):
         return
     for command in in_code(project):
         missing = missing_file(project, command) or missing_settings(project, command)
-        if missing:
+        _, whole = project.procfile.get(command.type, (0, ""))
+        if missing and "||" not in whole:  # else something else follows, as `true`
             yield *command.place, {"missing": missing}
     scripts = as_dict(project.json.get("scripts"))
     for key in ("postdeploy", "pr-predestroy"):
@@ -691,8 +697,8 @@ def server_in_the_background(project):
         options = PROGRAMS["daemons"].get(command.program, ())
         if found := [word for word in command.arguments if word in options]:
             yield *command.place, {"what": f"{command.program} {found[0]}"}
-    for line, text in project.procfile.values():
-        if re.search(r"[^&]&\s*$", text):
+    for type, (line, text) in project.procfile.items():
+        if re.search(r"[^&]&\s*$", text) and type != "release":
             yield "Procfile", line, {"what": text[-30:]}
 
 

@@ -121,15 +121,21 @@ class Project(Files):
     @cached_property
     def shell_texts(self):
         """Return the texts of the scripts that a build or a dyno may run."""
-        named = (p for p in self.sizes if p.startswith("bin/") or p.endswith(".sh"))
+        places = ("bin/", ".profile")
+        named = (p for p in self.sizes if p.startswith(places) or p.endswith(".sh"))
         return [self.text(path) for path in named]
 
     @cached_property
     def commands(self):
-        """Return what the Procfile starts, scripts and what is in them too."""
-        found = []
+        """Return what the Procfile starts, scripts and what is in them too.
+
+        Left out is what waits for somebody who types `heroku run seed`, by its name.
+        """
+        found, wanted = [], as_dict(self.json.get("formation"))
+        by_hand = FACTS["programs"]["by_hand"] if "web" in self.procfile else []
         for type, (number, text) in self.procfile.items():
-            found += commands(self, type, "Procfile", number, text)
+            if type in wanted or type.lower() not in by_hand:
+                found += commands(self, type, "Procfile", number, text)
         return found
 
     @cached_property

@@ -190,10 +190,25 @@ def kind_served(project, command, kind):
     )
     if "uvicorn" in (worker or ""):
         kind = "asgi"
+    given = command.variables.get("GUNICORN_CMD_ARGS", "GUNICORN_CMD_ARGS")
+    if command.program == "gunicorn" and (
+        given in project.app_env or "worker" in given or computes_its_worker(project)
+    ):
+        return "auto"
     kind = command.option("--interface") or kind
     if command.program == "granian":
         kind = command.variables.get("GRANIAN_INTERFACE", kind)
     return kind.removesuffix("nl")
+
+
+def computes_its_worker(project):
+    """Tell whether gunicorn's settings say something of the worker that cannot be read."""
+    values = [
+        node.value
+        for node in project.nodes_of("gunicorn.conf.py", ast.Assign)
+        if last_name(node.targets[0]) == "worker_class"
+    ]
+    return any(not isinstance(value, ast.Constant) for value in values)
 
 
 def flask_apps(project):
@@ -480,4 +495,6 @@ def code_not_utf8(project):
             try:
                 content.decode("utf-8")
             except UnicodeDecodeError as error:
-                yield path, content[: error.start].count(b"\n") + 1, {"name": path}
+                line = content[: error.start].count(b"\n") + 1
+                level = "error" if project.is_sure(path) else "warning"
+                yield path, line, {"name": path}, level

@@ -90,8 +90,8 @@ def link_to_a_view_for_post(project):
 @check("H150", step=12)
 def nobody_is_logged_in_yet(project):
     """{{ current_user.username[0] }} on the start page: who comes first has no name."""
-    if "flask_login" not in project.imported or "AnonymousUser" in "".join(
-        project.text(path) for path in project.app_trees
+    if "flask_login" not in project.imported or re.search(
+        "(?i)anonymous_?user", "".join(map(project.text, project.app_trees))
     ):
         return
     for path, line, tag, rest in shown(project):
