@@ -794,9 +794,13 @@ def call_needs_another_package(project):
     for path, node in project.nodes(ast.AnnAssign) if complete else ():
         named = {getattr(n, "id", "") for n in walk(node.annotation)}
         lacks = "EmailStr" in named and "email-validator" not in told
-        lacks = lacks and re.search(
-            r"\bpydantic(\.networks)? import\b[^=]*\bEmailStr\b", project.text(path)
-        )
+        theirs = [
+            alias.name
+            for outer in project.nodes_of(path, ast.ImportFrom)
+            for alias in outer.names
+            if (outer.module or "").partition(".")[0] == "pydantic"
+        ]
+        lacks = lacks and "EmailStr" in theirs
         if lacks and "pydantic" in project.imported and project.is_sure(path):
             yield path, node.lineno, {"name": "EmailStr", "package": "email-validator"}
             told.add("email-validator")

@@ -8,7 +8,7 @@ import sys
 
 from doctor import FACTS, check
 from doctor.commands import certain_lines, commands, shell_script
-from doctor.files import installed, once, utf16
+from doctor.files import above, installed, once, utf16
 from doctor.pages import (
     static_folders,
     static_named,
@@ -217,6 +217,8 @@ def other_letters(project):
     for wanted, file, line in named_files(project):
         there = project.lower_paths.get(wanted.lower())
         known = wanted in project or project.in_folder(wanted) or there in told
+        # Flask(__name__, template_folder="Templates")
+        known = known or {*(there or "").split("/")[:-1]} & project.constants
         if there and there != wanted and not known:
             told.add(there)
             static = (
@@ -456,6 +458,9 @@ def marks_of_a_conflict(project):
             line = content[: start.start()].count(b"\n") + 1
             unused = path.endswith(".py") and not project.is_sure(path)
             unused = unused or not READ_BY_PROGRAMS.fullmatch(path)
+            lists = {line.file for line in project.list.lines}
+            aside = re.fullmatch(r".*\.(ya?ml|css|txt)|.*/\.github/.*", path)
+            unused = unused or (aside and path not in {*lists, "heroku.yml"})
             unused = unused or not project.may_be_the_app(path)
             yield (
                 path,
@@ -532,7 +537,11 @@ def settings_not_pushed(project):
         if silent or not of_an_app or not isinstance(name, str) or name[:1] == "/":
             continue
         text, inner = project.text(path), f"instance/{name}"
-        places = [name, posixpath.join(posixpath.dirname(path), name), inner]
+        if re.search(r"\b(root|instance)_path\s*=", text):
+            continue
+        folders = ["", *above(path)]  # that of the file which makes the app is one
+        places = [posixpath.normpath(posixpath.join(f, name)) for f in folders]
+        places.append(inner)
         if "instance_relative_config=True" in text:
             places = [place for place in project.sizes if place.endswith(inner)]
         there = any(place in project for place in places)

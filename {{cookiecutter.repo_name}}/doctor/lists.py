@@ -274,6 +274,11 @@ def locked(project, file):
         packages = tomllib.loads(project.text(file)).get("package", [])
         versions = {package["name"]: package.get("version", "") for package in packages}
         needs = {normal(p["name"]): needed(p.get("dependencies", [])) for p in packages}
+        for name, extra in extras_of(packages):
+            for package in packages:
+                more = package.get("optional-dependencies", {}).get(extra, [])
+                if package["name"] == name:
+                    needs[normal(name)] += needed(more)
         own = asked(project)
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return {}  # what is wrong with such a file is for its own tool to say
@@ -291,6 +296,13 @@ def as_version(entry):
     return version.lstrip("=")
 
 
+def extras_of(packages):
+    """Return {(package, extra)} of what the packages of a uv.lock want of each other."""
+    wanted = [d for package in packages for d in package.get("dependencies", [])]
+    wanted = [need for need in wanted if isinstance(need, dict)]
+    return {(need["name"], extra) for need in wanted for extra in need.get("extra", ())}
+
+
 def needed(dependencies):
     """Return the names in a lock file's list or table of what a package needs."""
     names = [d.get("name", "") if isinstance(d, dict) else str(d) for d in dependencies]
@@ -303,7 +315,10 @@ def asked(project):
         whole = tomllib.loads(project.text("pyproject.toml"))
         texts = whole.get("project", {}).get("dependencies", [])
         poetry = whole.get("tool", {}).get("poetry", {}).get("dependencies", {})
-        names = [re.match(NAME, text.strip()) for text in texts]
+        # A lock file leaves out what is for older Pythons than it is for, or for Windows.
+        elsewhere = re.compile(r".*;.*(python_version\s*<|win32|Windows)")
+        always = [text for text in texts if not elsewhere.match(text)]
+        names = [re.match(NAME, text.strip()) for text in always]
         found = {normal(match[0]) for match in names if match}
         return found | {normal(name) for name in poetry if name != "python"}
     except (ValueError, AttributeError, TypeError, RecursionError):

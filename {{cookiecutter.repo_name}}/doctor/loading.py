@@ -484,7 +484,8 @@ class Loading:
                 name = getattr(given[0], "value", None) if given else function.name
                 key = (id(owner.node), name)
                 if (
-                    key in self.registered
+                    name  # else it is computed
+                    and key in self.registered
                     and (key, id(function)) not in self.registered
                 ):
                     self.mistake("twice", module, function, f"{name}()")

@@ -215,8 +215,8 @@ def package_only_here(project):
     )
     for line in project.list.lines:
         name, shown = normal(line.name), {"line": line.text[:80]}
-        windows = re.search(r"win32|Windows|['\"]nt['\"]", line.marker or "")
-        if line.marker and (windows or name in PACKAGES["windows_only"]):
+        windows = re.search(r"win32|Windows|['\"]nt['\"]", line.text.partition(";")[2])
+        if windows or line.marker and name in PACKAGES["windows_only"]:
             continue
         elsewhere = PACKAGES["not_on_index"].get(name)
         # The index takes no version with a "+": it came from another one, or was built here.

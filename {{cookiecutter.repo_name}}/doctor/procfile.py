@@ -46,8 +46,7 @@ def no_procfile(project):
 
 @check("H402", step=10)
 def encoding_of_procfile(project):
-    plain = plain_utf8(project.contents.get("Procfile", b""))
-    if not plain and not project.is_container:
+    if not plain_utf8(project.contents.get("Procfile", b"")):
         yield "Procfile", 1, {}
 
 
@@ -115,7 +114,7 @@ def many_workers(project):
 def no_web_process(project):
     """Workers alone are legitimate, unless a server is among them or app.json counts on web."""
     unclear = not readable(project) or list(no_space_after_colon(project))
-    if unclear or "web" in project.procfile or project.is_container:
+    if unclear or "web" in project.procfile:
         return
     wanted = "web" in as_dict(project.json.get("formation"))
     programs = {*SERVERS, "python", "python3", "sh", "bash"}
@@ -609,7 +608,9 @@ def encryption_of_its_own(project):
         words = {word.arg: word.value for word in call[1].keywords} if call else {}
         given = words.get("ssl_context") or words.get("ssl_certfile")
         if given is not None and getattr(given, "value", "") is not None:
-            yield call[0], call[1].lineno, {"what": ast.unparse(call[1])[:60]}
+            details = {"what": ast.unparse(call[1])[:60]}
+            sure = isinstance(given, (ast.Constant, ast.Tuple))
+            yield call[0], call[1].lineno, details, "error" if sure else "warning"
 
 
 @check("H417", step=10, level="warning")
