@@ -405,7 +405,9 @@ BREAK = {
         lambda p: p.append(".flaskenv", "<<<<<<< HEAD\nA=1\n=======\nA=2\n>>>>>>> other\n"),
     ],
     "H117": [lambda p: p.write("email.py", "NAME = 1\n"), lambda p: p.write("logging/__init__.py", "")],
-    "H118": [lambda p: p.replace("main.py", "    return app", '    app.config.from_pyfile("secret.cfg")\n    return app')],
+    "H118": [
+        lambda p: p.replace("main.py", "    return app", '    app.config.from_pyfile("secret.cfg")\n    return app')
+    ],
     "H209": [
         lambda p: p.append("requirements.txt", "requests=2.32.3\n"),
         lambda p: p.append("requirements.txt", "requests 2.32.3\n"),

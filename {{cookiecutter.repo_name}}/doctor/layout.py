@@ -218,7 +218,8 @@ def other_letters(project):
         there = project.lower_paths.get(wanted.lower())
         known = wanted in project or project.in_folder(wanted) or there in told
         # Flask(__name__, template_folder="Templates")
-        known = known or {*(there or "").split("/")[:-1]} & project.constants
+        folders = (there or "").split("/")[:-1]
+        known = known or {p for p in folders if p != p.lower()} & project.constants
         if there and there != wanted and not known:
             told.add(there)
             static = (
