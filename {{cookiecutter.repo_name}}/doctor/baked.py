@@ -4,6 +4,7 @@ import ast
 import re
 
 from doctor import FACTS, check
+from doctor.data import inside_conditions
 from doctor.models import in_migrations
 from doctor.procfile import hides_https, in_code
 from doctor.trees import last_name
@@ -80,6 +81,7 @@ def pool_without_a_size(project):
             words = {word.arg: word.value for word in node.keywords}
         pool = last_name(words.get("poolclass"))
         both = words.keys() & sizes or id(node) in given
+        both = both and id(node) not in inside_conditions(project)
         if pool in BAKED["pools_without_a_size"] and both and project.is_sure(path):
             yield path, node.lineno, {"pool": pool}
 

@@ -28,7 +28,8 @@ def redirect_without_end(project):
 def behind_waitress(project):
     """Tell whether web, the last line of it, hides from Django that a visitor came by https."""
     web = [command for command in project.commands if command.type == "web"]
-    return any(map(hides_https, web[-1:]))
+    told = any("--url-scheme" in command.text for command in web[-1:])
+    return any(map(hides_https, web[-1:])) and not told
 
 
 @check("H618", step=13)

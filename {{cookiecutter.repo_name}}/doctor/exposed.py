@@ -17,6 +17,8 @@ PLAIN = r"[A-Za-z_-]*|.{0,7}|/.*|https?:.*|.*\s.*[.!?:]|(\S+\s+){4}.*"
 SHOWN = re.compile(FACTS["config_vars"]["shown"])
 MARKS = FACTS["secret_marks"]
 SECRETS = {kind: re.compile(pattern) for kind, pattern in FACTS["secrets"].items()}
+# What a build puts into the pages, so that everybody has it.
+FOR_BROWSERS = re.compile(r"VITE_|REACT_APP_|NEXT_PUBLIC_|NUXT_PUBLIC_|VUE_APP_")
 # Ends of names for something beside a secret.
 ABOUT = re.compile(
     r"(?i)_(FILE|HEADER|ISSUER|HASHER|PATH|DIR|NAME|ALGORITHM|PROJECT|MODEL|TEMPLATE|URL|ID)$"
@@ -68,7 +70,7 @@ def is_secret(name, value):
     """Tell whether a config var's name and value look like a real secret."""
     named = re.search(r"(?i)SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|DATABASE_URL", name)
     # A name for something beside it, and an address without a password.
-    about = ABOUT.search(name)
+    about = ABOUT.search(name) or FOR_BROWSERS.match(name)
     host = ""
     if match := re.search(r"://[^:/@]*:([^@]+)@([^:/?]*)", value):
         value, host = match.groups()

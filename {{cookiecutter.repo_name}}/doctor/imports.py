@@ -85,7 +85,10 @@ def parse_error(project, path):
     text = getattr(error, "msg", str(error))
     lines = project.text(path).splitlines()[max(0, line - 2) : line + 1]
     new = any(re.search(FACTS["python"]["newer_grammar"], part) for part in lines)
-    certain = CERTAIN.search(text) and "f-string" not in text
+    # From 3.12 on what stands in braces may be of several lines, which older ones misread.
+    formatted = any(re.search(r"\b[rR]?[fF][rR]?[\"']", part) for part in lines)
+    certain = CERTAIN.search(text) and "f-string" not in text and not formatted
+    new = new or formatted
     return line, text, not newer or not new or bool(certain)
 
 
@@ -231,7 +234,9 @@ def name_that_flask_refuses(project):
         if isinstance(address, str) and address[:1] not in ("/", "{"):
             words = {word.arg for word in words_of(loading, owner)}
             prefixed = words & {None, "url_prefix"}
-            if owner.of == "flask.Flask" or address and not prefixed:
+            below = [of for _, of in loading.mounted.get(owner.node, ())]
+            inner = any(getattr(of, "of", "") == "flask.Blueprint" for of in below)
+            if owner.of == "flask.Flask" or address and not (prefixed or inner):
                 what = f'{ast.unparse(route.func)}("{address}")'
                 yield module.path, route.lineno, {"what": what}
 

@@ -173,8 +173,8 @@ def wanted(project):
 def link_that_leads_nowhere(project):
     needed = {path for path, _, _ in wanted(project)}
     for path in project.dangling - set(installed([*project.sizes, *project.dangling])):
-        level = "error" if path in needed else "warning"
-        yield path, 0, {"name": path}, level
+        sure = path in needed and "/static/" not in f"/{path}"
+        yield path, 0, {"name": path}, "error" if sure else "warning"
 
 
 @once

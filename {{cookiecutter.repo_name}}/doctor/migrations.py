@@ -191,6 +191,8 @@ def is_asked_for(project, model, columns):
 def two_heads(project):
     if list(migration_without_its_parent(project)):
         return  # that is the reason
+    if any("heads" in command.arguments for command in project.commands):
+        return  # it takes them all
     found = revisions(project)
     before = {name for _, down in found.values() for name in down}
     heads = {path: name for path, (name, _) in found.items() if name not in before}

@@ -185,6 +185,9 @@ def in_code(project, *types):
     broken = {f.line for f in found if f.level == "error"}
     for command in project.commands:
         unclear = command.file == "Procfile" and command.line in broken
+        # release: python seed.py || true
+        _, whole = project.procfile.get(command.type, (0, ""))
+        unclear = unclear or command.type == "release" and "||" in whole
         if not unclear and (not types or command.type in types):
             yield command
 
@@ -449,8 +452,7 @@ def command_needs_what_is_not_there(project):
         return
     for command in in_code(project):
         missing = missing_file(project, command) or missing_settings(project, command)
-        _, whole = project.procfile.get(command.type, (0, ""))
-        if missing and "||" not in whole:  # else something else follows, as `true`
+        if missing:
             yield *command.place, {"missing": missing}
     scripts = as_dict(project.json.get("scripts"))
     for key in ("postdeploy", "pr-predestroy"):
@@ -677,7 +679,7 @@ def unknown_flask_commands(project):
     own = project.constants | {n.name.replace("_", "-") for n in project.definitions}
     # click takes these ends off since 8.2.
     own |= {re.sub(r"-(command|cmd|group|grp)$", "", name) for name in own}
-    flask = {name for name in project.list.asked_for if name.startswith("flask")}
+    flask = {name for name in project.list.asked_for if "flask" in name}
     others = flask - {*PROGRAMS["no_commands"]}
     after = as_dict(project.json.get("scripts")).get("postdeploy")
     line = project.app_json_line("postdeploy")

@@ -126,6 +126,15 @@ class Project(Files):
         return [self.text(path) for path in named]
 
     @cached_property
+    def python_path(self):
+        """Return the folders of PYTHONPATH that app.json and .profile set."""
+        listed = self.app_env.get("PYTHONPATH", "")
+        texts = [str(listed.get("value", "") if isinstance(listed, dict) else listed)]
+        texts += re.findall(r"\bPYTHONPATH=[\"']?([^\s\"']+)", self.text(".profile"))
+        folders = [folder for text in texts for folder in text.split(":")]
+        return [folder for folder in folders if folder]
+
+    @cached_property
     def commands(self):
         """Return what the Procfile starts, scripts and what is in them too.
 

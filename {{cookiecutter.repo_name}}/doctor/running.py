@@ -295,6 +295,7 @@ class Running:
         more = [
             *(more or "").split(","),
             *command.variables.get("PYTHONPATH", "").split(":"),
+            *self.project.python_path,
         ]
         more = [HERE.sub("./", path) for path in more]
         more = [command.path(path) for path in more if path and "$" not in path]
