@@ -170,8 +170,8 @@ def import_of_nobody_s_module(project):
 
 def installs_more(project):
     """Tell whether a build hook installs packages of its own."""
-    hooks = map(project.text, ("bin/pre_compile", "bin/post_compile"))
-    return any(re.search(r"\b(pip|uv)\b.*\binstall\b", hook) for hook in hooks)
+    installs = re.compile(r"\b(pip|uv)\b.*\binstall\b")
+    return any(map(installs.search, project.build_hooks))
 
 
 def may_bring_modules(project):
@@ -350,10 +350,11 @@ def import_in_a_circle(project):
 def name_that_nothing_binds(project):
     """NameError: an import is missing, or a name is misspelt; in functions, once they are called."""
     told = set()
-    for found in mistakes(project, "undefined"):
-        # gettext.install(…) and builtins.log = … give a name to all modules.
-        if project.calls_any("install") or project.has_text("builtins."):
-            return
+    undefined = list(mistakes(project, "undefined"))
+    # gettext.install(…) and builtins.log = … give a name to all modules.
+    if undefined and (project.calls_any("install") or project.has_text("builtins.")):
+        return
+    for found in undefined:
         told.add((found.path, found.name))
         yield found.path, found.line, {"name": found.name}
     later = {}  # one finding a file

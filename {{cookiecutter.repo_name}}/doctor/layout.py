@@ -157,9 +157,7 @@ def file_not_pushed(project):
     for path, _, _ in wanted(project):
         if path not in project and path not in told and project.in_folder(path):
             told.add(path)
-            # A page without its picture still works.
-            level = "warning" if "/static/" in f"/{path}" else "error"
-            yield path, 0, {"name": path}, level
+            yield path, 0, {"name": path}, "warning" if is_static(path) else "error"
 
 
 def wanted(project):
@@ -173,8 +171,13 @@ def wanted(project):
 def link_that_leads_nowhere(project):
     needed = {path for path, _, _ in wanted(project)}
     for path in project.dangling - set(installed([*project.sizes, *project.dangling])):
-        sure = path in needed and "/static/" not in f"/{path}"
+        sure = path in needed and not is_static(path)
         yield path, 0, {"name": path}, "error" if sure else "warning"
+
+
+def is_static(path):
+    """Tell whether a file is one that pages name: without its picture a page still works."""
+    return "/static/" in f"/{path}"
 
 
 @once
@@ -222,12 +225,9 @@ def other_letters(project):
         known = known or {p for p in folders if p != p.lower()} & project.constants
         if there and there != wanted and not known:
             told.add(there)
-            static = (
-                "/static/" in f"/{wanted}"
-            )  # a page without its picture still works
             # With a manifest Django stops at a name that it does not have.
             stops = any("Manifest" in text for text in static_stores(project))
-            level = "warning" if static and not stops else "error"
+            level = "warning" if is_static(wanted) and not stops else "error"
             yield file, line, {"name": there, "right": wanted}, level
 
 
@@ -459,9 +459,10 @@ def marks_of_a_conflict(project):
             line = content[: start.start()].count(b"\n") + 1
             unused = path.endswith(".py") and not project.is_sure(path)
             unused = unused or not READ_BY_PROGRAMS.fullmatch(path)
-            lists = {line.file for line in project.list.lines}
             aside = re.fullmatch(r".*\.(ya?ml|css|txt)|.*/\.github/.*", path)
-            unused = unused or (aside and path not in {*lists, "heroku.yml"})
+            unused = unused or (
+                aside and path not in {*project.list.files, "heroku.yml"}
+            )
             unused = unused or not project.may_be_the_app(path)
             yield (
                 path,
@@ -476,8 +477,11 @@ def is_conflict(project, path, content):
     if path.endswith(".py"):
         return path in project.broken
     both = re.search(rb"(?m)^<{7} ", content) and re.search(rb"(?m)^>{7} ", content)
-    read = {"Procfile", *(line.file for line in project.list.lines)}
-    return path in read or both and not path.endswith((".md", ".rst"))
+    return (
+        path in {"Procfile", *project.list.files}
+        or both
+        and not path.endswith((".md", ".rst"))
+    )
 
 
 @check("H117", step=1)

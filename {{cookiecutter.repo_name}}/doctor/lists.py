@@ -117,6 +117,11 @@ class PackageList:
             else:
                 self.constraints += self.read(other, seen)
 
+    @property
+    def files(self):
+        """Return the names of the files that lines are read from."""
+        return {line.file for line in self.lines}
+
     @cached_property
     def packages(self):
         """Return {name as the index writes it: Line} of all that is installed."""

@@ -76,9 +76,9 @@ def table_without_migration(project):
     if not written and not project.has_folder("migrations"):
         return
     for path, node, table, _ in [*models(project), *tables(project)]:
-        if "__bind_key__" in ast.unparse(node):
-            continue  # it lies in another database
-        if table not in written and path in project.running.reached:
+        if table in written or path not in project.running.reached:
+            continue
+        if "__bind_key__" not in ast.unparse(node):  # else it lies in another database
             yield path, node.lineno, {"table": table}
 
 

@@ -79,9 +79,7 @@ def name_of_the_list(project):
 @check("H203", step=13)
 def encoding_of_the_list(project):
     """As pip reads it: by a byte-order mark, else as UTF-8."""
-    for file in dict.fromkeys(
-        ["requirements.txt", *(line.file for line in project.list.lines)]
-    ):
+    for file in dict.fromkeys(["requirements.txt", *project.list.files]):
         content = project.contents.get(file, b"")
         marked = content[:2] in (b"\xff\xfe", b"\xfe\xff")
         try:

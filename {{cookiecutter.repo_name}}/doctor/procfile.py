@@ -488,8 +488,9 @@ def missing_file(project, command):
     path = command.path(file)
     if not file or "$" in file or not is_own(file) or path in project:
         return ""
-    hooks = map(project.text, ("bin/post_compile", "bin/pre_compile"))
-    made = f"{path}/__main__.py" in project or any(path in hook for hook in hooks)
+    made = f"{path}/__main__.py" in project or any(
+        path in hook for hook in project.build_hooks
+    )
     return "" if made and not script else file
 
 

@@ -126,10 +126,14 @@ class Project(Files):
         return [self.text(path) for path in named]
 
     @cached_property
+    def build_hooks(self):
+        """Return the texts of what the build runs before and after it, empty where there is none."""
+        return [self.text("bin/pre_compile"), self.text("bin/post_compile")]
+
+    @cached_property
     def python_path(self):
         """Return the folders of PYTHONPATH that app.json and .profile set."""
-        listed = self.app_env.get("PYTHONPATH", "")
-        texts = [str(listed.get("value", "") if isinstance(listed, dict) else listed)]
+        texts = [str(self.app_value("PYTHONPATH") or "")]
         texts += re.findall(r"\bPYTHONPATH=[\"']?([^\s\"']+)", self.text(".profile"))
         folders = [folder for text in texts for folder in text.split(":")]
         return [folder for folder in folders if folder]
@@ -499,6 +503,11 @@ class Project(Files):
         """Return the number of the line of app.json that names a key or a value, or 0."""
         lines = self.lines("app.json")
         return next((number for number, text in lines if f'"{key}"' in text), 0)
+
+    def app_value(self, name):
+        """Return the value that app.json gives a config var, None where it gives none."""
+        entry = self.app_env.get(name)
+        return entry.get("value") if isinstance(entry, dict) else entry
 
     @cached_property
     def app_env(self):

@@ -300,8 +300,7 @@ def kind_of(thing):
 
 def settings_targets(project):
     """Yield (file, line, Target) of the places beside the Procfile that say where the app is."""
-    value = project.app_env.get("FLASK_APP")
-    value = value.get("value") if isinstance(value, dict) else value
+    value = project.app_value("FLASK_APP")
     line = project.app_json_line("FLASK_APP")
     places = [("app.json", line, str(value))] if value else []
     for file in (".flaskenv", ".env.example"):
