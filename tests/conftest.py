@@ -4,6 +4,7 @@ import contextlib
 import functools
 import gc
 import importlib
+import itertools
 import json
 import os
 import shutil
@@ -126,12 +127,13 @@ def oven(cookies_session, environ):
 
 
 @pytest.fixture
-def bake(oven, tmp_path_factory):
+def bake(oven, tmp_path):
     """A function that gives a test a project of its own: a copy costs a twentieth of what baking does."""
+    numbers = itertools.count()
 
     def bake(**answers):
         project = oven(**answers)
-        path = tmp_path_factory.mktemp("bake") / project.path.name
+        path = tmp_path / f"bake{next(numbers)}" / project.path.name
         shutil.copytree(project.path, path, symlinks=True)
         return Project(path, project.environ)
 

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -39,9 +40,12 @@ SAMPLES = [
 SERVER = ("python", "-m", "deploy.server")
 KEY = "of this run only, and long enough for a dyno"
 CSRF_TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
-# Line ends stay as they are, and git starts no clean-up of its own after a commit.
+# Line ends stay as they are, git starts no clean-up of its own after a commit, and knows a copied file by time and size.
 GIT = ["git", "-c", "user.name=T", "-c", "user.email=t@example.com", "-c", "core.autocrlf=false"]
 GIT += ["-c", "maintenance.auto=false", "-c", "commit.gpgSign=false"]
+GIT += ["-c", "core.checkStat=minimal", "-c", "core.trustctime=false"]
+# What Python has compiled is left out of a copy.
+SOURCES = shutil.ignore_patterns("__pycache__")
 
 
 def merged(environ, changes):

@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lab import GIT, ROOT, Project, bake_into, call, write_part
+from lab import GIT, ROOT, SOURCES, Project, bake_into, call, write_part
 
 LETTERS = "xK9mQ2vLp7RtY4wZ8nBc3JhG6fDs5AaEuVi1oTlMqNbPzX0yWkHjCgFr" * 2
 # What the checks of a hundred are about.
@@ -57,7 +57,7 @@ def letters(count, upper):
 def build(case, baked, folder):
     """Write a case into a folder that is not there yet, and commit it."""
     if case["kind"] == "edits":
-        shutil.copytree(baked, folder, symlinks=True)
+        shutil.copytree(baked, folder, symlinks=True, ignore=SOURCES)
     else:
         folder.mkdir()
         git(folder, "init", "--quiet", "--template=")  # without its samples

@@ -11,7 +11,7 @@ import tomllib
 import jsonschema
 import pytest
 
-from lab import CONTEXT, LANGUAGES, NEWEST_PYTHON, ROOT, SAMPLES, Project
+from lab import CONTEXT, LANGUAGES, NEWEST_PYTHON, ROOT, SAMPLES, SOURCES, Project
 
 WEB = "web: python -m deploy.server\n"
 # Isolated from all installed packages, as on a machine with nothing but Python.
@@ -1165,12 +1165,10 @@ ALL_IDS = set(BREAK) | {"H101", "H102", "H113", "H115", "H954"} | {f"H97{number}
 
 @pytest.fixture(scope="module")
 def pristine(baked, tmp_path_factory):
-    """An English project whose repository is a few files only, to be copied for every case."""
+    """An English project without what Python has compiled, to be copied for every case."""
     folder = tmp_path_factory.mktemp("pristine") / "app"
-    shutil.copytree(baked(language="en").path, folder)
-    project = Project(folder, baked(language="en").environ)
-    project.run("git", "repack", "-a", "-d", "-q")
-    return project
+    shutil.copytree(baked(language="en").path, folder, ignore=SOURCES)
+    return Project(folder, baked(language="en").environ)
 
 
 @pytest.fixture

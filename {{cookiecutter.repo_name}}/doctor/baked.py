@@ -7,7 +7,7 @@ from doctor import FACTS, check
 from doctor.data import inside_conditions
 from doctor.models import in_migrations
 from doctor.procfile import hides_https, in_code
-from doctor.trees import last_name
+from doctor.trees import last_name, unparse
 
 BAKED = FACTS["baked"]
 CONFIG = "config.py"
@@ -29,7 +29,7 @@ def setting_that_deploy_refuses(project):
             continue  # computed
         if wrong:
             right = BAKED["settings"][name]
-            details = {"what": f"{name} = {ast.unparse(value)[:60]}", "right": right}
+            details = {"what": f"{name} = {unparse(value)[:60]}", "right": right}
             yield CONFIG, statement.lineno, details
 
 
@@ -92,7 +92,7 @@ def language_without_migration(project):
     named = [
         node
         for path, node in project.nodes(ast.Assign)
-        if path == "models.py" and ast.unparse(node.targets[0]) == "SEARCH_LANGUAGE"
+        if path == "models.py" and unparse(node.targets[0]) == "SEARCH_LANGUAGE"
     ]
     language = getattr(named[0].value, "value", "") if named else ""
     texts = in_migrations(project) if language else ()
@@ -109,7 +109,7 @@ def files_larger_than_a_request(project):
         for n in getattr(project.trees.get(CONFIG), "body", ())
         if isinstance(n, ast.Assign)
     ]
-    limits = [n for n in limits if ast.unparse(n.targets[0]) == "MAX_CONTENT_LENGTH"]
+    limits = [n for n in limits if unparse(n.targets[0]) == "MAX_CONTENT_LENGTH"]
     if (
         not limits
         or project.has_text("max_content_length")
@@ -118,7 +118,7 @@ def files_larger_than_a_request(project):
     ):
         return
     files = list(project.calls("FileField", "MultipleFileField"))
-    if files and ast.unparse(limits[0].value) in ("64 * 1024", "65536"):
+    if files and unparse(limits[0].value) in ("64 * 1024", "65536"):
         yield CONFIG, limits[0].lineno, {"file": files[0][0]}
 
 

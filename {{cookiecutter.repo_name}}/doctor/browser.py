@@ -8,7 +8,7 @@ from doctor import FACTS, check
 from doctor.data import inside_conditions, named_values, only_value
 from doctor.files import line_at
 from doctor.pages import CSS_URL, is_on_start_page, lines_of, rendered, templates
-from doctor.trees import first_value, texts_of, walk
+from doctor.trees import first_value, texts_of, unparse, walk
 
 BROWSER = FACTS["browser"]
 POLICY = "deploy/security.py"  # tells the browser where a page may take files from
@@ -123,7 +123,7 @@ def this_computer_in_code(project):
     """requests.get("http://localhost:8000/…"), and links to this computer in a mail."""
     told, found = set(), []
     for path, call in project.calls(*BROWSER["asks"]):
-        owner = ast.unparse(getattr(call.func, "value", call.func))
+        owner = unparse(getattr(call.func, "value", call.func))
         if not re.match(r"(requests|httpx|urllib|session|client)\b", owner):
             continue
         text = beginning(project, path, call.args[0] if call.args else None)
@@ -134,7 +134,7 @@ def this_computer_in_code(project):
             yield path, call.lineno, {"what": text}, level
     for path, call in project.calls("SMTP", "SMTP_SSL"):
         if first_value(call) in ("localhost", "127.0.0.1"):
-            found.append((path, call, ast.unparse(call)[:60]))
+            found.append((path, call, unparse(call)[:60]))
     for path, call in project.calls("redirect", "RedirectResponse"):
         text = beginning(project, path, call.args[0] if call.args else None)
         apart = re.search(r"environ|getenv|debug", project.text(path))
@@ -157,7 +157,7 @@ def told_apart(project):
     return {
         id(inner)
         for _, node in project.nodes(ast.If, ast.IfExp)
-        if re.search(tests, ast.unparse(node.test))
+        if re.search(tests, unparse(node.test))
         for inner in walk(node)
     }
 

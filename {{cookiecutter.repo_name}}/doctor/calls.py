@@ -10,7 +10,7 @@ from doctor.imports import LOST, newest_allowed, rows_of, version_of
 from doctor.lists import numbers
 from doctor.packages import newest_python
 from doctor.pages import in_views, is_on_start_page, shown, start_pages, surely
-from doctor.trees import first_value, last_name, walk
+from doctor.trees import first_value, last_name, unparse, walk
 
 FAILING, SQL = FACTS["failing"], FACTS["sql"]
 # The last names of what the table is about.
@@ -43,14 +43,14 @@ def call_that_fails(project):
     for path, call in project.nodes(ast.Call):
         if path.startswith("deploy/") or last_name(call.func) not in CALLED:
             continue
-        code = ast.unparse(call.func)
+        code = unparse(call.func)
         for row in FAILING:
             if row["says"] in told or not refused(project, row, call, code):
                 continue
             told.add(row["says"])
             sure = id(call) in at_start and project.is_sure(path)
             sure = sure or is_on_start_page(project, call)
-            what = ast.unparse(call).partition("\n")[0][:60]
+            what = unparse(call).partition("\n")[0][:60]
             details = {"what": what, "says": row["says"], "instead": row["instead"]}
             yield path, call.lineno, details, "error" if sure else "warning"
 
@@ -79,7 +79,7 @@ def module_in_place_of_its_class(project):
         if node.attr in row["names"] and (path, node.attr) not in told:
             told.add((path, node.attr))
             sure = id(node) in at_start or is_on_start_page(project, node)
-            details = {"name": ast.unparse(node), "right": row["right"]}
+            details = {"name": unparse(node), "right": row["right"]}
             yield path, node.lineno, details, "error" if sure else "warning"
 
 
@@ -117,7 +117,7 @@ def server_with_an_app_for_one_process(project):
                 "workers",
                 None,
             }:
-                yield use.path, use.node.lineno, {"what": ast.unparse(use.node)[:60]}
+                yield use.path, use.node.lineno, {"what": unparse(use.node)[:60]}
 
 
 def refused(project, row, call, code):
@@ -165,15 +165,15 @@ def login_asked_for_at_the_login(project):
         hooks = [n for n in function.decorator_list if last_name(n) in BEFORE]
         # Who looks at the address, or at the view, lets some pages through.
         looks = r"\brequest\b|\bsession\[.*\] = "
-        if not hooks or re.search(looks, ast.unparse(function)):
+        if not hooks or re.search(looks, unparse(function)):
             continue
         for test, body in always_tested(function.body):
             target = getattr(body[-1], "value", None)
             leads = isinstance(body[-1], ast.Return) and isinstance(target, ast.Call)
             leads = leads and last_name(target.func) == "redirect"
-            if leads and NOBODY.fullmatch(ast.unparse(test)):
+            if leads and NOBODY.fullmatch(unparse(test)):
                 if comes_back(project, path, hooks[0], target):
-                    details = {"what": ast.unparse(target)[:60]}
+                    details = {"what": unparse(target)[:60]}
                     yield path, body[-1].lineno, details
                 break
 
@@ -271,7 +271,7 @@ def sql_of_another_database(project):
         for _, node in project.nodes(ast.Assign)
         if isinstance(node.targets[0], ast.Name)
         and last_name(getattr(node.value, "func", None)) in ("Column", "mapped_column")
-        and re.match(r"[\w.]+\((\w+\.)?Boolean\b", ast.unparse(node.value))
+        and re.match(r"[\w.]+\((\w+\.)?Boolean\b", unparse(node.value))
     }
     as_number = rf"(?i)\b({'|'.join(sorted(booleans))})\s*(=|!=|<>)\s*[01]\b"
     at_start = nodes_of_uses(project.running.loading.calls)
@@ -362,7 +362,7 @@ def login_that_no_app_knows(project):
     for path, node in project.nodes(ast.Assign):
         if node.value is made[0] and last_name(node.targets[0]) not in joined:
             uses = any("current_user" in rest for _, _, _, rest in shown(project))
-            details = {"name": ast.unparse(node.targets[0])}
+            details = {"name": unparse(node.targets[0])}
             yield path, node.lineno, details, "error" if uses else "warning"
 
 
@@ -372,7 +372,7 @@ def page_of_an_empty_table(project):
     level = "warning" if fills_tables(project) else "error"
     for module, function in start_pages(project):
         found = {
-            node.targets[0].id: ast.unparse(node.value)
+            node.targets[0].id: unparse(node.value)
             for node in walk(function)
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
         }
@@ -391,7 +391,7 @@ def page_of_an_empty_table(project):
             if wants_a_row(node, found) and surely(
                 project, module, function.body, lambda n, node=node: n is node
             ):
-                details = {"what": ast.unparse(node)[:60]}
+                details = {"what": unparse(node)[:60]}
                 yield module.path, node.lineno, details, level
                 break
 
@@ -408,13 +408,13 @@ def fills_tables(project):
 def wants_a_row(node, found):
     """Tell whether a node fails where a query has no rows. found: {name: the code that it stands for}."""
     if isinstance(node, ast.Call) and node.args:
-        code = ast.unparse(node.args[0])
-        random = ast.unparse(node.func) in ("random.choice", "choice")
+        code = unparse(node.args[0])
+        random = unparse(node.func) in ("random.choice", "choice")
         return random and bool(ROWS.fullmatch(found.get(code, code)))
     owner = node.value if isinstance(node, ast.Attribute) else None
     if isinstance(owner, ast.Name):
         return bool(FIRST.fullmatch(found.get(owner.id, "")))
-    return isinstance(owner, ast.Call) and bool(FIRST.fullmatch(ast.unparse(owner)))
+    return isinstance(owner, ast.Call) and bool(FIRST.fullmatch(unparse(owner)))
 
 
 SUM = re.compile(r".*\bfunc\.(sum|avg|max|min)\(.*\)(\.scalar(_one)?\(\))?(?<!,0\))")
@@ -449,12 +449,12 @@ def rows_as_json(project):
     if re.search(r"@\w*\.?dataclass|JSONProvider|JSONEncoder|json_encoder", code):
         return
     for path, call in project.calls("jsonify"):
-        code = ast.unparse(call.args[0]) if call.args else ""
+        code = unparse(call.args[0]) if call.args else ""
         if code.isidentifier():
             made = assigned(project, path, call, code)
-            code = ast.unparse(made) if made else ""
+            code = unparse(made) if made else ""
         if ROWS.fullmatch(code) and "query(" not in code:
-            yield path, call.lineno, {"what": ast.unparse(call)[:60]}
+            yield path, call.lineno, {"what": unparse(call)[:60]}
 
 
 def assigned(project, path, call, name):
@@ -480,7 +480,7 @@ def thread_without_the_app(project):
     for path, call in project.calls("Thread"):
         words = {word.arg: word.value for word in call.keywords}
         function = functions.get(getattr(words.get("target"), "id", None))
-        code = ast.unparse(function) if function else ""
+        code = unparse(function) if function else ""
         asks = re.search(
             r"\bcurrent_app\.|\bmail\.send\(|\bdb\.session\.|\w+\.query\.", code
         )
@@ -500,9 +500,7 @@ def thread_without_the_app(project):
 def settings_in_small_letters(project):
     """class Config with secret_key = …: from_object() takes names in capitals only."""
     texts = [
-        ast.unparse(call.args[0])
-        for _, call in project.calls("from_object")
-        if call.args
+        unparse(call.args[0]) for _, call in project.calls("from_object") if call.args
     ]
     if not texts:
         return

@@ -14,7 +14,7 @@ from doctor.imports import newest_allowed
 from doctor.loading import Use
 from doctor.pages import is_on_start_page, on_start_page
 from doctor.project import as_dict, several
-from doctor.trees import first_value, last_name, name_of_target, walk
+from doctor.trees import first_value, last_name, name_of_target, unparse, walk
 
 CONNECTS, OPENS = frozenset(FACTS["programs"]["connects"]), FACTS["programs"]["opens"]
 LATER = FACTS["programs"]["connects_later"]
@@ -92,17 +92,17 @@ def log_in_a_file(project):
         name = constant(project, use.path, words.get("filename"))
         in_file = isinstance(name, str) and not name.startswith("/dev/")
         if use.of == "logging.basicConfig" and in_file and id(use.node) not in aside:
-            yield use.path, use.node.lineno, ast.unparse(use.node)
+            yield use.path, use.node.lineno, unparse(use.node)
 
 
 def saved_uploads(project):
     """Yield the same of file.save() of what a visitor sends, and of workbooks that are read again."""
     sheets = project.calls_any("load_workbook")
     for path, node in project.calls("save"):
-        code = ast.unparse(node)
-        given = ast.unparse(node.args[0]) if node.args else ""
+        code = unparse(node)
+        given = unparse(node.args[0]) if node.args else ""
         made = only_value(project, path, given.partition(".")[0])
-        source = ast.unparse(made) if made else ""
+        source = unparse(made) if made else ""
         aside = "BytesIO" in source or re.search("(?i)tmp|temp", given + source)
         kept = re.search(r"(?i)upload|\bstatic\b|static_folder", code + source)
         # A workbook that is kept from visit to visit.
@@ -114,7 +114,7 @@ def saved_uploads(project):
 def files_made(project):
     """Yield the same of files that code opens for writing, and of databases that are a file."""
     for path, node in project.calls("connect", "open", "dump_all", *FILES):
-        name, code = first_value(node), ast.unparse(node.func)
+        name, code = first_value(node), unparse(node.func)
         reads = code in ("open", "sqlite3.connect", "aiosqlite.connect")
         if reads and name is None and node.args and "/deploy/" not in f"/{path}":
             name = path_of(project, path, node.args[0])
@@ -127,7 +127,7 @@ def files_made(project):
     for path, node in project.calls("write_text", "write_bytes"):
         name = path_of(project, path, getattr(node.func, "value", None))
         if name and "/deploy/" not in f"/{path}":
-            yield path, node.lineno, f"{ast.unparse(node.func)}() ({name})"
+            yield path, node.lineno, f"{unparse(node.func)}() ({name})"
 
 
 def sessions_in_files(project):
@@ -141,7 +141,7 @@ def files_of_sqlite(project):
     """Yield the same of sqlite3.connect() of a name, where a text may be what it stands for."""
     files = [text for text in project.constants if re.search(r"\.(db|sqlite3?)$", text)]
     for path, node in project.calls("connect") if files else ():
-        if ast.unparse(node.func) == "sqlite3.connect" and first_value(node) is None:
+        if unparse(node.func) == "sqlite3.connect" and first_value(node) is None:
             yield path, node.lineno, f"sqlite3.connect({files[0]})"
 
 
@@ -151,8 +151,8 @@ def fields_of_files(project):
     far = any(map(elsewhere.search, [*project.list.packages, *project.imported]))
     if "MEDIA_ROOT" in project.running.settings and not far:
         for path, node in project.calls("FileField", "ImageField"):
-            if ast.unparse(node.func).startswith("models."):
-                yield path, node.lineno, ast.unparse(node)
+            if unparse(node.func).startswith("models."):
+                yield path, node.lineno, unparse(node)
 
 
 def named_values(project):
@@ -170,7 +170,7 @@ def named_values(project):
 def kept_in_memory(project):
     """Yield (path, line, name) of the lists and dicts of a module that a view adds records to."""
     for module, function, route, _ in project.running.loading.views:
-        posts = route.func.attr in ("post", "put") or "POST" in ast.unparse(route)
+        posts = route.func.attr in ("post", "put") or "POST" in unparse(route)
         tree = project.trees.get(module.path)
         kept = {
             node.targets[0].id
@@ -217,13 +217,13 @@ def database_of_this_computer(project):
     for use in project.running.loading.calls:
         at_once = use.of in CONNECTS and "try" not in use.guards
         if at_once and (name := host(use.path, use.node)):
-            what = f"{ast.unparse(use.node.func)}({name})"
+            what = f"{unparse(use.node.func)}({name})"
             yield use.path, use.node.lineno, {"what": what}
     guarded = inside_conditions(project)
     settings = "DATABASES" in project.running.settings
     made = [p for p in named_values(project) if p[2] == "DATABASES"] if settings else []
     for path, node, _, value in made if len(made) == 1 else ():
-        code = ast.unparse(value)
+        code = unparse(value)
         served = re.search(r"backends\.(postgresql|mysql)", code)
         local = re.search(r"'HOST': '(localhost|127\.0\.0\.1)'", code)
         other = id(node) in guarded or "DATABASES[" in project.text(path)
@@ -240,7 +240,7 @@ def database_of_this_computer(project):
         sure = project.is_sure(path) and id(node) not in guarded
         used = LATER[last_name(node.func)] in project.imported
         if sure and used and (name := host(path, node)):
-            what = f"{ast.unparse(node.func)}({name})"
+            what = f"{unparse(node.func)}({name})"
             yield path, node.lineno, {"what": what}, "warning"
 
 
@@ -295,7 +295,7 @@ def inside_conditions(project):
 
 def asks_database(call):
     """Tell whether a call is one that a query ends with."""
-    code = ast.unparse(call.func)
+    code = unparse(call.func)
     last = code.rpartition(".")[2]
     reads = ("all", "first", "count", "paginate", "scalar", "scalars", "execute", "get")
     return last in reads and re.search(r"\b(query|session|connection|conn)\b", code)
@@ -313,7 +313,7 @@ def tables_that_nobody_makes(project):
     below = {
         id(inner)
         for _, node in project.nodes(ast.If)
-        if "__name__" in ast.unparse(node.test)
+        if "__name__" in unparse(node.test)
         for inner in walk(node)
     }
     served = project.running.served_modules
@@ -348,7 +348,7 @@ def rows_before_there_are_tables(project):
         inner = use.path.startswith(("deploy/", "migrations/", "alembic/"))
         aside = loading.root_of.get(id(use.node)) in scripts
         if asks and plain and not (aside or inner):
-            yield use.path, use.node.lineno, {"what": ast.unparse(use.node)[:60]}
+            yield use.path, use.node.lineno, {"what": unparse(use.node)[:60]}
             return
 
 
@@ -444,7 +444,7 @@ def database_told_too_late(project):
             n for n in project.all_nodes(use.path) if getattr(n, "id", "") == name
         ]
         if not any(made.end_lineno < n.lineno < use.node.lineno for n in touched):
-            yield use.path, use.node.lineno, {"call": ast.unparse(use.node)}
+            yield use.path, use.node.lineno, {"call": unparse(use.node)}
 
 
 @check("H225", step=7)
@@ -458,14 +458,14 @@ def driver_that_cannot_wait(project):
         asks = use.of in ASYNC_ENGINES and not chosen
         code = project.text(use.path)
         if use.of in ASYNC_ENGINES and "+asyncpg" in code and "sslmode=" in code:
-            added = re.search(r"\+ *f?['\"][?&]sslmode=", ast.unparse(use.node))
+            added = re.search(r"\+ *f?['\"][?&]sslmode=", unparse(use.node))
             level = "error" if added else "warning"
             yield use.path, use.node.lineno, {"call": "asyncpg, sslmode="}, level
         if use.of in ASYNC_ENGINES and sync and "try" not in use.guards:
             yield use.path, use.node.lineno, {"call": f"{drivers[0]}, async"}
         old = version < (2, 1) and "DATABASE_URL" in project.constants
         if asks and old and "try" not in use.guards:
-            yield use.path, use.node.lineno, {"call": ast.unparse(use.node)[:60]}
+            yield use.path, use.node.lineno, {"call": unparse(use.node)[:60]}
 
 
 @check("H119", step=1)
@@ -774,7 +774,7 @@ def path_of(project, path, node):
         case ast.Call(func=func, args=[inner]) if last_name(func) == "dirname":
             return up(path_of(project, path, inner))
         case ast.Call(func=func, args=args):
-            name, joins = last_name(func), ast.unparse(func).endswith("path.join")
+            name, joins = last_name(func), unparse(func).endswith("path.join")
             return joined(args) if args and (name in JOINED or joins) else None
     return None
 

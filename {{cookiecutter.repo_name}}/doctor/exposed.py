@@ -7,7 +7,7 @@ from doctor import FACTS, check
 from doctor.data import inside_conditions
 from doctor.files import line_at
 from doctor.project import as_dict
-from doctor.trees import last_name, name_of_target, walk
+from doctor.trees import last_name, name_of_target, unparse, walk
 
 HARMLESS = re.compile(FACTS["config_vars"]["harmless"])
 ASIDE = re.compile(FACTS["config_vars"]["aside"])
@@ -157,7 +157,7 @@ def secrets_on_a_page(project):
         for decorator in node.decorator_list
     ) or any(not path.startswith("deploy/") for path, _ in project.calls(*hooks))
     for module, function, *_ in () if hooked else project.running.loading.views:
-        texts = list(map(ast.unparse, function.decorator_list))
+        texts = list(map(unparse, function.decorator_list))
         # Whatever else it does may send strangers away.
         plain = all(isinstance(node, PLAIN_STEPS) for node in function.body)
         own = any(name.id == "app" for name in stored(function))
@@ -205,7 +205,7 @@ def shown_whole(value):
         shown = value.value if isinstance(value, ast.DictComp) else value.elt
         all_of_them = len(pair) == 2 and pair[1] in as_they_are(shown) and not each.ifs
         return shown_whole(each.iter) if all_of_them else ""
-    text = ast.unparse(value)
+    text = unparse(value)
     return text if WHOLE.fullmatch(text) else ""
 
 
@@ -276,11 +276,11 @@ def password_in_code(project):
 
 def below_deploy(project, path, node):
     """Tell whether an assignment follows deploy.init_app(app) in a function, and so replaces what that has set."""
-    app = ast.unparse(node.targets[0]).partition(".")[0]
+    app = unparse(node.targets[0]).partition(".")[0]
     made = f"deploy.init_app({app},"
     for function in project.trees[path].body:
         steps = getattr(function, "body", ()) if hasattr(function, "args") else ()
-        before = [ast.unparse(step) for step in steps if step.lineno < node.lineno]
+        before = [unparse(step) for step in steps if step.lineno < node.lineno]
         if node in steps and any(text.startswith(made) for text in before):
             return True
     return False

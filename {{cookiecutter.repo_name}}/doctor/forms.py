@@ -10,7 +10,7 @@ from doctor.calls import code_of_their_own
 from doctor.data import only_value
 from doctor.files import line_at, once
 from doctor.pages import is_on_start_page, parts_of, shown, start_pages, templates
-from doctor.trees import first_value, last_name, strings, walk
+from doctor.trees import first_value, last_name, strings, unparse, walk
 
 PAGES = FACTS["pages"]
 # Each part can be read in one way only, so that no text of a stranger takes long.
@@ -44,7 +44,7 @@ def views(project):
         if route.func.attr in ("post", "put", "delete", "patch"):
             methods = {route.func.attr.upper()}
         elif "methods" in words:
-            methods = set(re.findall(r"\w+", ast.unparse(words["methods"]).upper()))
+            methods = set(re.findall(r"\w+", unparse(words["methods"]).upper()))
         address = address_of(project, module.path, route)
         rows = found.setdefault(id(function), (module, function, [], owner))[2]
         rows.append((address, methods))
@@ -211,7 +211,7 @@ def link_with_a_value_of_no_name(project):
             yield (
                 path,
                 call.lineno,
-                {"what": ast.unparse(call)},
+                {"what": unparse(call)},
                 "error" if sure else "warning",
             )
 
@@ -222,7 +222,7 @@ def form_without_a_method(project):
     if scripted(project):
         return
     for _, function, addresses, _, mine in pages(project):
-        code = ast.unparse(function)
+        code = unparse(function)
         waits = any({"GET", "POST"} <= methods for _, methods in addresses)
         reads = re.search(r"validate_on_submit\(\)|request\.(form|files)\b", code)
         if not (waits and reads) or re.search(r"request\.(args|values)", code):
@@ -302,7 +302,7 @@ def field_that_no_page_sends(project):
         for node in walk(function):
             if (
                 isinstance(node, ast.Subscript)
-                and ast.unparse(node.value) == "request.form"
+                and unparse(node.value) == "request.form"
             ):
                 name = getattr(node.slice, "value", None)
                 if isinstance(name, str) and name not in names:
@@ -322,7 +322,7 @@ def form_without_its_token(project):
         return
     guarded = project.calls_any("CSRFProtect") or "deploy/security.py" in project
     for path, tag, inside, into in sent(project):
-        asked = any("validate_on_submit" in ast.unparse(f) for f, _ in into or ())
+        asked = any("validate_on_submit" in unparse(f) for f, _ in into or ())
         own_fields = asked and re.search(r"\{\{\s*\w*form\w*\.\w+", inside)
         elsewhere = re.match(r"(https?:)?//", attribute(tag, "action") or "")
         if (guarded or own_fields) and not (elsewhere or TOKEN.search(inside)):
@@ -490,7 +490,7 @@ def rows_that_are_not_kept(project):
         function.name: function
         for path, function in functions(project)
         if re.search(r"\bcommit\b|\.begin\(", project.text(path))
-        and re.search(r"\bcommit\b|\.begin\(", ast.unparse(function))
+        and re.search(r"\bcommit\b|\.begin\(", unparse(function))
     }
     hooks = [
         last_name(getattr(n, "func", n))
@@ -504,18 +504,16 @@ def rows_that_are_not_kept(project):
         calls = [node for node in walk(function) if isinstance(node, ast.Call)]
         if not {last_name(call.func) for call in calls} & {"add", "add_all", "delete"}:
             continue
-        of_session = [
-            c for c in calls if re.search(r"\bsession\b", ast.unparse(c.func))
-        ]
+        of_session = [c for c in calls if re.search(r"\bsession\b", unparse(c.func))]
         adds = [
             c for c in of_session if last_name(c.func) in ("add", "add_all", "delete")
         ]
         others = {last_name(c.func) for c in calls if c not in of_session}
         others |= {last_name(getattr(n, "func", n)) for n in function.decorator_list}
-        code = ast.unparse(function)
+        code = unparse(function)
         ended = re.search(r"\bcommit\b|\bwith .*\bsession\b", code)
         if adds and not ended and not others & keeps.keys():
-            yield module.path, adds[0].lineno, {"what": ast.unparse(adds[0])[:60]}
+            yield module.path, adds[0].lineno, {"what": unparse(adds[0])[:60]}
 
 
 @check("H140", step=12, level="warning")

@@ -23,7 +23,7 @@ from doctor.packages import (
 )
 from doctor.pages import is_on_start_page, on_start_page, start_pages, words_of
 from doctor.project import as_dict, several
-from doctor.trees import first_value, last_name, strings, walk
+from doctor.trees import first_value, last_name, strings, unparse, walk
 
 PACKAGES, REMOVED = FACTS["packages"], FACTS["python"]["removed"]
 LOST, ADDED = defaultdict(list), defaultdict(list)
@@ -237,7 +237,7 @@ def name_that_flask_refuses(project):
             below = [of for _, of in loading.mounted.get(owner.node, ())]
             inner = any(getattr(of, "of", "") == "flask.Blueprint" for of in below)
             if owner.of == "flask.Flask" or address and not (prefixed or inner):
-                what = f'{ast.unparse(route.func)}("{address}")'
+                what = f'{unparse(route.func)}("{address}")'
                 yield module.path, route.lineno, {"what": what}
 
 

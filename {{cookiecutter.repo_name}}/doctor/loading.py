@@ -21,6 +21,7 @@ from doctor.trees import (
     inner_nodes,
     is_name_only,
     made_global,
+    unparse,
     visible,
     walk,
 )
@@ -340,7 +341,7 @@ class Loading:
                 self.look(module, [item.context_expr], scope)
                 names = bound([item.optional_vars]) if item.optional_vars else ()
                 scope.names |= dict.fromkeys(names)
-            if "suppress" in ast.unparse(statement.items[0].context_expr):
+            if "suppress" in unparse(statement.items[0].context_expr):
                 return self.keep_names(module, [statement], scope)
             return self.run(module, statement.body, scope, "with")
         elif kind in LOOPS:
@@ -360,7 +361,7 @@ class Loading:
         return STOP if kind in (ast.Return, ast.Raise) else None
 
     def step_if(self, module, statement, scope):
-        test = ast.unparse(statement.test)
+        test = unparse(statement.test)
         if re.fullmatch(r"__name__ == '__main__'|'__main__' == __name__", test):
             chosen = statement.body if module.main else statement.orelse
             return self.run(module, chosen, scope)

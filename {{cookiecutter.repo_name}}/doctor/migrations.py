@@ -10,7 +10,7 @@ from doctor.files import once
 from doctor.imports import parse_error
 from doctor.models import in_migrations, models, tables
 from doctor.pages import on_start_page
-from doctor.trees import first_value, last_name, name_of_target, strings, walk
+from doctor.trees import first_value, last_name, name_of_target, strings, unparse, walk
 
 # What makes a change of a table depend on what is there, or of another schema.
 GUARDS = {"if_not_exists", "if_exists", "schema"}
@@ -78,7 +78,7 @@ def table_without_migration(project):
     for path, node, table, _ in [*models(project), *tables(project)]:
         if table in written or path not in project.running.reached:
             continue
-        if "__bind_key__" not in ast.unparse(node):  # else it lies in another database
+        if "__bind_key__" not in unparse(node):  # else it lies in another database
             yield path, node.lineno, {"table": table}
 
 
@@ -95,8 +95,8 @@ def django_tables(project):
         found = [p for p in project.trees if p.startswith(f"{folder}/migrations/")]
         text = "".join(map(project.text, found))
         for node in tree.body:
-            bases = map(ast.unparse, getattr(node, "bases", ()))
-            inner = ast.unparse(node).partition("class Meta")[2]
+            bases = map(unparse, getattr(node, "bases", ()))
+            inner = unparse(node).partition("class Meta")[2]
             other = re.search(r"(abstract|proxy) = True|managed = False", inner)
             is_model = isinstance(node, ast.ClassDef) and "models.Model" in bases
             named = is_model and re.search(
@@ -147,7 +147,7 @@ def column_without_migration(project):
     written = () if computed or made else written
     for path, node, table, columns in models(project):
         lost = columns.keys() - written if table in written else set()
-        later = {n.lineno for n in node.body if lost and "deferred" in ast.unparse(n)}
+        later = {n.lineno for n in node.body if lost and "deferred" in unparse(n)}
         first = {name for name in lost if columns[name] not in later}
         asked = (
             first and project.is_sure(path) and is_asked_for(project, node.name, first)
@@ -170,8 +170,8 @@ def is_asked_for(project, model, columns):
 
     def asks(node):
         if isinstance(node, ast.Attribute):
-            return ast.unparse(node) in some
-        return isinstance(node, ast.Call) and whole.match(ast.unparse(node))
+            return unparse(node) in some
+        return isinstance(node, ast.Call) and whole.match(unparse(node))
 
     # Queries that are made once, above the views.
     kept = {
@@ -279,7 +279,7 @@ def table_made_twice(project):
     if not all_read(project) or stamps:
         return
     trees = [project.trees[path] for path, _ in found.values()]
-    if any("rename_table" in ast.unparse(tree) for tree in trees):
+    if any("rename_table" in unparse(tree) for tree in trees):
         return
     in_sql = "\n".join(t for tree in trees for t in strings(tree) if SQL.search(t))
     # What is made under a condition, in a loop or by a helper may be there.
@@ -319,7 +319,7 @@ def table_made_twice(project):
                         columns.pop(table, None)
                         continue
                     elif name in known and table not in in_sql:
-                        details = {"call": f'{ast.unparse(change.func)}("{name}")'}
+                        details = {"call": f'{unparse(change.func)}("{name}")'}
                         yield path, change.lineno, details, of_migrations(project)
                     known.add(name)
                 if kind not in ("create_table", "drop_table"):
@@ -350,7 +350,7 @@ def column_without_a_value(project):
                 "Sequence",
             }
             if needed and not computed and not {"server_default", None} & words.keys():
-                yield path, call.lineno, {"what": ast.unparse(column)[:70]}
+                yield path, call.lineno, {"what": unparse(column)[:70]}
 
 
 def not_within_a_transaction(project):
@@ -399,16 +399,16 @@ def operation_that_postgresql_refuses(project):
         yield path, call.lineno, details, of_migrations(project)
     for path, call in operations(project, "drop_constraint"):
         if call.args and getattr(call.args[0], "value", "") is None:
-            details = {"what": ast.unparse(call)[:60]}
+            details = {"what": unparse(call)[:60]}
             yield path, call.lineno, details, of_migrations(project)
     for path, call in operations(project, "create_table", "add_column"):
         for column in calls_of(call, "Column"):
-            types = [ast.unparse(n) for n in column.args]
+            types = [unparse(n) for n in column.args]
             if foreign := [t for t in types if re.match(MIGRATIONS["other_types"], t)]:
                 yield path, column.lineno, {"what": foreign[0]}
                 continue
             words = {word.arg: word.value for word in column.keywords}
-            default = ast.unparse(words.get("server_default") or ast.Constant(""))
+            default = unparse(words.get("server_default") or ast.Constant(""))
             truth = any(type_of(n) in MIGRATIONS["truth"] for n in column.args)
             if truth and re.fullmatch(
                 r"(sa\.|sqlalchemy\.)?text\(['\"][01]['\"]\)", default
@@ -513,7 +513,7 @@ def of_migrations(project):
 
 
 def shown(call, table):
-    return f'{ast.unparse(call.func)}("{table}")'
+    return f'{unparse(call.func)}("{table}")'
 
 
 def columns_in(call):

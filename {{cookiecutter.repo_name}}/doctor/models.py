@@ -8,7 +8,7 @@ from doctor import FACTS, check
 from doctor.files import once
 from doctor.imports import newest_allowed
 from doctor.pages import on_start_page
-from doctor.trees import bound, first_value, last_name, strings, walk
+from doctor.trees import bound, first_value, last_name, strings, unparse, walk
 
 MODELS = FACTS["models"]
 
@@ -38,7 +38,7 @@ def model_that_sqlalchemy_refuses(project):
         )
         if "__tablename__" not in body and not direct:
             continue
-        key = (ast.unparse(node.bases[0]), table)
+        key = (unparse(node.bases[0]), table)
         first = tables.setdefault(key, use)
         if (
             table
@@ -59,7 +59,7 @@ def refused(node, project):
             names = [n for n in walk(statement.annotation) if isinstance(n, ast.Name)]
             texts = project.has_text("from __future__ import annotations")
             if any(n.id == name for n in names) and not texts:
-                what = ast.unparse(statement)[:60]
+                what = unparse(statement)[:60]
                 yield (
                     statement.lineno,
                     what,
@@ -73,7 +73,7 @@ def refused(node, project):
         call = value if isinstance(value, ast.Call) else None
         kind = last_name(call.func) if call else ""
         name = last_name(target or (getattr(statement, "targets", None) or [None])[0])
-        mixed = "__abstract__" in ast.unparse(node)
+        mixed = "__abstract__" in unparse(node)
         if (
             name == "metadata"
             and kind in (*MODELS["keywords"], "mapped_column")
@@ -81,7 +81,7 @@ def refused(node, project):
         ):
             yield statement.lineno, name, f'meta = {kind}("metadata", …)'
         if isinstance(statement, ast.AnnAssign):
-            said = ast.unparse(statement.annotation)
+            said = unparse(statement.annotation)
             bare = kind in MODELS["annotated"] and re.fullmatch(
                 MODELS["unmapped"], said
             )
@@ -118,7 +118,7 @@ def class_definitions(project):
 
 def has_key(project, node, classes, depth=0):
     """Tell whether a class, or what it is made from, has a primary key; None where nobody knows."""
-    text = ast.unparse(node)
+    text = unparse(node)
     if "primary_key" in text:
         return True
     if node.decorator_list or depth > 9 or re.search(MODELS["hides"], text):
@@ -156,8 +156,8 @@ def told(project, found):
     )
 
     def asks(call):
-        code = ast.unparse(call.func)
-        return queries.fullmatch(code) and "text(" not in ast.unparse(call)
+        code = unparse(call.func)
+        return queries.fullmatch(code) and "text(" not in unparse(call)
 
     calls = project.running.loading.calls
     made = any(last_name(use.node.func) == "create_all" for use in calls)
@@ -175,7 +175,7 @@ def keyless(project):
         for name, nodes in classes.items()
         if len(nodes) == 1 and is_model(nodes[0], classes, bases)
         if all(last_name(b) in bases or is_root(classes, b) for b in nodes[0].bases)
-        if not re.search(MODELS["joins"], ast.unparse(nodes[0]))
+        if not re.search(MODELS["joins"], unparse(nodes[0]))
     }
     if project.calls_any(*MODELS["unseen"]) or "sqlmodel" in project.imported:
         return
@@ -369,7 +369,7 @@ def partner(node, call, classes):
     if first is None:
         own = [s for s in node.body if getattr(s, "value", None) is call]
         said = [s.annotation for s in own if isinstance(s, ast.AnnAssign)]
-        words = re.findall(r"[A-Za-z_]\w*", ast.unparse(said[0])) if said else []
+        words = re.findall(r"[A-Za-z_]\w*", unparse(said[0])) if said else []
         target = words[-1] if words and words[-1] in classes else None
     known = isinstance(target, str) and re.fullmatch(r"[\w.]+", target)
     return target.rpartition(".")[2] if known else None
@@ -410,7 +410,7 @@ def column_shorter_than_its_form(project):
     for path, call in project.nodes(ast.Call):
         nodes = classes.get(last_name(call.func), ())
         for word in call.keywords if len(nodes) == 1 else ():
-            code = ast.unparse(word.value)
+            code = unparse(word.value)
             field = re.fullmatch(r"\w+\.(\w+)\.data(\.strip\(\))?", code)
             length = length_of_column(nodes[0], word.arg) if field else None
             most = longest(classes, field[1]) if length else None
@@ -437,7 +437,7 @@ def longest(classes, field):
         is_form = any(last_name(base).endswith("Form") for base in node.bases)
         for statement in node.body if is_form else ():
             if field in bound([statement]):
-                code = ast.unparse(statement)
+                code = unparse(statement)
                 limit = re.search(r"\bLength\(.*?\bmax=(\d+)", code)
                 found.append(int(limit[1]) if limit else None)
     return None if None in found else min(found, default=None)
@@ -455,7 +455,7 @@ def models(project):
             name, value = column(statement)
             if name:
                 columns[value or name] = statement.lineno
-        bases = {ast.unparse(base) for base in node.bases}
+        bases = {unparse(base) for base in node.bases}
         named = "__tablename__" in bound(node.body)
         if not named and not (bases & {"db.Model", "Model"} and columns):
             continue
@@ -480,10 +480,10 @@ def table_of(project, node, classes, depth=0):
         above += [last_name(w.value) for w in words if w.arg == "model_class"]
     for name in above:
         for base in classes.get(name, ()):
-            if "__tablename__" in ast.unparse(base) and base is not node:
+            if "__tablename__" in unparse(base) and base is not node:
                 return None
             deeper = [n for b in base.bases for n in classes.get(last_name(b), ())]
-            if depth < 9 and any("__tablename__" in ast.unparse(n) for n in deeper):
+            if depth < 9 and any("__tablename__" in unparse(n) for n in deeper):
                 return None
     return snake_case(node.name)
 
@@ -524,7 +524,7 @@ def column(statement):
         return None, None
     value = statement.value
     kind = last_name(value.func) if isinstance(value, ast.Call) else ""
-    mapped = isinstance(statement, ast.AnnAssign) and ast.unparse(
+    mapped = isinstance(statement, ast.AnnAssign) and unparse(
         statement.annotation
     ).startswith("Mapped[")
     if kind in (
@@ -540,7 +540,7 @@ def column(statement):
     if (
         mapped
         and value is None
-        and re.search(r"list\[|List\[|['\"]", ast.unparse(statement.annotation))
+        and re.search(r"list\[|List\[|['\"]", unparse(statement.annotation))
     ):
         return None, None
     first = value.args[0] if value is not None and value.args else None

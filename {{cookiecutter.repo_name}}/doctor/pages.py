@@ -16,6 +16,7 @@ from doctor.trees import (
     inner_nodes,
     last_name,
     strings,
+    unparse,
     visible,
     walk,
 )
@@ -68,7 +69,7 @@ def start_pages(project):
     for module, function, route, owner in loading.views:
         given = {word.arg: word.value for word in route.keywords}
         methods = given.pop("methods", None)
-        gets = "'GET'" in ast.unparse(methods) if methods else route.func.attr != "post"
+        gets = "'GET'" in unparse(methods) if methods else route.func.attr != "post"
         at_root = first_value(route) == "/" and route.func.attr in (
             "route",
             "get",
@@ -167,13 +168,13 @@ def surely(project, module, statements, hit, depth=0):
         parts = [n for n in children(statement) if isinstance(n, ast.expr)]
         if kind is ast.If:
             branches = [statement.body, statement.orelse]
-            if POSTED.fullmatch(ast.unparse(statement.test)):
+            if POSTED.fullmatch(unparse(statement.test)):
                 branches = branches[1:]
         elif kind in (ast.With, ast.AsyncWith):
             parts = [item.context_expr for item in statement.items]
             branches = [statement.body]
         elif kind in (ast.Try, ast.TryStar):
-            caught = map(ast.unparse, statement.handlers)
+            caught = map(unparse, statement.handlers)
             heads = " ".join(text.partition("\n")[0] for text in caught)
             if not SURVIVES.search(heads):
                 branches = [statement.body]
@@ -410,6 +411,7 @@ def lines_of(text):
     return enumerate((line[:2_000] for line in text.splitlines()), start=1)
 
 
+@once
 def templates_named(project):
     """Yield (file, line, name) of the templates that code renders and templates include."""
     for path, node in project.calls("render_template"):
@@ -439,6 +441,7 @@ def static_stores(project):
     return [text for _, value in stores for text in strings(value)]
 
 
+@once
 def static_named(project):
     """Yield (file, line, name) of the static files that templates and code name."""
     return named_by(project, STATIC)
@@ -559,10 +562,9 @@ def fault_of(text, extended):
 def is_misspelt(tag):
     """Tell whether no extension of Jinja may have a tag, which is one of Django's or nearly Jinja's."""
     known, others = PAGES["tags"], PAGES["tags_of_others"]
-    near = difflib.get_close_matches(tag, known, 1, 0.8)
-    return (
-        tag in others or tag not in known + PAGES["tags_of_extensions"] and bool(near)
-    )
+    if tag in known or tag in others or tag in PAGES["tags_of_extensions"]:
+        return tag in others
+    return bool(difflib.get_close_matches(tag, known, 1, 0.8))
 
 
 @check("H125", step=12, level="warning")
@@ -640,7 +642,7 @@ def page_that_takes_too_long(project):
     for path, call in long:
         if id(call) in views or start:
             level = "error" if start else "warning"
-            yield path, call.lineno, {"what": ast.unparse(call)}, level
+            yield path, call.lineno, {"what": unparse(call)}, level
 
 
 @check("H518", step=9, level="warning")
@@ -676,7 +678,7 @@ def session_without_a_key(project):
     if uses and re.search(r"\b(session|flash)\b", code):
         sure = on_start_page(project, writes_session, (ast.Subscript, ast.Call))
         path, node = uses[0]
-        what = ast.unparse(node).partition("\n")[0][:60]
+        what = unparse(node).partition("\n")[0][:60]
         yield path, node.lineno, {"what": what}, "error" if sure else "warning"
 
 
@@ -738,7 +740,7 @@ def variables_of(project, path, route):
     if isinstance(node, ast.Name):
         node = only_value(project, path, node.id)
     if isinstance(node, ast.JoinedStr) or isinstance(getattr(node, "value", None), str):
-        return set(re.findall(r"<(?:[^<>]*:)?(\w+)>", ast.unparse(node)))
+        return set(re.findall(r"<(?:[^<>]*:)?(\w+)>", unparse(node)))
     return None
 
 

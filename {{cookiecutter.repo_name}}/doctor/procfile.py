@@ -22,7 +22,7 @@ from doctor.imports import named_at_start, newest_allowed
 from doctor.layout import is_moved
 from doctor.lists import normal, numbers
 from doctor.project import as_dict
-from doctor.trees import last_name
+from doctor.trees import last_name, unparse
 
 PROGRAMS = FACTS["programs"]
 WINDOWS_MODULES = set(PROGRAMS["windows_modules"])
@@ -86,7 +86,7 @@ def scheduler_in_every_worker(project):
         for command in many_workers(project) if starts else ():
             preloads = re.search("--preload", command.text)
             if use.module in project.running.served_modules and not preloads:
-                what = ast.unparse(use.node.func)
+                what = unparse(use.node.func)
                 yield use.path, use.node.lineno, {"what": what}
                 return
 
@@ -209,7 +209,7 @@ def run_call(project, command):
     at_start = {id(n): of for _, n, of, *_ in project.running.loading.calls if main}
     below = project.running.below(main) if main else ()
     for path, node in project.calls(*FACTS["calls"]) if main else ():
-        text = ast.unparse(node.func)
+        text = unparse(node.func)
         owner = text.rpartition(".")[0].rpartition(".")[2].partition("(")[0]
         bot = owner.lower() in PROGRAMS["not_listening"] or owner.startswith("bot")
         runs = path == main or path in below and id(node) in at_start
@@ -406,7 +406,7 @@ def nothing_listens(project):
     below = running.below(path)
     # What the project defines itself is followed, whatever it is called.
     own = {node.name for p, node in project.nodes(ast.FunctionDef) if p in below}
-    calls = [ast.unparse(n.func) for p, n in project.nodes(ast.Call) if p in below]
+    calls = [unparse(n.func) for p, n in project.nodes(ast.Call) if p in below]
     calls = [name for name in calls if name not in own]
     texts = {n.value for p, n in project.nodes(ast.Constant) if p in below}
     starts = re.compile(rf"({'|'.join(map(re.escape, SERVERS))})(\s.*)?")
@@ -611,7 +611,7 @@ def encryption_of_its_own(project):
         words = {word.arg: word.value for word in call[1].keywords} if call else {}
         given = words.get("ssl_context") or words.get("ssl_certfile")
         if given is not None and getattr(given, "value", "") is not None:
-            details = {"what": ast.unparse(call[1])[:60]}
+            details = {"what": unparse(call[1])[:60]}
             sure = isinstance(given, (ast.Constant, ast.Tuple))
             yield call[0], call[1].lineno, details, "error" if sure else "warning"
 
@@ -646,7 +646,7 @@ def data_thrown_away(project):
     for use in project.running.loading.calls:
         sure = id(use.node) not in aside and "try" not in use.guards
         if re.search(r"sqlalchemy.*\.drop_all$", str(use.of)) and sure:
-            yield use.path, use.node.lineno, {"what": ast.unparse(use.node)}
+            yield use.path, use.node.lineno, {"what": unparse(use.node)}
 
 
 @check("H415", step=10)

@@ -437,8 +437,18 @@ class Project(Files):
             known = [package.replace("-", "_")]
         return known or self.installed.modules(package)
 
+    @cached_property
+    def _owners(self):
+        """Return {module: packages}, filled by owners_of()."""
+        return {}
+
     def owners_of(self, module):
         """Return the packages that have a module, as far as anybody knows."""
+        if module not in self._owners:
+            self._owners[module] = self._find_owners(module)
+        return self._owners[module]
+
+    def _find_owners(self, module):
         names, found = [], set()
         parts = module.split(".")
         for count in range(len(parts), 0, -1):

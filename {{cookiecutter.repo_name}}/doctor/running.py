@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from doctor import FACTS
 from doctor.commands import SERVERS
 from doctor.loading import Import, Loading, Module
-from doctor.trees import walk
+from doctor.trees import unparse, walk
 
 TRIES = (ast.Try, ast.TryStar, ast.If)
 BODIES = (
@@ -399,7 +399,7 @@ def later_imports(tree, guarded=False):
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 yield node, guarded
             elif not isinstance(node, SIMPLE):
-                heads = [ast.unparse(item) for item in getattr(node, "items", ())]
+                heads = [unparse(item) for item in getattr(node, "items", ())]
                 passes = any("suppress" in head for head in heads)
                 guards = guarded or passes or isinstance(node, TRIES)
                 yield from later_imports(node, guards)

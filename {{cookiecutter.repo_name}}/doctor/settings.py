@@ -7,9 +7,10 @@ from collections import Counter
 
 from doctor import FACTS, check
 from doctor.data import inside_conditions, only_value
+from doctor.files import once
 from doctor.lists import fits
 from doctor.project import several
-from doctor.trees import first_value, last_name, name_of_target
+from doctor.trees import first_value, last_name, name_of_target, unparse
 
 KNOWN = re.compile(FACTS["config_vars"]["known"])
 SHOWN = re.compile(FACTS["config_vars"]["shown"])
@@ -54,11 +55,12 @@ def truth_of_a_text(project):
             part = getattr(part, "operand", part)
             if isinstance(part, ast.Name):
                 part = only_value(project, path, part.id)
-            code = ast.unparse(part) if isinstance(part, ast.Call) else ""
+            code = unparse(part) if isinstance(part, ast.Call) else ""
             if match := read.fullmatch(code):
                 yield path, part.lineno, {"name": match[2], "what": code}
 
 
+@once
 def environment_reads(project):
     """Yield (path, node, name, needed) of all places where code reads a config var by its name.
 
@@ -151,7 +153,7 @@ def reads_what_nobody_names(project):
         prefixed
         or project.calls_any("from_prefixed_env")
         or any(not isinstance(key, ast.Constant) for key in keys)
-        or any(ast.unparse(node) == "os.environ" for node in whole)
+        or any(unparse(node) == "os.environ" for node in whole)
     )
 
 
@@ -187,9 +189,9 @@ def url_as_heroku_writes_it(project):
     alone = {id(node.value) for _, node in project.nodes(ast.Expr)}
     calls = [c for _, c in project.calls("replace") if id(c) in alone]
     calls = [c for c in calls if str(first_value(c)).startswith("postgres")]
-    owners = {ast.unparse(call.func.value) for call in calls}
+    owners = {unparse(call.func.value) for call in calls}
     for _, call in project.calls("startswith"):
-        if ast.unparse(call.func).rpartition(".")[0] in owners:
+        if unparse(call.func).rpartition(".")[0] in owners:
             calls.append(call)
     lost = {id(part) for call in calls for part in call.args}
     texts = {node.value for _, node in project.texts() if id(node) not in lost}
@@ -221,12 +223,12 @@ def key_made_anew(project):
         r"(secrets\.token_\w+|os\.urandom|urandom|token_hex|uuid4|uuid\.uuid4|get_random_secret_key|Fernet\.generate_key)\("
     )
     for path, node in project.nodes(ast.Assign):
-        target = ast.unparse(node.targets[0])
+        target = unparse(node.targets[0])
         if not re.search(r"(?i)secret_?key", target):
             continue
         if isinstance(node.targets[0], ast.Attribute) and target.startswith("self."):
             continue  # of a thing, not of the app
-        code = ast.unparse(node.value)
+        code = unparse(node.value)
         again = (
             len(re.findall(rf"(?m)^\s*{re.escape(target)}\s*=", project.text(path))) > 1
         )
@@ -277,6 +279,6 @@ def celery_over_tls(project):
     """Heroku's REDIS_URL is rediss://, for which Celery wants to be told what to check."""
     told = any(map(project.has_text, ("ssl_cert_reqs", "use_ssl")))
     for path, call in project.calls("Celery"):
-        code = "".join(ast.unparse(node) for node in (*call.args, *call.keywords))
+        code = "".join(unparse(node) for node in (*call.args, *call.keywords))
         if "REDIS_URL" in code and not told and "celery" in project.imported:
             yield path, call.lineno, {}

@@ -16,7 +16,7 @@ from doctor.packages import newest_python
 from doctor.pages import hands_out
 from doctor.procfile import in_code
 from doctor.running import Target, flask_target
-from doctor.trees import last_name, walk
+from doctor.trees import last_name, unparse, walk
 
 PROGRAMS = FACTS["programs"]
 FAILS = PROGRAMS["fails"]
@@ -171,7 +171,7 @@ def of_another_kind(project, target, kind):
     words = {*target.command.arguments}
     called = "(" in (target.name or "") or {"--factory", "--call"} & words
     if isinstance(thing, Function) and not called and thing.is_plain:
-        makes = "Flask" in ast.unparse(thing.node) and not takes_two(thing.node)
+        makes = "Flask" in unparse(thing.node) and not takes_two(thing.node)
         return f'"{target.module}:{target.name}()"' if makes else ""
     of = thing.of if isinstance(thing, Made) and isinstance(thing.of, str) else ""
     before, _, instead = PROGRAMS["no_apps"].get(of, "0 ").partition(" ")
@@ -247,7 +247,7 @@ def wrongly_called(project, target):
     plain = isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
     if not called or not plain or takes(thing.node.args, call):
         return ""
-    return f"{name}({ast.unparse(thing.node.args)})"
+    return f"{name}({unparse(thing.node.args)})"
 
 
 def factory_of(module):
@@ -339,7 +339,7 @@ def import_that_never_ends(project):
     for use in project.running.loading.calls:
         ends = use.of not in PROGRAMS["never_end"] or "thread" in use.guards
         if not ends and use.module in served:
-            yield use.path, use.node.lineno, {"name": ast.unparse(use.node.func)}
+            yield use.path, use.node.lineno, {"name": unparse(use.node.func)}
     for use in project.running.loading.endless:
         if use.module in served and not {"thread", "try"} & use.guards:
             yield use.path, use.node.lineno, {"name": "while True"}
@@ -376,7 +376,7 @@ def known_to_fail(project):
             ready = row.get("context") and (pushed or "with" in use.guards)
             if place not in told and not ready and fits(project, row, use):
                 told.add(place)
-                name = ast.unparse(getattr(use.node, "func", use.node))
+                name = unparse(getattr(use.node, "func", use.node))
                 yield *place, name, row["says"], row["right"]
 
 
@@ -436,7 +436,7 @@ def env_file_that_is_not_there(project):
         key = getattr(getattr(use.node, "slice", None), "value", None)
         if use.of == "dotenv.dotenv_values()[]" and lacks_env(project, use):
             says, right = f"KeyError: {key!r}", f'os.environ["{key}"]'
-            yield use.path, use.node.lineno, ast.unparse(use.node), says, right
+            yield use.path, use.node.lineno, unparse(use.node), says, right
 
 
 def runs_without_loop(project, module):

@@ -3,6 +3,8 @@
 import ast
 import warnings
 from collections import defaultdict
+from functools import wraps
+from inspect import isgenerator
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # What binds a name, and where the name stands in it.
@@ -39,6 +41,21 @@ def layers_of(tree):
         layer = [part for part in below if isinstance(part, ast.AST)]
 
 
+def once(function):
+    """Let a function of a node do its work once for each: nobody changes a tree. What it yields becomes a list."""
+    key = f"_{function.__name__}"
+
+    @wraps(function)
+    def remembered(node):
+        known = vars(node)
+        if key not in known:
+            found = function(node)
+            known[key] = list(found) if isgenerator(found) else found
+        return known[key]
+
+    return remembered
+
+
 def by_type(nodes):
     """Return {type: nodes}."""
     found = defaultdict(list)
@@ -47,11 +64,19 @@ def by_type(nodes):
     return found
 
 
+@once
+def unparse(node):
+    """Return the code of a node, as Python would write it."""
+    return ast.unparse(node)
+
+
+@once
 def walk(tree):
     """Return a node and all below it in the order of ast.walk(), which takes twice as long."""
     return [node for layer in layers_of(tree) for node in layer]
 
 
+@once
 def children(node):
     """Return the nodes right below a node."""
     found = []
@@ -64,6 +89,7 @@ def children(node):
     return found
 
 
+@once
 def inner_nodes(statement):
     """Yield the nodes of a statement, without the bodies of functions in it."""
     yield statement
@@ -72,6 +98,7 @@ def inner_nodes(statement):
             yield from inner_nodes(part)
 
 
+@once
 def visible(node):
     """Yield the parts of an expression that are computed at once, inner ones first."""
     if isinstance(node, ast.Lambda):
@@ -102,7 +129,12 @@ def is_name_only(node):
 
 def bound(nodes):
     """Return all names that these nodes bind, at any depth; "*" where one cannot know."""
-    return bound_by(inner for outer in nodes for inner in walk(outer))
+    return set().union(*map(bound_in, nodes))
+
+
+@once
+def bound_in(node):
+    return bound_by(walk(node))
 
 
 def bound_by(nodes):

@@ -20,7 +20,7 @@ from doctor.pages import (
     templates,
     words_of,
 )
-from doctor.trees import last_name, walk
+from doctor.trees import last_name, unparse, walk
 
 PAGES = FACTS["pages"]
 # "x = 1" where a test wants "x == 1".
@@ -108,22 +108,22 @@ def asked_of_a_first_visit(project):
     for path, node in project.nodes(ast.Subscript):
         owner = last_name(node.value)
         asks = owner in ("args", "session") and isinstance(node.ctx, ast.Load)
-        asks = asks and ast.unparse(node.value) in ("request.args", "session")
+        asks = asks and unparse(node.value) in ("request.args", "session")
         if (
             not asks
             or path.startswith("deploy/")
             or not is_on_start_page(project, node)
         ):
             continue
-        if ast.unparse(node.slice) not in stored_before(project):
-            yield path, node.lineno, {"what": ast.unparse(node)[:60]}
+        if unparse(node.slice) not in stored_before(project):
+            yield path, node.lineno, {"what": unparse(node)[:60]}
             return
     for path, call in project.calls("int", "float"):
         inner = call.args[0] if len(call.args) == 1 else None
-        code = ast.unparse(inner) if isinstance(inner, ast.Call) else ""
+        code = unparse(inner) if isinstance(inner, ast.Call) else ""
         asks = re.fullmatch(r"request\.args\.get\('\w+'\)", code)
         if asks and is_on_start_page(project, call):
-            yield path, call.lineno, {"what": ast.unparse(call)[:60]}
+            yield path, call.lineno, {"what": unparse(call)[:60]}
             return
 
 
@@ -133,10 +133,10 @@ def stored_before(project):
     own = {id(n) for _, page in start_pages(project) for n in walk(page)}
     others = in_views(project) - own
     return {
-        ast.unparse(node.slice)
+        unparse(node.slice)
         for _, node in project.nodes(ast.Subscript)
         if isinstance(node.ctx, ast.Store) and id(node) not in others
-    } | {ast.unparse(c.args[0]) for _, c in project.calls("setdefault") if c.args}
+    } | {unparse(c.args[0]) for _, c in project.calls("setdefault") if c.args}
 
 
 @check("H539", step=12, level="warning")
@@ -201,7 +201,7 @@ def time_of_the_start(project):
     calls = ("Column", "mapped_column", "Field", "DateTimeField", "DateField")
     for path, call in project.calls(*calls):
         for word in call.keywords:
-            code = ast.unparse(word.value)
+            code = unparse(word.value)
             now = re.fullmatch(
                 r"([\w.]*\bdate(time)?\.(now|utcnow|today)|timezone\.now)\(.*\)", code
             )

@@ -7,7 +7,7 @@ from doctor import FACTS, check
 from doctor.forms import views
 from doctor.imports import newest_allowed
 from doctor.pages import is_seen, on_start_page, start_pages, words_of
-from doctor.trees import last_name, walk
+from doctor.trees import last_name, unparse, walk
 
 PAGES = FACTS["pages"]
 
@@ -27,7 +27,7 @@ def database_connected_twice(project):
             joins.append(use)
     own = [use for use in joins if not use.path.startswith("deploy/")]
     if len({id(use.node) for use in joins}) > 1 and own:
-        details = {"what": ast.unparse(own[-1].node)[:60]}
+        details = {"what": unparse(own[-1].node)[:60]}
         yield own[-1].path, own[-1].node.lineno, details
 
 
@@ -41,7 +41,7 @@ def module_in_place_of_its_blueprint(project):
             if getattr(value, "of", "") == "flask.Blueprint"
         ]
         if "try" not in use.guards:
-            name = ast.unparse(use.node.args[0])
+            name = unparse(use.node.args[0])
             right = f"{name}.{(blueprints or ['bp'])[0]}"
             details = {"module": name, "right": f"register_blueprint({right})"}
             yield use.path, use.node.lineno, details
@@ -59,7 +59,7 @@ def argument_of_another_name(project):
             word
             for word in words_of(project.running.loading, owner)
             if word.arg in (None, "url_prefix")
-            and re.search(r"<|^(?!['\"])", ast.unparse(word.value))
+            and re.search(r"<|^(?!['\"])", unparse(word.value))
         ]
         routes = [address for address, _ in addresses]
         if prefixes or {*names} - known or None in routes:
@@ -79,7 +79,7 @@ def argument_of_another_name(project):
                 start = any(f is function for _, f in start_pages(project))
                 details = {
                     "address": route,
-                    "view": f"{function.name}({ast.unparse(function.args)})",
+                    "view": f"{function.name}({unparse(function.args)})",
                     "what": ", ".join([*sorted(lost), *sorted(extra)]),
                 }
                 level = "error" if start and route == "/" else "warning"
@@ -134,13 +134,13 @@ def only_under_the_guard(project):
         tree = project.trees.get(module.path)
         for statement in tree.body if tree else ():
             guard = isinstance(statement, ast.If) and not statement.orelse
-            if not guard or "__main__" not in ast.unparse(statement.test):
+            if not guard or "__main__" not in unparse(statement.test):
                 continue
             for call in (n for n in walk(statement) if isinstance(n, ast.Call)):
                 name, owner = last_name(call.func), getattr(call.func, "value", None)
                 routes = name in ("register_blueprint", "include_router")
                 background = name == "start" and re.search(
-                    "(?i)sched|thread|updater", ast.unparse(owner or call)
+                    "(?i)sched|thread|updater", unparse(owner or call)
                 )
                 joins = name == "init_app" and isinstance(call.func, ast.Attribute)
                 if not joins and not routes and not background:
@@ -148,6 +148,6 @@ def only_under_the_guard(project):
                 rest = loading.views and not loading.mounted and routes
                 mine = any(owner.of == "flask.Flask" for *_, owner in loading.views)
                 level = "error" if rest and not mine else "warning"
-                details = {"what": ast.unparse(call)[:60]}
+                details = {"what": unparse(call)[:60]}
                 yield module.path, call.lineno, details, level
                 break
