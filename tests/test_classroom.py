@@ -84,6 +84,8 @@ def baked_class(tmp_path_factory):
     before = dict(os.environ)
     assert main(["bake", str(folder / "students.csv"), str(folder / "out"), "example=none"]) == 0
     assert dict(os.environ) == before
+    for project in (folder / "out").iterdir():  # it is copied for every test: one file for all objects
+        call("git", "repack", "-a", "-d", "-q", cwd=project)
     return folder / "out"
 
 

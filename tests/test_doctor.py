@@ -529,6 +529,22 @@ BREAK = {
         lambda p: p.append(
             "forms.py",
             "\n\nfrom flask_wtf.file import FileField\n\n\nclass Photo(FlaskForm):\n    photo = FileField()\n",
+        ),
+        lambda p: p.append(
+            "views.py", '\n\n@bp.post("/photo")\ndef photo():\n    return request.files["photo"].read()\n'
+        ),
+    ],
+    "H157": [
+        lambda p: p.append("views.py", '\n\n@bp.post("/stripe/webhook")\ndef paid():\n    return request.get_json()\n'),
+    ],
+    "H158": [
+        lambda p: (
+            p.append("requirements.txt", "flask-babel==4.0.0\n"),
+            p.replace(
+                "main.py", "from flask import Flask\n", "from flask import Flask\nfrom flask_babel import Babel\n"
+            ),
+            p.replace("main.py", "    return app\n", "    Babel(app)\n    return app\n"),
+            p.write("translations/de/LC_MESSAGES/messages.po", 'msgid "Notes"\nmsgstr "Notizen"\n'),
         )
     ],
     "H152": [lambda p: p.write("Aptfile", "ffmpeg\n")],

@@ -222,7 +222,7 @@ def test_procfile_runs_as_on_a_dyno(bake, serve, dyno, language):
     assert server.get("/healthz").text.strip() == '{"database":"ok"}'
     assert re.search(r"INFO \[the-router-s-id\] request: POST / 302 \d+ ms", server.log())
     JustHTML(answer.text, strict=True)  # raises where the page is not well-formed HTML
-    assert server.stop() == 0
+    assert server.stop() == 0, server.log()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -236,7 +236,7 @@ def test_a_project_without_an_example_runs_as_on_a_dyno(bake, serve, dyno, langu
     JustHTML(page.text, strict=True)
     assert server.get("/healthz").text.strip() == '{"database":"ok"}'
     assert server.get("/nope").status == 404
-    assert server.stop() == 0
+    assert server.stop() == 0, server.log()
 
 
 def test_a_request_in_flight_is_finished_at_sigterm(bake, serve, dyno, database):

@@ -118,6 +118,11 @@ def files_larger_than_a_request(project):
     ):
         return
     files = list(project.calls("FileField", "MultipleFileField"))
+    files += [
+        (path, node)
+        for path, node in project.nodes(ast.Attribute)
+        if unparse(node) == "request.files" and not path.startswith("deploy/")
+    ]
     if files and unparse(limits[0].value) in ("64 * 1024", "65536"):
         yield CONFIG, limits[0].lineno, {"file": files[0][0]}
 

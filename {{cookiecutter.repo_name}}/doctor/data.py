@@ -14,7 +14,14 @@ from doctor.imports import newest_allowed
 from doctor.loading import Use
 from doctor.pages import is_on_start_page, on_start_page
 from doctor.project import as_dict, several
-from doctor.trees import first_value, last_name, name_of_target, unparse, walk
+from doctor.trees import (
+    first_value,
+    last_name,
+    name_of_target,
+    strings,
+    unparse,
+    walk,
+)
 
 CONNECTS, OPENS = frozenset(FACTS["programs"]["connects"]), FACTS["programs"]["opens"]
 LATER = FACTS["programs"]["connects_later"]
@@ -105,6 +112,10 @@ def saved_uploads(project):
         source = unparse(made) if made else ""
         aside = "BytesIO" in source or re.search("(?i)tmp|temp", given + source)
         kept = re.search(r"(?i)upload|\bstatic\b|static_folder", code + source)
+        # photo.save(folder / secure_filename(photo.filename))
+        owner = unparse(getattr(node.func, "value", node.func))
+        removed = re.search(r"os\.remove\(|\.unlink\(|rmtree\(", project.text(path))
+        kept = kept or f"{owner}.filename" in code and not removed
         # A workbook that is kept from visit to visit.
         kept = kept or re.search(r"\.xlsx?\b|load_workbook", code + source) and sheets
         if kept and node.args and not aside and not path.startswith("deploy/"):
@@ -347,6 +358,8 @@ def rows_before_there_are_tables(project):
         plain = not {"try", "thread"} & use.guards
         inner = use.path.startswith(("deploy/", "migrations/", "alembic/"))
         aside = loading.root_of.get(id(use.node)) in scripts
+        sql = " ".join(strings(use.node))  # SELECT 1 asks for no table
+        aside = aside or sql and not re.search(r"(?i)\b(from|into|update)\b", sql)
         if asks and plain and not (aside or inner):
             yield use.path, use.node.lineno, {"what": unparse(use.node)[:60]}
             return

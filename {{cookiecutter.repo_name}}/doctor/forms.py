@@ -18,6 +18,8 @@ FORM = re.compile(
     r"(?is)<form\b((?:[^>{]|\{(?![{%])|\{\{(?:(?!\}\}).)*\}\}|\{%(?:(?!%\}).)*%\})*)>"
     r"(.*?)(?=</form>|<form\b|\Z)"
 )
+# Words in the address or the name of a view that programs of others call.
+SENDERS = re.compile(r"(?i)web_?-?hook|\bipn\b|telegram|stripe|twilio|whatsapp")
 CHOICE = re.compile(r"\b(if|or|and|default|is)\b")
 # What sends a form in its own way.
 SCRIPTED = re.compile(
@@ -327,6 +329,19 @@ def form_without_its_token(project):
         elsewhere = re.match(r"(https?:)?//", attribute(tag, "action") or "")
         if (guarded or own_fields) and not (elsewhere or TOKEN.search(inside)):
             yield path, line_of(project, path, tag), {}
+
+
+@check("H157", step=12, level="warning")
+def program_without_a_token(project):
+    """CSRFProtect refuses what Telegram, Stripe and the like send: their programs have no token of a form."""
+    code = code_of_their_own(project)
+    off = re.search(r"WTF_CSRF_(ENABLED|CHECK_DEFAULT)|\bexempt\b", code)
+    guarded = project.calls_any("CSRFProtect") or "deploy/security.py" in project
+    for module, function, addresses, _ in views(project) if guarded and not off else ():
+        called = [function.name, *(address or "" for address, _ in addresses)]
+        posts = any("POST" in methods for _, methods in addresses)
+        if posts and SENDERS.search(" ".join(called)):
+            yield module.path, function.lineno, {"name": function.name}
 
 
 @check("H137", step=12, level="warning")

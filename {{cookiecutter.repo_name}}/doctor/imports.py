@@ -322,6 +322,8 @@ def own_name_that_is_not_there(project):
         paths = list(candidates(found))
         if any(map(project.is_nearly_there, paths)):
             continue  # H103 or H104 names it
+        if any(path in hook for path in paths for hook in project.build_hooks):
+            continue  # which may write it
         file = found.file or (paths or [found.name])[0]
         if found.kind == "nameless" and not found.file:  # a folder, which is no package
             file = posixpath.join(posixpath.dirname(file), "__init__.py")
@@ -537,11 +539,12 @@ def newest_allowed(project, package):
     if sum(name in project for name in PACKAGES["lists"]) > 1:
         return None  # H201 asks which list counts
     line = project.list.packages.get(package)
+    if line is None and package not in project.available[0]:
+        return None
+    if pin := (line and line.pin) or project.list.held.get(package):
+        return numbers(pin)
     if line is None:
-        brought = project.available[0]
-        return (9999,) if package in brought else None
-    if line.pin:
-        return numbers(line.pin)
+        return (9999,)
     if below := re.search(r"<\s*([\d.]+)", line.spec):
         *parts, last = numbers(below[1])
         return (*parts, last - 1, 9999)
@@ -575,8 +578,9 @@ def packages_that_do_not_fit(project):
             continue
         if row.get("pinned") and not (other and other.pin):
             continue
-        theirs = numbers(other.pin) if other else (9999,)
-        if not theirs and other.spec:
+        held = project.list.held.get(row["other"], "")
+        theirs = numbers((other and other.pin) or held)
+        if not theirs and other and other.spec:
             if re.search(r"<|~=|==", other.spec):
                 continue
             theirs = (9999,)

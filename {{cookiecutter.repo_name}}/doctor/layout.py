@@ -15,6 +15,7 @@ from doctor.pages import (
     static_stores,
     static_tags,
     template_folders,
+    template_is_needed,
     templates_named,
 )
 from doctor.project import as_dict
@@ -45,6 +46,8 @@ def no_commit(project):
 @check("H102", step=1)
 def app_in_a_subfolder(project):
     """The guide's first rule: what the platform reads lies in the root."""
+    if project.is_rearranged:
+        return
     if project.above:
         yield project.above, 0, {"folder": project.above.rstrip("/")}
         return
@@ -154,10 +157,12 @@ def file_not_pushed(project):
     if not project.in_git or project.above:
         return
     told = set(project.dangling)
+    pages = {path for path, is_needed in named_templates(project) if not is_needed}
     for path, _, _ in wanted(project):
         if path not in project and path not in told and project.in_folder(path):
             told.add(path)
-            yield path, 0, {"name": path}, "warning" if is_static(path) else "error"
+            level = "warning" if path in pages or is_static(path) else "error"
+            yield path, 0, {"name": path}, level
 
 
 def wanted(project):
@@ -178,6 +183,16 @@ def link_that_leads_nowhere(project):
 def is_static(path):
     """Tell whether a file is one that pages name: without its picture a page still works."""
     return "/static/" in f"/{path}"
+
+
+def named_templates(project):
+    """Yield (path, whether the start page needs it) of each template that is named."""
+    named = templates_named(project)
+    for name in {name for _, _, name in named}:
+        places = [path for path, _, other in named if other == name]
+        is_needed = any(template_is_needed(project, path, name) for path in places)
+        for folder in template_folders(project) or ():
+            yield posixpath.join(folder, name), is_needed
 
 
 @once
@@ -242,7 +257,8 @@ def another_language(project):
         if name in project and not chosen:
             # Buildpacks that were chosen by a command stand nowhere in the project.
             yield name, 0, {"name": name, "language": language}, "warning"
-    for buildpack, files in LAYOUT["buildpack_files"].items():
+    needs = LAYOUT["buildpack_files"] if not project.is_rearranged else {}
+    for buildpack, files in needs.items():
         if buildpack in named and not any(name in project for name in files.split("|")):
             line = project.app_json_line(buildpack)
             yield (

@@ -117,6 +117,12 @@ class PackageList:
             else:
                 self.constraints += self.read(other, seen)
 
+    @cached_property
+    def held(self):
+        """Return {package: the version that a file of constraints pins it to}."""
+        self.lines  # noqa: B018, reads the constraints
+        return {normal(line.name): line.pin for line in self.constraints if line.pin}
+
     @property
     def files(self):
         """Return the names of the files that lines are read from."""

@@ -65,12 +65,21 @@ def all_read(project):
     return revisions(project).keys() <= project.trees.keys()
 
 
+def run_files(project):
+    """Tell whether the migrations read files, whose SQL may make anything."""
+    trees = [
+        project.trees[path] for path in revisions(project) if path in project.trees
+    ]
+    return any(calls_of(tree, "open", "read_text", "read_bytes") for tree in trees)
+
+
 @check("H903", step=7)
 def table_without_migration(project):
     yield from django_tables(project)
     if not revisions(project) and "flask-migrate" not in project.list.packages:
         return  # the tables are made in another way
-    if project.calls_any("create_all") or not all_read(project):
+    made = project.calls_any("create_all") or run_files(project)
+    if made or not all_read(project):
         return
     written = in_migrations(project)
     if not written and not project.has_folder("migrations"):
@@ -120,9 +129,13 @@ def tables_made_before_the_migrations(project):
         if "/versions/" in path
         for call in calls_of(tree, "create_table")
     )
+    loaded = [root.below() for c, root in project.running.roots if c in upgrades]
+    unnamed = not all(c.option("-A", "--app") for c in upgrades)
     for use in project.running.loading.calls if first else ():
         of = use.of == "flask_sqlalchemy.SQLAlchemy.create_all"
-        if of and "try" not in use.guards:
+        # Where nothing names its app, flask looks for one by itself.
+        near = unnamed or any(use.module in found for found in loaded)
+        if of and near and "try" not in use.guards:
             yield use.path, use.node.lineno, {}
             return
 
@@ -143,7 +156,7 @@ def column_without_migration(project):
         for call in calls_of(project.trees[path], "Column")
         if not isinstance(first_value(call), str)
     ]
-    made = project.calls_any("create_all")
+    made = project.calls_any("create_all") or run_files(project)
     written = () if computed or made else written
     for path, node, table, columns in models(project):
         lost = columns.keys() - written if table in written else set()
@@ -289,6 +302,7 @@ def table_made_twice(project):
     unsure = not all(isinstance(table, str) for table in maybe)
     elsewhere = (
         unsure
+        or run_files(project)
         or project.calls_any("create_all", "reflect")
         or "alembic" not in project.available[0]
     )

@@ -51,8 +51,10 @@ def one_list_of_packages(project):
         for name in PACKAGES["lists"]
         if name in project and name not in project.slugignored
     ]
-    if project.is_container:
+    if project.is_container or project.is_rearranged:
         return
+    if any(name in hook for name in PACKAGES["lists"] for hook in project.build_hooks):
+        return  # which may write it
     if "Pipfile" in project and "Pipfile.lock" not in project:
         yield "Pipfile", 0, {"found": ", ".join(["Pipfile", *found])}
     elif len(found) > 1:

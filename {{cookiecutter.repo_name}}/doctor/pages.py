@@ -476,14 +476,16 @@ def template_that_is_not_there(project):
         if own > calls[name] or first in listed:
             continue  # the code itself asks whether it is there, or a package brings it
         if not any(project.is_nearly_there(f"{folder}/{name}") for folder in folders):
-            if path in project.trees:
-                sure = on_start_page(project, lambda call, n=name: renders(call, n))
-            else:
-                named = (
-                    rest for p, _, tag, rest in shown(project) if p == path and tag
-                )
-                sure = any(m[1] == name for m in map(QUOTED.match, named) if m)
+            sure = template_is_needed(project, path, name)
             yield path, line, {"name": name}, "error" if sure else "warning"
+
+
+def template_is_needed(project, path, name):
+    """Tell whether a file that names a template surely asks for it on the start page."""
+    if path in project.trees:
+        return on_start_page(project, lambda call: renders(call, name))
+    named = (rest for p, _, tag, rest in shown(project) if p == path and tag)
+    return any(m[1] == name for m in map(QUOTED.match, named) if m)
 
 
 @check("H130", step=12, level="warning")
@@ -600,6 +602,21 @@ def filter_that_jinja_does_not_have(project):
                     sure = path in seen and not depth and not choices
                     details = {"name": name, "right": near[0] if near else "…"}
                     yield path, line, details, "error" if sure else "warning"
+
+
+@check("H158", step=12, level="warning")
+def translation_that_is_not_compiled(project):
+    """Babel, Django and gettext read .mo files, which are made of the .po files."""
+    made = [*project.build_hooks, *(command.text for command in project.commands)]
+    made = any("compile" in text for text in made)
+    reads = project.imported & {*PAGES["translators"]} and not made
+    for path in sorted(project.sizes) if reads else ():
+        compiled = f"{path.removesuffix('.po')}.mo"
+        is_source = re.search(r"/LC_MESSAGES/\w+\.po$", path)
+        says = re.search(r'(?m)^msgid ".+"\nmsgstr ".+"', project.text(path))
+        if is_source and says and compiled not in project:
+            yield path, 0, {"name": compiled, "folder": path.partition("/")[0]}
+            return
 
 
 @check("H128", step=12, level="warning")

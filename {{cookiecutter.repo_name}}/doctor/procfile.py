@@ -35,7 +35,8 @@ def no_procfile(project):
     not_pushed = project.in_git and project.in_folder("Procfile")
     if "Procfile" in project or project.above or not_pushed or is_moved(project):
         return
-    if project.is_container:
+    written = any("Procfile" in hook for hook in project.build_hooks)
+    if project.is_container or project.is_rearranged or written:
         return
     nearly = [n for n in project.in_root() if n.lower().startswith("procfile")]
     elsewhere = any(name in project for name in PROGRAMS["elsewhere"])

@@ -417,6 +417,12 @@ class Project(Files):
                 found[match[1]] = (number, match[2].strip())
         return found
 
+    @property
+    def is_rearranged(self):
+        """Tell whether a buildpack puts a folder or a file of the project in the root's place."""
+        moves = re.compile(FACTS["layout"]["rearranging"])
+        return any(map(moves.search, self.buildpacks))
+
     @cached_property
     def buildpacks(self):
         """Return the buildpacks that app.json names, "heroku/python" and the like."""
