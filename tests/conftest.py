@@ -59,15 +59,21 @@ def ram_disk():
 
 
 def pytest_configure(config):
-    """The tests have a temporary folder to themselves: pytest would look through what earlier runs left, for minutes."""
+    """The tests, and all that they start, have a temporary folder to themselves.
+
+    In the common one pytest would look through what earlier runs left, for minutes.
+    """
     if config.option.basetemp is None:  # a worker is told where
-        config.option.basetemp = tempfile.mkdtemp(prefix="flask-heroku-tests-", dir=ram_disk())
+        folder = tempfile.mkdtemp(prefix="tests-", dir=ram_disk())
+        Path(folder).chmod(0o755)  # as root the database runs as a user who has to get in
+        os.environ["TMPDIR"] = tempfile.tempdir = config.own_folder = folder
+        config.option.basetemp = f"{folder}/pytest"
 
 
 def pytest_sessionfinish(session, exitstatus):
     """What the tests wrote is kept where one of them failed."""
-    if not exitstatus and not hasattr(session.config, "workerinput"):
-        shutil.rmtree(session.config.option.basetemp, ignore_errors=True)
+    if not exitstatus and (folder := getattr(session.config, "own_folder", None)):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items):
@@ -105,7 +111,7 @@ def database_folder():
 
     Not pytest's own folder: as root the server runs as a user who is not let in there.
     """
-    folder = Path(tempfile.mkdtemp(prefix="flask-postgres-", dir=ram_disk()))
+    folder = Path(tempfile.mkdtemp(prefix="flask-postgres-"))
     folder.chmod(0o755)
     yield folder
     for pid_file in folder.glob("*/data/postmaster.pid"):

@@ -3,6 +3,7 @@
 import functools
 import http.server
 import json
+import re
 import struct
 import threading
 import zlib
@@ -42,6 +43,10 @@ class Recipes:
             elif not kind:
                 for line in piece.splitlines():
                     self.project.run("sh", "-c", line)
+            elif line := re.fullmatch(r"([A-Z_]+) = .*", piece):  # in place of the line there
+                text, count = re.subn(rf"(?m)^{line[1]} = .*$", piece, self.project.read(name))
+                assert count == 1, name
+                self.project.write(name, text)
             elif (self.project.path / name).exists():
                 self.project.append(name, f"\n\n{piece}\n")
             else:
@@ -162,7 +167,8 @@ def test_an_upload_is_kept_in_the_database(recipes, serve, driver, tmp_path):
     recipes.follow("upload")
     fine(recipes.project)
     server = serve(recipes.project, "flask", "run", "--port", "{port}")
-    for name, content, kept in (("red.png", png(), True), ("page.html", b"<script>alert(1)</script>", False)):
+    picture = png() + bytes(100_000)  # more than a request may be without the recipe
+    for name, content, kept in (("red.png", picture, True), ("page.html", b"<script>alert(1)</script>", False)):
         (tmp_path / name).write_bytes(content)
         page = driver.new_page()
         page.goto(f"http://localhost:{server.port}/")
@@ -170,7 +176,7 @@ def test_an_upload_is_kept_in_the_database(recipes, serve, driver, tmp_path):
         page.click("form[action='/pictures'] button")
         assert page.url.endswith("/pictures/1") == kept
         page.close()
-    assert Postgres(recipes.project).sql("SELECT count(*), min(length(content)) FROM pictures") == [[1, len(png())]]
+    assert Postgres(recipes.project).sql("SELECT count(*), min(length(content)) FROM pictures") == [[1, len(picture)]]
 
 
 def png():

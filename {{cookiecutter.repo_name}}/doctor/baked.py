@@ -123,8 +123,8 @@ def files_larger_than_a_request(project):
         for path, node in project.nodes(ast.Attribute)
         if unparse(node) == "request.files" and not path.startswith("deploy/")
     ]
-    if files and unparse(limits[0].value) in ("64 * 1024", "65536"):
-        yield CONFIG, limits[0].lineno, {"file": files[0][0]}
+    if files and unparse(limits[-1].value) in ("64 * 1024", "65536"):
+        yield CONFIG, limits[-1].lineno, {"file": files[0][0]}
 
 
 @check("H424", step=10)
