@@ -36,7 +36,8 @@ def setting_that_deploy_refuses(project):
 def wrong_value(name, value):
     """Tell whether a setting's value is refused."""
     if name == "TIME_ZONE":
-        return not isinstance(value, str) or is_zone(value) < is_zone("Europe/London")
+        known = value == "UTC" or isinstance(value, str) and is_zone(value)
+        return not known and (not isinstance(value, str) or is_zone("Europe/London"))
     if name == "EXTRA_SOURCES":
         return not isinstance(value, dict) or not all(
             kind in BAKED["sources"]
@@ -121,7 +122,8 @@ def files_larger_than_a_request(project):
     files += [
         (path, node)
         for path, node in project.nodes(ast.Attribute)
-        if unparse(node) == "request.files" and not path.startswith("deploy/")
+        if node.attr == "files" and unparse(node) == "request.files"
+        if not path.startswith("deploy/")
     ]
     if files and unparse(limits[-1].value) in ("64 * 1024", "65536"):
         yield CONFIG, limits[-1].lineno, {"file": files[0][0]}
