@@ -11,6 +11,8 @@ from doctor.trees import last_name, unparse
 
 BAKED = FACTS["baked"]
 CONFIG = "config.py"
+# Settings that are no numbers.
+NO_NUMBERS = ("TIME_ZONE", "EXTRA_SOURCES")
 
 
 @check("H614", step=9)
@@ -25,12 +27,22 @@ def setting_that_deploy_refuses(project):
             wrong = name in BAKED["settings"] and wrong_value(
                 name, ast.literal_eval(value)
             )
-        except (ValueError, TypeError):
-            continue  # computed
+        except (ValueError, TypeError):  # computed
+            number = name in BAKED["settings"] and name not in NO_NUMBERS
+            wrong = number and is_text_of_environment(value)
         if wrong:
             right = BAKED["settings"][name]
             details = {"what": f"{name} = {unparse(value)[:60]}", "right": right}
             yield CONFIG, statement.lineno, details
+
+
+def is_text_of_environment(value):
+    """Tell whether a value is what os.environ.get() returns: a text, or None."""
+    read = re.compile(r"(os\.)?(environ\.get|getenv)")
+    if not isinstance(value, ast.Call) or not read.fullmatch(unparse(value.func)):
+        return False
+    default = getattr(value.args[1], "value", 0) if value.args[1:] else None
+    return default is None or isinstance(default, str)
 
 
 def wrong_value(name, value):

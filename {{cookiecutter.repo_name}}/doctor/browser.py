@@ -52,6 +52,11 @@ def what_the_browser_refuses(project):
             if everywhere or wide and wide.fullmatch(match["host"]):
                 continue
             kind = BROWSER["kinds"][match["tag"].lower()]
+            brought = BROWSER["brings"].get(match["host"], "")
+            if match["host"] in allowed and brought not in allowed:
+                details = {"what": f"https://{brought}", "kind": "font-src"}
+                yield path, line_at(text, match.start()), details
+                return
             if match["host"] not in allowed and (match["host"], kind) not in told:
                 told.add((match["host"], kind))
                 yield (

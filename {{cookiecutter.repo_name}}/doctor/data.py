@@ -78,7 +78,8 @@ def addresses_of_files(project, only_binds):
         id(inner)
         for _, _, name, value in named_values(project)
         if name == "SQLALCHEMY_BINDS"
-        for inner in getattr(value, "values", ())
+        for part in getattr(value, "values", ())
+        for inner in walk(part)
     }
     for path, node in project.texts():
         if only_binds and id(node) not in binds:
@@ -129,6 +130,11 @@ def files_made(project):
         reads = code in ("open", "sqlite3.connect", "aiosqlite.connect")
         if reads and name is None and node.args and "/deploy/" not in f"/{path}":
             name = path_of(project, path, node.args[0])
+        # open(folder / file.filename, "wb"), of what a visitor sends
+        sent = code == "open" and node.args and ".filename" in unparse(node.args[0])
+        kept = sent and not re.search(r"(?i)tmp|temp", unparse(node))
+        if name is None and kept and re.match("[wax]", mode_of(node)):
+            yield path, node.lineno, f"open({unparse(node.args[0])})"
         if not isinstance(name, str) or re.match(r"/tmp|:memory:|/dev/|.*\.pid$", name):
             continue
         writes = code == "open" and re.match(r"[wax]|r\+", mode_of(node))

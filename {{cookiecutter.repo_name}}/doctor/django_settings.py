@@ -159,7 +159,7 @@ def static_files_that_nobody_serves(project):
 def settings_that_are_not_there(project):
     """The buildpack runs collectstatic of the first manage.py, which loads the settings that it names."""
     manage, running = first_manage(project), project.running
-    names = set(running.settings_of(manage)) if manage else set()
+    names = {name for name, _ in running.settings_of(manage)} if manage else set()
     # Where else the name or the place may come from.
     others = r"sys\.path|environ(?!\.setdefault)|decouple|dotenv"
     told = str(project.json.get("env")) + project.text(manage) * bool(manage)
@@ -198,7 +198,7 @@ def static_files_without_a_place(project):
     if not manage:
         return
     paths = [posixpath.dirname(manage)]
-    names = set(running.settings_of(manage))
+    names = {name for name, _ in running.settings_of(manage)}
     path = (
         running.find(name, paths) if len(names) == 1 and (name := names.pop()) else None
     )

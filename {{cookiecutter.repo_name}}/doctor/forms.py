@@ -526,7 +526,7 @@ def rows_that_are_not_kept(project):
         others = {last_name(c.func) for c in calls if c not in of_session}
         others |= {last_name(getattr(n, "func", n)) for n in function.decorator_list}
         code = unparse(function)
-        ended = re.search(r"\bcommit\b|\bwith .*\bsession\b", code)
+        ended = re.search(r"\bcommit\b|\bwith .{0,200}\bsession\b", code)
         if adds and not ended and not others & keeps.keys():
             yield module.path, adds[0].lineno, {"what": unparse(adds[0])[:60]}
 

@@ -482,7 +482,8 @@ class Loading:
             if node.func.attr in ROUTES and of in ("flask.Flask", "flask.Blueprint"):
                 self.views.append((module, function, node, owner))
                 given = [w.value for w in node.keywords if w.arg == "endpoint"]
-                name = getattr(given[0], "value", None) if given else function.name
+                name = self.name_of_view(function, node, scope)
+                name = getattr(given[0], "value", None) if given else name
                 key = (id(owner.node), name)
                 if (
                     name  # else it is computed
@@ -491,6 +492,21 @@ class Loading:
                 ):
                     self.mistake("twice", module, function, f"{name}()")
                 self.registered |= {key, (key, id(function))}
+
+    def name_of_view(self, function, route, scope):
+        """Return a view's name for Flask: its own, or that of what a decorator below the route makes of it."""
+        name, decorators = function.name, function.decorator_list
+        for node in reversed(decorators[decorators.index(route) + 1 :]):
+            made = self.meaning(node, scope)
+            body = made.node.body if isinstance(made, Function) else []
+            inner = [n for n in body if isinstance(n, FUNCTIONS)] if body else []
+            last = getattr(body[-1], "value", None) if inner else None
+            inner = [n for n in inner if n.name == getattr(last, "id", "")]
+            keeps = inner and re.search(
+                r"wraps|update_wrapper|__name__", unparse(made.node)
+            )
+            name = inner[0].name if inner and not keeps else name
+        return name
 
     def annotated(self, module, function, scope):
         """Yield (path, node, its meaning) of the names in the annotations of arguments."""

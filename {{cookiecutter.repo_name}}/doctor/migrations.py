@@ -133,6 +133,8 @@ def tables_made_before_the_migrations(project):
     unnamed = not all(c.option("-A", "--app") for c in upgrades)
     for use in project.running.loading.calls if first else ():
         of = use.of == "flask_sqlalchemy.SQLAlchemy.create_all"
+        # create_all("statistics") makes those of another database.
+        of = of and not use.node.args and not use.node.keywords
         # Where nothing names its app, flask looks for one by itself.
         near = unnamed or any(use.module in found for found in loaded)
         if of and near and "try" not in use.guards:
@@ -309,7 +311,9 @@ def table_made_twice(project):
     elsewhere = elsewhere or any(
         "include_object" in project.text(p) for p in project.trees
     )
-    done, there, columns = set(), set(), {}
+    loosens = ("drop_constraint", "execute", "batch_alter_table")
+    loosened = any(calls_of(tree, *loosens) for tree in trees)
+    done, there, columns, keys = set(), set(), {}, {}
     while ready := [
         name
         for name, (_, down) in found.items()
@@ -322,8 +326,16 @@ def table_made_twice(project):
                 kind = last_name(call.func)
                 if kind == "create_table":
                     columns[table] = set(columns_in(call))
+                    keys[table] = pointed_to(call) - {table}
                 elif kind == "drop_table":
                     columns.pop(table, None)
+                    keys.pop(table, None)
+                    if not loosened and any(table in to for to in keys.values()):
+                        # A foreign key of another table is in the way.
+                        details = {"call": shown(call, table)}
+                        yield path, call.lineno, details, of_migrations(project)
+                elif kind in ("drop_column", "alter_column"):
+                    keys.pop(table, None)  # which may drop the key
                 for change in changes_within(project.trees[path], call):
                     known, name = (
                         columns.get(table, set()),
@@ -422,6 +434,12 @@ def operation_that_postgresql_refuses(project):
                 yield path, column.lineno, {"what": foreign[0]}
                 continue
             words = {word.arg: word.value for word in column.keywords}
+            given = words.get("server_default")
+            for text in strings(given) if isinstance(given, ast.Call) else ():
+                text = re.sub(r"'[^']*'", "''", text)
+                if match := re.search(MIGRATIONS["other_sql"], text):
+                    details = {"what": match[0]}
+                    yield path, column.lineno, details, of_migrations(project)
             default = unparse(words.get("server_default") or ast.Constant(""))
             truth = any(type_of(n) in MIGRATIONS["truth"] for n in column.args)
             if truth and re.fullmatch(
@@ -528,6 +546,13 @@ def of_migrations(project):
 
 def shown(call, table):
     return f'{unparse(call.func)}("{table}")'
+
+
+def pointed_to(call):
+    """Return the tables that the foreign keys of a call point to."""
+    parts = calls_of(call, "ForeignKey", "ForeignKeyConstraint")
+    given = [text for part in parts for node in part.args for text in strings(node)]
+    return {text.partition(".")[0] for text in given if text.count(".") == 1}
 
 
 def columns_in(call):

@@ -406,7 +406,8 @@ def nothing_listens(project):
         return
     below = running.below(path)
     # What the project defines itself is followed, whatever it is called.
-    own = {node.name for p, node in project.nodes(ast.FunctionDef) if p in below}
+    functions = project.nodes(ast.FunctionDef, ast.AsyncFunctionDef)
+    own = {node.name for p, node in functions if p in below}
     calls = [unparse(n.func) for p, n in project.nodes(ast.Call) if p in below]
     calls = [name for name in calls if name not in own]
     texts = {n.value for p, n in project.nodes(ast.Constant) if p in below}

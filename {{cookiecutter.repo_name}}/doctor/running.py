@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from doctor import FACTS
 from doctor.commands import SERVERS
-from doctor.loading import Import, Loading, Module
-from doctor.trees import unparse, walk
+from doctor.loading import Import, Loading, Mistake, Module
+from doctor.trees import first_value, unparse, walk
 
 TRIES = (ast.Try, ast.TryStar, ast.If)
 BODIES = (
@@ -173,9 +173,20 @@ class Running:
             for name in self.modules_of_apps(starts[0].module.paths):
                 self.loading.module(name, starts[0].module.paths)
             self.loading.module(texts[0], starts[0].module.paths)
+            self.load_included(starts[0].module.paths)
             # Models come first, which may put circles in another order.
             new = [m for m in self.loading.mistakes[before:] if m.kind != "circular"]
             self.loading.mistakes[before:] = new
+
+    def load_included(self, paths):
+        """Load the URLs that those of the project take in: include("shop.urls")."""
+        done = 0
+        while done != (done := len(self.loading.calls)):
+            for use in list(self.loading.calls):
+                name = first_value(use.node)
+                named = use.of == "django.urls.include" and isinstance(name, str)
+                if named and self.find(name, paths):
+                    self.loading.module(name, paths)
 
     def modules_of_apps(self, paths):
         """Yield the modules that Django loads of each app of the project's own, models first."""
@@ -191,7 +202,7 @@ class Running:
     def django_names(self):
         """Load Django's settings; yield the modules that they name, as imports."""
         modules = list(self.loading.modules.values())
-        given = [(name, m.paths) for m in modules for name in self.settings_of(m.path)]
+        given = [(n, m.paths) for m in modules for n, _ in self.settings_of(m.path)]
         for command in self.project.commands:
             name = command.variables.get(DJANGO["variable"])
             given += [(name, self.paths(command))] if name else []
@@ -200,6 +211,8 @@ class Running:
             return
         listed = [self.project.text(file) for file in ("app.json", ".env.example")]
         path, paths = self.find(name, given[0][1]), given[0][1]
+        if not path and self.find(name.partition(".")[0], paths):
+            self.lose_settings(name, paths)
         if not path or DJANGO["variable"] in "".join(listed):
             return
         self.loading.module(name, paths)
@@ -219,8 +232,20 @@ class Running:
                     if dotted and not own:
                         yield Import(file, node.lineno, text, (), 0, sure)
 
+    def lose_settings(self, name, paths):
+        """Tell that the settings are not there which the app's own file names."""
+        for use in self.loading.calls:
+            for text, line in (
+                self.settings_of(use.path) if use.of in DJANGO_APPS else ()
+            ):
+                if text == name:
+                    last = name.rpartition(".")[2]
+                    folders = tuple(paths)
+                    found = Mistake("lost", use.path, line, last, "", name, folders)
+                    self.loading.mistakes.append(found)
+
     def settings_of(self, path):
-        """Yield the settings' modules that a file sets for Django."""
+        """Yield (name, line) of the settings' modules that a file sets for Django."""
         named = DJANGO["variable"] in self.project.text(path)
         for node in self.project.all_nodes(path) if named else ():
             texts = []
@@ -233,7 +258,7 @@ class Running:
                 key = getattr(node.targets[0], "slice", None)
                 texts = [getattr(n, "value", None) for n in (key, node.value)]
             if texts[:1] == [DJANGO["variable"]] and isinstance(texts[-1], str):
-                yield texts[-1]
+                yield texts[-1], node.lineno
 
     def values(self, path, name, paths, depth=0):
         """Return {setting: [(file, node)]} of settings and of what they take over by `import *`.
