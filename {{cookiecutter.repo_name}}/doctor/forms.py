@@ -501,11 +501,12 @@ def asked_of(rest):
 @check("H139", step=12, level="warning")
 def rows_that_are_not_kept(project):
     """db.session.add(…) in a view without a commit: the row is gone with the request."""
+    ends = re.compile(r"\bcommit\b|\.begin\(")
+    files = {path for path in project.app_trees if ends.search(project.text(path))}
     keeps = {
         function.name: function
         for path, function in functions(project)
-        if re.search(r"\bcommit\b|\.begin\(", project.text(path))
-        and re.search(r"\bcommit\b|\.begin\(", unparse(function))
+        if path in files and ends.search(unparse(function))
     }
     hooks = [
         last_name(getattr(n, "func", n))
