@@ -1179,18 +1179,11 @@ HELD_BACK = {"H107": ["venv"], "H601": [".env"], "H110": [".heroku"]}
 ALL_IDS = set(BREAK) | {"H101", "H102", "H113", "H115", "H954"} | {f"H97{number}" for number in range(1, 10)}
 
 
-@pytest.fixture(scope="module")
-def pristine(baked, tmp_path_factory):
-    """An English project without what Python has compiled, to be copied for every case."""
-    folder = tmp_path_factory.mktemp("pristine") / "app"
-    shutil.copytree(baked(language="en").path, folder, ignore=SOURCES)
-    return Project(folder, baked(language="en").environ)
-
-
 @pytest.fixture
-def copy(pristine, tmp_path):
-    pristine.run("cp", "-a", pristine.path, tmp_path / "app")  # half of what shutil.copytree() takes
-    return Project(tmp_path / "app", pristine.environ)
+def copy(baked, tmp_path):
+    """An English project of a test's own."""
+    project = baked(language="en")
+    return Project(shutil.copytree(project.path, tmp_path / "app", symlinks=True, ignore=SOURCES), project.environ)
 
 
 def break_and_commit(project, *changes):

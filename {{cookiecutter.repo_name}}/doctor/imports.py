@@ -322,8 +322,8 @@ def own_name_that_is_not_there(project):
         paths = list(candidates(found))
         if any(map(project.is_nearly_there, paths)):
             continue  # H103 or H104 names it
-        if any(path in hook for path in paths for hook in project.build_hooks):
-            continue  # which may write it
+        if project.is_named_by_a_hook(*paths):
+            continue
         file = found.file or (paths or [found.name])[0]
         if found.kind == "nameless" and not found.file:  # a folder, which is no package
             file = posixpath.join(posixpath.dirname(file), "__init__.py")

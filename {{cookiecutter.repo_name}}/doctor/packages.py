@@ -53,8 +53,8 @@ def one_list_of_packages(project):
     ]
     if project.is_container or project.is_rearranged:
         return
-    if any(name in hook for name in PACKAGES["lists"] for hook in project.build_hooks):
-        return  # which may write it
+    if project.is_named_by_a_hook(*PACKAGES["lists"]):
+        return
     if "Pipfile" in project and "Pipfile.lock" not in project:
         yield "Pipfile", 0, {"found": ", ".join(["Pipfile", *found])}
     elif len(found) > 1:

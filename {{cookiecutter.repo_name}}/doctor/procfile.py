@@ -35,7 +35,7 @@ def no_procfile(project):
     not_pushed = project.in_git and project.in_folder("Procfile")
     if "Procfile" in project or project.above or not_pushed or is_moved(project):
         return
-    written = any("Procfile" in hook for hook in project.build_hooks)
+    written = project.is_named_by_a_hook("Procfile")
     if project.is_container or project.is_rearranged or written:
         return
     nearly = [n for n in project.in_root() if n.lower().startswith("procfile")]
@@ -490,9 +490,7 @@ def missing_file(project, command):
     path = command.path(file)
     if not file or "$" in file or not is_own(file) or path in project:
         return ""
-    made = f"{path}/__main__.py" in project or any(
-        path in hook for hook in project.build_hooks
-    )
+    made = f"{path}/__main__.py" in project or project.is_named_by_a_hook(path)
     return "" if made and not script else file
 
 

@@ -130,6 +130,10 @@ class Project(Files):
         """Return the texts of what the build runs before and after it, empty where there is none."""
         return [self.text("bin/pre_compile"), self.text("bin/post_compile")]
 
+    def is_named_by_a_hook(self, *names):
+        """Tell whether a hook of the build names one of these files, which it may write then."""
+        return any(name in hook for hook in self.build_hooks for name in names)
+
     @cached_property
     def python_path(self):
         """Return the folders of PYTHONPATH that app.json and .profile set."""
