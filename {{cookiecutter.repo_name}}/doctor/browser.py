@@ -53,10 +53,11 @@ def what_the_browser_refuses(project):
                 continue
             kind = BROWSER["kinds"][match["tag"].lower()]
             brought = BROWSER["brings"].get(match["host"], "")
-            if match["host"] in allowed and brought not in allowed:
+            lacks = match["host"] in allowed and brought not in allowed
+            if lacks and brought not in told:
+                told.add(brought)
                 details = {"what": f"https://{brought}", "kind": "font-src"}
                 yield path, line_at(text, match.start()), details
-                return
             if match["host"] not in allowed and (match["host"], kind) not in told:
                 told.add((match["host"], kind))
                 yield (
