@@ -249,6 +249,8 @@ def laptop_hosts(environ):
 
 def worker_count(environ):
     """Return how many web processes to start; Heroku sets WEB_CONCURRENCY to 2."""
+    if not isinstance(MAX_CONNECTIONS, int) or MAX_CONNECTIONS < 1:
+        raise ConfigError("connections_no_number", value=MAX_CONNECTIONS)
     value = environ.get("WEB_CONCURRENCY") or "1"
     number = whole_number(value, MAX_CONNECTIONS)
     if not number:

@@ -80,6 +80,13 @@ def test_a_bad_value_is_named(name, value):
         environment.load(DYNO | {name: value})
 
 
+@pytest.mark.parametrize("value", ["15", 0, 7.5, None])
+def test_a_number_of_connections_that_is_none_is_named(monkeypatch, value):
+    monkeypatch.setattr(environment, "MAX_CONNECTIONS", value)
+    with pytest.raises(environment.ConfigError, match="MAX_CONNECTIONS"):
+        environment.load(DYNO)
+
+
 @pytest.mark.parametrize("workers", range(1, environment.MAX_CONNECTIONS + 1))
 def test_all_processes_together_stay_within_the_plan(workers):
     settings = environment.load(DYNO | {"WEB_CONCURRENCY": str(workers)})
