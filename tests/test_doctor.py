@@ -561,6 +561,42 @@ BREAK = {
             'db = SQLAlchemy(model_class=Base, engine_options={"poolclass": NullPool})\n',
         )
     ],
+    "H229": [
+        lambda p: (
+            p.append("requirements.txt", "-e .\n"),
+            p.append(
+                "pyproject.toml",
+                '\n[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+                '\n[project]\nname = "notes"\nversion = "1"\nreadme = "ABOUT.md"\n',
+            ),
+        )
+    ],
+    "H634": [lambda p: p.append("config.py", 'PERMANENT_SESSION_LIFETIME = "a week"\n')],
+    "H635": [
+        lambda p: (
+            cleared(p),
+            p.write("requirements.txt", "flask==3.1.3\nwaitress==3.0.2\n"),
+            p.write("Procfile", "web: waitress-serve --port=$PORT app:app\n"),
+            p.write(
+                "app.py",
+                "from flask import Flask, url_for\n\napp = Flask(__name__)\n\n\n"
+                '@app.get("/")\ndef index():\n    return url_for("index", _external=True)\n',
+            ),
+        )
+    ],
+    "H636": [
+        lambda p: (
+            django(p, ""),
+            p.write(
+                "site1/live.py",
+                "STORAGES = {'staticfiles': {'BACKEND': 'whitenoise.storage.CompressedManifestStaticFilesStorage'}}\n",
+            ),
+            p.replace("site1/wsgi.py", "site1.settings", "site1.live"),
+            p.write("manage.py", "import os\n\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'site1.settings')\n"),
+            p.write("templates/page.html", "{% load static %}<link href=\"{% static 'own.css' %}\">"),
+        )
+    ],
+    "H932": [lambda p: p.replace("config.py", "MAX_CONNECTIONS = 15", "MAX_CONNECTIONS = 99")],
     "H228": [lambda p: p.append("requirements.txt", "git+https://${GITHUB_TOKEN}@git.example/kit.git\n")],
     "H627": [
         lambda p: (

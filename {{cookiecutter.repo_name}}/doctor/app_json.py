@@ -1,10 +1,12 @@
 """Checks of app.json and .slugignore (steps 4, 7, 9 and 13)."""
 
 import json
+import posixpath
 import re
 
 from doctor import FACTS, check
-from doctor.files import hits
+from doctor.files import hits, once
+from doctor.packages import read_by_the_build
 from doctor.project import as_dict, several
 
 APP_JSON = FACTS["app_json"]
@@ -100,7 +102,8 @@ def needed(project):
     unread = re.compile(r".*\.(mako|md|psd|scss|map)|(.*/)?README[^/]*")
     static = re.compile(r"(.*/)?static/(?!.*\.(css|js)$)")
     found -= {path for path in found if static.match(path)}
-    return {path for path in found if not unread.fullmatch(path)}
+    found = {path for path in found if not unread.fullmatch(path)}
+    return found | {name for _, name in read_by_the_build(project) if name in project}
 
 
 @check("H801", step=13)
@@ -112,6 +115,24 @@ def slugignore_removes_what_runs(project):
         removed = [path for pattern in patterns for path in hits(pattern, paths)]
         if removed:
             yield ".slugignore", number, {"pattern": line.strip(), "file": removed[0]}
+        elif read := [path for p in patterns for path in hits(p, read_later(project))]:
+            details = {"pattern": line.strip(), "file": read[0]}
+            yield ".slugignore", number, details, "warning"
+
+
+@once
+def read_later(project):
+    """Return the files of folders that code names, where it also names their kind: content/*.md."""
+    own = [path for path in project.app_trees if not path.startswith("deploy/")]
+    texts = {text for path in own for text in project.strings_of(path)}
+    kinds = {text[text.rindex(".") :] for text in texts if re.search(r"\.\w+$", text)}
+    folders = {text.strip("/") for text in texts}
+    return {
+        path
+        for path in project.sizes
+        if posixpath.splitext(path)[1] in kinds - {".py", ".html", ""}
+        and posixpath.dirname(path) in folders - {""}
+    }
 
 
 @check("H802", step=13, level="warning")

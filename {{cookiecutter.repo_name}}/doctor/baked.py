@@ -7,6 +7,8 @@ from doctor import FACTS, check
 from doctor.data import inside_conditions
 from doctor.models import in_migrations
 from doctor.procfile import hides_https, in_code
+from doctor.project import as_dict
+from doctor.settings import is_text_of_environment
 from doctor.trees import last_name, unparse
 
 BAKED = FACTS["baked"]
@@ -36,15 +38,6 @@ def setting_that_deploy_refuses(project):
             yield CONFIG, statement.lineno, details
 
 
-def is_text_of_environment(value):
-    """Tell whether a value is what os.environ.get() returns: a text, or None."""
-    read = re.compile(r"(os\.)?(environ\.get|getenv)")
-    if not isinstance(value, ast.Call) or not read.fullmatch(unparse(value.func)):
-        return False
-    default = getattr(value.args[1], "value", 0) if value.args[1:] else None
-    return default is None or isinstance(default, str)
-
-
 def wrong_value(name, value):
     """Tell whether a setting's value is refused."""
     if name == "TIME_ZONE":
@@ -58,6 +51,22 @@ def wrong_value(name, value):
             for kind, more in value.items()
         )
     return not isinstance(value, int) or value < 2  # a number; two processes share it
+
+
+@check("H932", step=7, level="warning")
+def more_connections_than_the_plan(project):
+    """MAX_CONNECTIONS = 60 in config.py, and app.json asks for a plan that allows 20."""
+    addons = project.json.get("addons")
+    addons = addons if isinstance(addons, list) else []
+    plans = [str(as_dict(addon).get("plan", addon)) for addon in addons]
+    allowed = [BAKED["plans"][plan] for plan in plans if plan in BAKED["plans"]]
+    config = project.trees.get(CONFIG) if "deploy/environment.py" in project else None
+    for node in config.body if config and allowed else ():
+        value = getattr(getattr(node, "value", None), "value", None)
+        named = isinstance(node, ast.Assign) and last_name(node.targets[0])
+        if named == "MAX_CONNECTIONS" and isinstance(value, int) and value > allowed[0]:
+            details = {"value": value, "plan": plans[0], "allowed": allowed[0]}
+            yield CONFIG, node.lineno, details
 
 
 def is_zone(name):

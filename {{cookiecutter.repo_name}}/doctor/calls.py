@@ -142,10 +142,17 @@ def refused(project, row, call, code):
         )
         and row.get("first", type(first).__name__) == type(first).__name__
         and all(re.fullmatch(row["value"][n], str(v)) for n, v in values.items())
+        and bool(re.fullmatch(row.get("code", ".*"), unparse(call), re.DOTALL))
         and not project.imported & {*row.get("beside", ())}
         and {*row.get("imports", ())} <= project.imported
         and holds(project, row)
+        and ("has" not in row or fits_all_code(project, row["has"]))
+        and not ("lacks" in row and fits_all_code(project, row["lacks"]))
     )
+
+
+def fits_all_code(project, pattern):
+    return bool(re.search(pattern, code_of_their_own(project)))
 
 
 def holds(project, row):

@@ -200,12 +200,15 @@ def shell_script(command):
     return command.path(name) if is_path and not name.endswith(".py") else None
 
 
-def packages_of_program(command):
-    """Yield (package, what names it) of what a command needs to be installed."""
+def packages_of_program(command, worker=""):
+    """Yield (package, what names it) of what a command needs to be installed.
+
+    worker: gunicorn's kind of worker where a file of its settings names it.
+    """
     program = command.program
     if program in SERVERS or program in PROGRAMS["others"]:
         yield PROGRAMS["packages"].get(program, program), program
-    worker = command.option("-k", "--worker-class") or ""
+    worker = command.option("-k", "--worker-class") or worker
     package = PROGRAMS["workers"].get(worker.partition(".")[0])
     if program == "gunicorn" and package:
         yield package, f"-k {worker}"

@@ -66,6 +66,7 @@ def on_disk(project):
     yield from files_made(project)
     yield from sessions_in_files(project)
     yield from kept_in_memory(project)
+    yield from kept_of_a_visitor(project)
     yield from log_in_a_file(project)
     if not other:
         yield from files_of_sqlite(project)
@@ -193,7 +194,7 @@ def kept_in_memory(project):
             node.targets[0].id
             for node in (tree.body if tree and posts else ())
             if isinstance(node, ast.Assign)
-            and isinstance(node.value, (ast.List, ast.Dict))
+            and (isinstance(node.value, (ast.List, ast.Dict)) or is_empty(node.value))
             and isinstance(node.targets[0], ast.Name)
         }
         for node in walk(function) if kept else ():
@@ -207,6 +208,24 @@ def kept_in_memory(project):
                 owner = getattr(node.targets[0].value, "id", None)
             if owner in kept:
                 yield module.path, node.lineno, owner
+
+
+def is_empty(value):
+    """Tell whether a value is a dict or a list that has nothing yet: defaultdict(list)."""
+    kinds = ("defaultdict", "dict", "list", "OrderedDict", "deque", "set")
+    return isinstance(value, ast.Call) and last_name(value.func) in kinds
+
+
+def kept_of_a_visitor(project):
+    """Yield the same of carts[session["visitor"]], where carts is a module's own."""
+    for path, node in project.nodes(ast.Subscript):
+        name = getattr(node.value, "id", "")
+        key = re.search(r"\b(session|current_user)\b", unparse(node.slice))
+        made = only_value(project, path, name) if key else None
+        empty = isinstance(made, (ast.List, ast.Dict)) and not list(walk(made))[2:]
+        if made is not None and (empty or is_empty(made)):
+            yield path, node.lineno, name
+            return
 
 
 def mode_of(call, at=1):
@@ -253,6 +272,20 @@ def database_of_this_computer(project):
         local = getattr(value, "value", "") in ("localhost", "127.0.0.1")
         if name == "MAIL_SERVER" and local and id(node) not in guarded:
             yield path, node.lineno, {"what": 'MAIL_SERVER = "localhost"'}, "warning"
+    # load_dotenv("team.env", override=True): what stands there takes the place of config vars.
+    for use in project.running.loading.calls:
+        over = any(
+            w.arg == "override" and unparse(w.value) == "True"
+            for w in use.node.keywords
+        )
+        file = use.of == "dotenv.load_dotenv" and over and use.node.args
+        file = file and path_of(project, use.path, use.node.args[0])
+        for name in full_paths(project, use, file) if file else ():
+            for number, line in project.lines(name) if name in project else ():
+                key, _, value = line.partition("=")
+                local = here.match(value.strip().strip("\"'"))
+                if key.removeprefix("export ").strip() == "DATABASE_URL" and local:
+                    yield name, number, {"what": line.strip()[:20] + "…"}
     for path, node in project.calls(*LATER):
         sure = project.is_sure(path) and id(node) not in guarded
         used = LATER[last_name(node.func)] in project.imported

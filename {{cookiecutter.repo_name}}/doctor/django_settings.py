@@ -8,10 +8,10 @@ from doctor import FACTS, check
 from doctor.files import line_at
 from doctor.imports import newest_allowed
 from doctor.lists import numbers
-from doctor.pages import CSS_URL, static_stores
+from doctor.pages import CSS_URL, static_stores, stores_of
 from doctor.procfile import hides_https
 from doctor.project import several
-from doctor.trees import strings
+from doctor.trees import strings, unparse
 
 DJANGO = FACTS["django"]
 
@@ -30,6 +30,62 @@ def behind_waitress(project):
     web = [command for command in project.commands if command.type == "web"]
     told = any("--url-scheme" in command.text for command in web[-1:])
     return any(map(hides_https, web[-1:])) and not told
+
+
+@check("H635", step=9, level="warning")
+def https_taken_for_http(project):
+    """Behind waitress addresses begin with http://, and what sends visitors to https does so for ever."""
+    web = [command for command in project.commands if command.type == "web"][-1:]
+    told = any("--url-scheme" in command.text for command in web)
+    if not any(map(hides_https, web)) or told or project.has_text("ProxyFix"):
+        return
+    for module, name in {
+        "flask_talisman": "Talisman",
+        "flask_sslify": "SSLify",
+    }.items():
+        for path, call in project.calls(name) if module in project.imported else ():
+            off = re.search(r"force_https=(?!True)", unparse(call))
+            if not off and project.is_sure(path):
+                yield path, call.lineno, {"what": f"{name}()"}, "error"
+                return
+    for path, call in project.calls("url_for"):
+        words = {word.arg: getattr(word.value, "value", None) for word in call.keywords}
+        if words.get("_external") is True and "_scheme" not in words:
+            yield path, call.lineno, {"what": unparse(call)[:60]}
+            return
+
+
+@check("H636", step=13, level="warning")
+def gathered_with_other_settings(project):
+    """collectstatic takes the settings that manage.py names; the pages want a manifest, of other settings."""
+    manage, running = first_manage(project), project.running
+    told = DJANGO["variable"] in str(project.json.get("env"))
+    shown = [p for p in project.contents if p.endswith((".html", ".jinja2"))]
+    tags = any(re.search(r"\{% ?static\b", project.text(p)) for p in shown)
+    runs = "".join([*(c.text for c in project.commands), *project.build_hooks])
+    if not manage or told or not tags or "collectstatic" in runs:
+        return
+    loaded = {module.path for module in running.loading.modules.values()} - {manage}
+    gathers = {name for name, _ in running.settings_of(manage)}
+    serves = {name for path in loaded for name, _ in running.settings_of(path)}
+    if len(gathers) != 1 or len(serves) != 1 or gathers == serves:
+        return
+    (name,), (other,) = gathers, serves
+    paths = [posixpath.dirname(manage)]
+    places = [running.find(module, paths) for module in (name, other)]
+    if not all(places) or any(
+        re.search("environ|getenv", project.text(p)) for p in places
+    ):
+        return
+    makes, wants = (
+        any("Manifest" in text for text in stores_of(running.values(p, n, paths)))
+        for p, n in zip(places, (name, other), strict=True)
+    )
+    if wants and not makes:
+        # What setdefault() names, a config var may name otherwise.
+        fixed = "setdefault" not in project.text(manage)
+        details = {"name": manage, "module": name}
+        yield manage, 0, details, "error" if fixed else "warning"
 
 
 @check("H618", step=13)

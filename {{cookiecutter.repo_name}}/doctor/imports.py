@@ -599,9 +599,7 @@ def packages_that_do_not_fit(project):
             yield line.file, line.number, details, row.get("level", "error")
     version = newest_allowed(project, "gunicorn") or (0,)
     for command in project.commands:
-        worker = command.option("-k", "--worker-class") or project.gunicorn_setting(
-            command, "worker_class"
-        )
+        worker = project.gunicorn_worker(command)
         since = FACTS["programs"]["workers_gone"].get(worker)
         gone = since and version >= numbers(since)
         if command.program == "gunicorn" and gone:
@@ -785,7 +783,13 @@ def call_needs_another_package(project):
     have, complete, _ = project.available
     told = set(have)
     loading = project.running.loading
-    for path, node, called, *_ in [*loading.calls, *loading.wanted]:
+    uses = [
+        (path, node.lineno, called)
+        for path, node, called, *_ in [*loading.calls, *loading.wanted]
+    ]
+    # A module that is not there on purpose is imported within try.
+    uses += [(f.path, f.line, f.module) for f in loading.imports if not f.guarded]
+    for path, line, called in uses:
         row = PACKAGES["extra"].get(called) if isinstance(called, str) else None
         if not row or row["package"] in told or not project.list.packages:
             continue
@@ -794,7 +798,7 @@ def call_needs_another_package(project):
             told.add(row["package"])
             at_once = version < numbers(row.get("later", "9999.1"))
             level = "error" if complete and at_once else "warning"
-            yield path, node.lineno, {"name": called, "package": row["package"]}, level
+            yield path, line, {"name": called, "package": row["package"]}, level
     excel = "pandas" in project.imported and not {"openpyxl", "xlrd", "calamine"} & told
     for path, node in project.calls("read_excel") if excel and complete else ():
         sure = is_on_start_page(project, node)

@@ -94,9 +94,10 @@ def table_without_migration(project):
 def django_tables(project):
     """Yield the models of Django's apps that no migration makes, a warning."""
     commands = " ".join(command.text for command in project.commands)
-    made = "makemigrations" in commands or "syncdb" in commands
+    made = re.search("makemigrations|syncdb", commands + "".join(project.build_hooks))
     if made or "django" not in project.available[0]:
         return
+    yield from django_apps_without_migrations(project)
     for path, tree in project.app_trees.items():
         folder, _, name = path.rpartition("/")
         if name != "models.py":
@@ -113,6 +114,31 @@ def django_tables(project):
             )
             if is_model and not other and not named and len(found) > 1:
                 yield path, node.lineno, {"table": node.name}, "warning"
+
+
+def django_apps_without_migrations(project):
+    """Yield the first model of an app of Django's whose migrations are not pushed: `migrate` makes no table."""
+    apps = project.running.settings.get("INSTALLED_APPS", [])
+    named = {n.partition(".apps.")[0] for _, value in apps for n in strings(value)}
+    elsewhere = " ".join([*project.constants, *project.list.packages])
+    if re.search(r"djongo|mongo|MIGRATION_MODULES", elsewhere):
+        return
+    migrates = any("migrate" in command.text for command in project.commands)
+    # What .gitignore holds back nobody will push.
+    held = re.search(r"(?m)^[^#\n]*\bmigrations\b", project.text(".gitignore"))
+    for name in sorted(named):
+        path = f"{name.replace('.', '/')}/models.py"
+        folder = f"{posixpath.dirname(path)}/migrations/"
+        pushed = any(p.startswith(folder) for p in project.sizes)
+        for node in project.trees[path].body if path in project.trees else ():
+            bases = map(unparse, getattr(node, "bases", ()))
+            other = re.search(r"(abstract|proxy) = True|managed = False", unparse(node))
+            if "models.Model" in bases and not other and not pushed:
+                files = [p for p in project.app_trees if node.name in project.text(p)]
+                sure = migrates and held and len(files) > 1
+                level = "error" if sure else "warning"
+                yield path, node.lineno, {"table": node.name}, level
+                break
 
 
 @check("H921", step=7)
@@ -420,6 +446,7 @@ def operation_that_postgresql_refuses(project):
                 yield path, call.lineno, {"what": match[0]}, of_migrations(project)
                 break
     yield from not_within_a_transaction(project)
+    yield from value_used_at_once(project)
     for path, call, name in enums(project):
         details = {"what": f'Enum(…, name="{name}")'}
         yield path, call.lineno, details, of_migrations(project)
@@ -449,6 +476,26 @@ def operation_that_postgresql_refuses(project):
                     path,
                     column.lineno,
                     {"what": f"Boolean, server_default={default}"},
+                )
+
+
+def value_used_at_once(project):
+    """Yield a value that a type gets and that rows get in the same transaction, a warning: it has no commit yet.
+
+    https://www.postgresql.org/docs/current/sql-altertype.html
+    """
+    added = {}
+    for path, call in operations(project, "execute"):
+        for text in strings(call):
+            new = re.search(r"(?i)\bALTER\s+TYPE\b.*\bADD\s+VALUE\b.*'([^']+)'", text)
+            if new and "autocommit" not in project.text(path):
+                added[path] = new[1]
+            elif not new and path in added and f"'{added[path]}'" in text:
+                yield (
+                    path,
+                    call.lineno,
+                    {"what": f"ADD VALUE '{added[path]}', and its use"},
+                    "warning",
                 )
 
 

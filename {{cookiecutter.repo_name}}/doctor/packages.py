@@ -1,5 +1,6 @@
 """Checks of the lists of packages and of the Python version (steps 1 and 13 of the guide)."""
 
+import ast
 import json
 import posixpath
 import re
@@ -18,6 +19,7 @@ from doctor.lists import (
     pipfile,
 )
 from doctor.project import as_dict, several
+from doctor.trees import strings
 
 PACKAGES, PYTHON = FACTS["packages"], FACTS["python"]
 FLAT = FACTS["flat"]
@@ -333,6 +335,54 @@ def poetry_finds_no_package(project):
     only = [n for n in PACKAGES["lists"] if n in project] == ["poetry.lock"]
     if only and name and not told and not there:
         yield "pyproject.toml", 0, {"name": name}
+
+
+def built_here(project):
+    """Return the folders, "" for the root, whose own package the build makes."""
+    paths = [line.url for line in project.list.lines if line.kind == "path"]
+    found = {posixpath.normpath(path.replace("\\", "/")) for path in paths}
+    only = [name for name in PACKAGES["lists"] if name in project]
+    poetry = project.settings("tool", "poetry").get("package-mode") is not False
+    uv = project.settings("tool", "uv").get("package", True) is not False
+    uv = uv and project.settings("build-system")
+    if only == ["poetry.lock"] and poetry or only == ["uv.lock"] and uv:
+        found.add(".")
+    return {"" if path == "." else f"{path}/" for path in found}
+
+
+def read_by_the_build(project):
+    """Yield (file, what it reads) of packages that the build makes: what setup.py and pyproject.toml name.
+
+    setuptools warns of a readme that is not there; all other builders stop, and so does open() of setup.py.
+    """
+    for folder in sorted(built_here(project)):
+        file = f"{folder}pyproject.toml"
+        try:
+            whole = tomllib.loads(project.text(file))
+        except (ValueError, RecursionError):  # pip says so
+            whole = {}
+        own = [whole.get("project"), as_dict(whole.get("tool")).get("poetry")]
+        readmes = [as_dict(table).get("readme") for table in own]
+        builder = as_dict(whole.get("build-system")).get("build-backend")
+        for readme in readmes if builder and "setuptools" not in str(builder) else ():
+            name = as_dict(readme).get("file") or readme
+            if isinstance(name, str):
+                yield file, posixpath.normpath(f"{folder}{name}")
+        file = f"{folder}setup.py"
+        for node in project.trees[file].body if file in project.trees else ():
+            if not isinstance(node, (ast.Try, ast.If)):
+                for name in strings(node):
+                    if re.fullmatch(r"[\w./-]+\.(md|rst|txt)", name):
+                        yield file, posixpath.normpath(f"{folder}{name}")
+
+
+@check("H229", step=13)
+def file_that_the_build_wants(project):
+    """readme = "README.md" of a package that the build makes, and no such file is pushed."""
+    for file, name in read_by_the_build(project):
+        if name not in project and not name.startswith(("/", "..")):
+            level = "warning" if file.endswith("setup.py") else "error"
+            yield file, 0, {"file": file, "name": name}, level
 
 
 @check("H205", step=13, level="warning")

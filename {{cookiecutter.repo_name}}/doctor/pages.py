@@ -75,7 +75,8 @@ def start_pages(project):
             "get",
             "post",
         )
-        if at_root and gets and not given.keys() - {"endpoint", "strict_slashes"}:
+        plain = not given.keys() - {"endpoint", "strict_slashes"}
+        if at_root and gets and plain and not is_elsewhere(loading, owner):
             found.append((module, function) if mounted(loading, owner) else None)
     routed = [
         isinstance(node, ast.Call) and last_name(node.func) in ROUTES
@@ -113,6 +114,17 @@ def mounted(loading, owner):
     inner = any(getattr(app, "of", "") == "flask.Blueprint" for _, app in over)
     at_root = all(getattr(value, "value", 0) in ("/", "", None) for value in prefixes)
     return bool(over) and at_root and not inner
+
+
+def is_elsewhere(loading, blueprint):
+    """Tell whether a blueprint's addresses begin with a prefix, wherever it is registered."""
+    calls = [call for call, _ in loading.mounted.get(blueprint.node, ())]
+    prefixes = []
+    for call in calls:
+        words = [*blueprint.node.keywords, *call.keywords]  # the last one counts
+        given = {w.arg: getattr(w.value, "value", None) for w in words}
+        prefixes.append(given.get("url_prefix") if None not in given else None)
+    return bool(calls) and all(isinstance(p, str) and p.strip("/") for p in prefixes)
 
 
 @once
@@ -436,7 +448,11 @@ def static_tags(project):
 
 def static_stores(project):
     """Return the texts of Django's settings that say who keeps its static files."""
-    values = project.running.settings
+    return stores_of(project.running.settings)
+
+
+def stores_of(values):
+    """Return the same of settings as Running.values() returns them."""
     stores = [*values.get("STORAGES", []), *values.get("STATICFILES_STORAGE", [])]
     return [text for _, value in stores for text in strings(value)]
 
@@ -779,6 +795,18 @@ def rendered(project):
     return found
 
 
+def names_of_blueprint(mounts, made, depth=0):
+    """Return the names of a blueprint for url_for(), with those of the blueprints that it is registered on."""
+    found = set()
+    for call, over in mounts.get(made, ()) if depth < 9 else ():
+        given = [w.value for w in call.keywords if w.arg == "name"]
+        own = getattr((given or [*made.args, None])[0], "value", None)
+        inner = getattr(over, "of", "") == "flask.Blueprint"
+        above = names_of_blueprint(mounts, over.node, depth + 1) if inner else ()
+        found |= {f"{name}.{own}" for name in above} if inner else {own}
+    return {name for name in found if isinstance(name, str)}
+
+
 @check("H122", step=12, level="warning")
 def link_to_no_view(project):
     """url_for() of a view that no code has: the page that shows the link fails."""
@@ -796,9 +824,12 @@ def link_to_no_view(project):
     # The view of a blueprint has the blueprint's name before its own.
     of_blueprints = {name for name, of in views if of == "flask.Blueprint"}
     told -= of_blueprints - {name for name, of in views if of != "flask.Blueprint"}
-    there = {
-        f"{blueprint}.{name}" for blueprint in project.blueprints for name in names
-    }
+    # Below another blueprint its views have the names of both.
+    mounts = project.running.loading.mounted
+    full = {n for made in mounts for n in names_of_blueprint(mounts, made)}
+    nested = {n.rpartition(".")[2] for n in full if "." in n} - full
+    owners = project.blueprints - nested | full
+    there = {f"{owner}.{name}" for owner in owners for name in names}
     logins = [
         (path, node.lineno, node.value.value)
         for path, node in project.nodes(ast.Assign)

@@ -432,12 +432,19 @@ def opens_port(call):
 def program_not_installed(project):
     """A program, or gunicorn's kind of worker, that no listed package brings."""
     have = project.available[0]
+    gunicorn = newest_allowed(project, "gunicorn") or (0,)
     for command in in_code(project) if project.list.is_known else ():
-        for package, what in packages_of_program(command):
+        worker = project.gunicorn_worker(command)
+        wants = [*packages_of_program(command, worker)]
+        for since, wanted in PROGRAMS["workers_want"].get(worker, ()):
+            if command.program == "gunicorn" and gunicorn >= numbers(since):
+                wants.append((wanted, f"-k {worker}"))
+        for package, what in wants:
             if package not in have:
                 level = "warning" if project.unknown_needs else "error"
                 details = {"package": package, "program": what}
                 yield *command.place, details, level
+    yield from lacking_in_a_hook(project)
     # The buildpack has these while it builds only: lib/uv.sh and lib/poetry.sh there.
     for line, text in project.procfile.values():
         tool = re.match(r"(?:\w+=\S*\s+)*(?:exec\s+)?(uv|poetry|pipenv)\s+run\b", text)
@@ -446,6 +453,26 @@ def program_not_installed(project):
         others = [name for name in project.buildpacks if "heroku/python" not in name]
         if tool and tool[1] not in have and not others:
             yield "Procfile", line, {"package": tool[1], "program": tool[0]}
+
+
+def lacking_in_a_hook(project):
+    """Yield a program that a hook of the build runs and no listed package brings; a hook that fails stops the build."""
+    have, sure, _ = project.available
+    # Before the packages are installed there is none: only what comes after them counts.
+    file = "bin/post_compile"
+    lines = list(project.lines(file))
+    stops = any(re.match(r"set -\w*e|#!.*sh -\w*e", line) for _, line in lines)
+    last = max((n for n, line in lines if line.strip()), default=0)
+    for number, line in lines if project.list.is_known else ():
+        words = line.split()
+        package = PROGRAMS["hook_programs"].get(words[0]) if words else None
+        installs = re.search(
+            r"\b(pip|uv|poetry|apt-get)\b.*\b(install|add)\b", project.text(file)
+        )
+        if package and package not in have and not installs and "||" not in line:
+            certain = sure and (stops or number == last)
+            details = {"package": package, "program": words[0]}
+            yield file, number, details, "error" if certain else "warning"
 
 
 @check("H409", step=10)
@@ -721,9 +748,11 @@ def second_process_in_one_line(project):
 def sockets_over_the_server_command(project):
     """deploy/ serves HTTP alone."""
     makers = {"flask_sock", "flask_socketio", "simple_websocket"} & project.imported
+    # Socket.IO asks again and again where it gets no WebSocket; the others have nothing else.
+    level = "warning" if "flask_socketio" in makers else "error"
     for command in in_code(project, "web"):
         if makers and command.module() == "deploy.server":
-            yield *command.place, {"what": min(makers)}
+            yield *command.place, {"what": min(makers)}, level
 
 
 @check("H430", step=10)

@@ -264,6 +264,11 @@ class Project(Files):
         for node in found:
             yield from [text.strip("./") for text in strings(node)] or [""]
 
+    def gunicorn_worker(self, command):
+        """Return the kind of worker that gunicorn is told to use, "" where it is not."""
+        option = command.option("-k", "--worker-class")
+        return option or self.gunicorn_setting(command, "worker_class") or ""
+
     def gunicorn_setting(self, command, name):
         """Return a setting of gunicorn's configuration file, None where there is none."""
         file = command.path(

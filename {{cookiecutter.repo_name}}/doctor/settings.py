@@ -50,6 +50,14 @@ def truth_of_a_text(project):
     own = any(node.name == "getenv" for node in project.definitions)
     tests = [(path, node.test) for path, node in project.nodes(ast.If, ast.IfExp)]
     tests += [(p, n.args[0]) for p, n in project.calls("bool") if n.args]
+    # DEBUG = os.environ.get("DEBUG", "False"), where nothing makes a truth of it later.
+    given = settings_given(project)
+    times = Counter(name for _, name, _ in given)
+    for path, name, value in given:
+        if name in FACTS["config_vars"]["truths"] and times[name] == 1:
+            later = rf"""\b{name}(["']\])?(\.| *(==|!=|in\b))|\w\({name}\b"""
+            if not re.search(later, project.text(path)):
+                tests.append((path, value))
     for path, test in () if own else tests:
         for part in getattr(test, "values", [test]):
             part = getattr(part, "operand", part)
@@ -58,6 +66,44 @@ def truth_of_a_text(project):
             code = unparse(part) if isinstance(part, ast.Call) else ""
             if match := read.fullmatch(code):
                 yield path, part.lineno, {"name": match[2], "what": code}
+
+
+@check("H634", step=9)
+def time_that_is_a_text(project):
+    """PERMANENT_SESSION_LIFETIME = "7 days": Flask counts seconds, or takes a timedelta."""
+    sessions = {"session", "flash", "flask_wtf", "flask_login"}
+    used = any(map(project.has_text, sessions))
+    for path, name, value in settings_given(project):
+        kind = FACTS["config_vars"]["times"].get(name)
+        text = isinstance(getattr(value, "value", None), str)
+        if kind and project.is_flask and (text or is_text_of_environment(value)):
+            sure = kind == "page" or kind == "session" and used
+            level = "error" if sure and project.is_sure(path) else "warning"
+            details = {"what": f"{name} = {unparse(value)[:50]}", "name": name}
+            yield path, value.lineno, details, level
+
+
+def is_text_of_environment(value):
+    """Tell whether a value is what os.environ.get() returns: a text, or None."""
+    read = re.compile(r"(os\.)?(environ\.get|getenv)")
+    if not isinstance(value, ast.Call) or not read.fullmatch(unparse(value.func)):
+        return False
+    default = getattr(value.args[1], "value", 0) if value.args[1:] else None
+    return default is None or isinstance(default, str)
+
+
+@once
+def settings_given(project):
+    """Return [(path, name, value)] of what code gives names, keys and attributes, in updates of a config too."""
+    given = [(p, name_of_target(n), n.value) for p, n in project.nodes(ast.Assign)]
+    for path, call in project.calls("update", "from_mapping"):
+        if last_name(getattr(call.func, "value", None)) == "config":
+            given += [(path, word.arg, word.value) for word in call.keywords]
+            for table in call.args:
+                keys = [getattr(key, "value", "") for key in getattr(table, "keys", ())]
+                values = getattr(table, "values", ())
+                given += [(path, *pair) for pair in zip(keys, values, strict=False)]
+    return given
 
 
 @once
@@ -222,23 +268,23 @@ def key_made_anew(project):
     makers = re.compile(
         r"(secrets\.token_\w+|os\.urandom|urandom|token_hex|uuid4|uuid\.uuid4|get_random_secret_key|Fernet\.generate_key)\("
     )
-    for path, node in project.nodes(ast.Assign):
-        target = unparse(node.targets[0])
-        if not re.search(r"(?i)secret_?key", target):
-            continue
-        if isinstance(node.targets[0], ast.Attribute) and target.startswith("self."):
-            continue  # of a thing, not of the app
-        code = unparse(node.value)
-        again = (
-            len(re.findall(rf"(?m)^\s*{re.escape(target)}\s*=", project.text(path))) > 1
-        )
-        if (
-            makers.search(code)
-            and not again
-            and "environ" not in code
-            and "getenv" not in code
-        ):
-            yield path, node.lineno, {"what": f"SECRET_KEY: {target} = {code[:50]}"}
+    # self.secret_key = … is of a thing, not of the app.
+    things = {
+        id(node.value)
+        for _, node in project.nodes(ast.Assign)
+        if unparse(node.targets[0]).startswith("self.")
+    }
+    given = [
+        row
+        for row in settings_given(project)
+        if re.search(r"(?i)secret_?key", str(row[1])) and id(row[2]) not in things
+    ]
+    times = Counter((path, name) for path, name, _ in given)
+    for path, name, value in given:
+        code = unparse(value)
+        read = "environ" in code or "getenv" in code
+        if makers.search(code) and not read and times[path, name] == 1:
+            yield path, value.lineno, {"what": f"SECRET_KEY: {name} = {code[:50]}"}
 
 
 @check("H615", step=9, level="warning")
