@@ -31,7 +31,8 @@ MONTHS = [
 LOOKED = re.compile(rf"\((?:[^()]*[\s(])?({'|'.join(MONTHS)}) (20\d\d)\)")
 FACTS = {
     "Pythons, plans, stacks and limits of the platform": "doctor/facts.toml",
-    "packages, their modules and pins that break": "doctor/packages.json",
+    "packages, their modules and what they bring": "doctor/packages.json",
+    "versions that break": "doctor/pins.json",
 }
 PAGES = ("templates/en/*.md", "docs/*.md", f"{TEMPLATE.name}/deploy/*.py", f"{TEMPLATE.name}/.github/**/*.yml")
 # What git knows the date of: files that one change renews as a whole.

@@ -426,6 +426,7 @@ def test_a_new_python_is_named_in_three_places():
         "/test_hooks.py",
         "/packages.json",
         "/versions.json",
+        "/pins.json",
         "situations/projects.toml",
         "situations/projects-2.toml",
     )

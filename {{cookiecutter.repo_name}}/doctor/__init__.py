@@ -2,7 +2,7 @@
 
 A check is a function that looks at the Project and yields where something is wrong.
 Its words, in the project's language, are in words.toml under its id; the names and
-patterns that it looks for are in facts.toml. This package needs nothing but Python, and
+patterns that it looks for are in facts.toml and the JSON files. This package needs nothing but Python, and
 imports nothing of the app: it also works on a broken one.
 """
 
@@ -29,6 +29,9 @@ FACTS = tomllib.loads(
 # JSON, which is read in a tenth of the time.
 for _name in "packages.json", "versions.json":
     FACTS |= json.loads(Path(__file__).with_name(_name).read_text(encoding="utf-8"))
+FACTS["packages"] |= json.loads(
+    Path(__file__).with_name("pins.json").read_text(encoding="utf-8")
+)
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,8 @@ def start_pages(project):
         id(node)
         for _, function in project.nodes(ast.FunctionDef)
         for node in function.decorator_list
-        if not leaves([s for s in function.body if not ends_it(s)])
+        if last_name(node) in first
+        and not leaves([s for s in function.body if not ends_it(s)])
     }
     before = any(
         node.attr in first
