@@ -9,7 +9,7 @@ import tomllib
 from collections import Counter
 
 from doctor import FACTS, check
-from doctor.files import BINARY, once
+from doctor.files import BINARY, line_at, once
 from doctor.imports import newest_allowed
 from doctor.loading import Use
 from doctor.pages import is_on_start_page, on_start_page
@@ -67,6 +67,7 @@ def on_disk(project):
     yield from sessions_in_files(project)
     yield from kept_in_memory(project)
     yield from kept_of_a_visitor(project)
+    yield from kept_by_a_helper(project)
     yield from log_in_a_file(project)
     if not other:
         yield from files_of_sqlite(project)
@@ -136,6 +137,12 @@ def files_made(project):
         kept = sent and not re.search(r"(?i)tmp|temp", unparse(node))
         if name is None and kept and re.match("[wax]", mode_of(node)):
             yield path, node.lineno, f"open({unparse(node.args[0])})"
+        # A folder and a name, whatever they are.
+        kept = last_name(node.func) in FILES and isinstance(
+            node.args[:1] and node.args[0], ast.BinOp
+        )
+        if name is None and kept and not re.search("(?i)tmp|temp", unparse(node)):
+            yield path, node.lineno, unparse(node)[:60]
         if not isinstance(name, str) or re.match(r"/tmp|:memory:|/dev/|.*\.pid$", name):
             continue
         writes = code == "open" and re.match(r"[wax]|r\+", mode_of(node))
@@ -228,6 +235,30 @@ def kept_of_a_visitor(project):
             return
 
 
+def kept_by_a_helper(project):
+    """Yield the same of rooms[name] = …, where a view for POST calls the function that says so."""
+    called = {
+        last_name(call.func)
+        for _, function, route, _ in project.running.loading.views
+        if route.func.attr in ("post", "put") or "POST" in unparse(route)
+        for call in walk(function)
+        if isinstance(call, ast.Call)
+    }
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    for path, function in project.nodes(*kinds):
+        own = function.name in called and not path.startswith("deploy/")
+        for node in walk(function) if own else ():
+            target = node.targets[0] if isinstance(node, ast.Assign) else None
+            name = getattr(getattr(target, "value", None), "id", "")
+            key = getattr(target, "slice", None)
+            made = only_value(project, path, name) if key and name else None
+            memo = re.search(r"(?i)cache|memo|regist|handlers", name)
+            empty = isinstance(made, ast.Dict) and not made.keys or is_empty(made)
+            if made and empty and not memo and not isinstance(key, ast.Constant):
+                yield path, node.lineno, name
+                return
+
+
 def mode_of(call, at=1):
     """Return how a call of open() opens a file, "" where nobody knows. at: where it is told."""
     given = [
@@ -272,6 +303,21 @@ def database_of_this_computer(project):
         local = getattr(value, "value", "") in ("localhost", "127.0.0.1")
         if name == "MAIL_SERVER" and local and id(node) not in guarded:
             yield path, node.lineno, {"what": 'MAIL_SERVER = "localhost"'}, "warning"
+    # alembic.ini of a laptop, where env.py reads nothing else.
+    for command in project.commands:
+        file = command.path(command.option("-c", "--config") or "alembic.ini")
+        text = project.text(file)
+        url = re.search(r"(?m)^sqlalchemy\.url\s*=\s*(\S+)", text)
+        place = re.search(r"(?m)^script_location\s*=\s*(\S+)", text)
+        folder = posixpath.normpath(place[1].replace("%(here)s", ".")) if place else ""
+        env = project.text(f"{folder}/env.py")
+        other = re.search(
+            r"environ|getenv|set_main_option|get_url|settings|DATABASE_URL|create_", env
+        )
+        runs = command.program == "alembic" and "upgrade" in command.arguments
+        if runs and url and here.match(url[1]) and env and not other:
+            line = line_at(text, url.start())
+            yield file, line, {"what": "alembic.ini (localhost)"}
     # load_dotenv("team.env", override=True): what stands there takes the place of config vars.
     for use in project.running.loading.calls:
         over = any(
@@ -701,6 +747,14 @@ def written_where_nobody_may(project):
         there = there and use.of != "logging.config.dictConfig"
         if there and not {"later", "try"} & use.guards:
             yield use.path, use.node.lineno, {"name": text}
+    for command in project.commands:
+        for option in ("errorlog", "accesslog", "pidfile"):
+            words = {"errorlog": "--error-logfile", "accesslog": "--access-logfile"}
+            name = command.option(words.get(option, "--pid")) or ""
+            name = name or project.gunicorn_setting(command, option) or ""
+            if command.program == "gunicorn" and places.match(name):
+                yield *command.place, {"name": name}
+                break
 
 
 def elsewhere(argument):

@@ -5,12 +5,14 @@ import posixpath
 import re
 
 from doctor import FACTS, check
+from doctor.data import inside_conditions
 from doctor.files import line_at
 from doctor.imports import newest_allowed
 from doctor.lists import numbers
 from doctor.pages import CSS_URL, static_stores, stores_of
 from doctor.procfile import hides_https
 from doctor.project import several
+from doctor.settings import settings_given
 from doctor.trees import strings, unparse
 
 DJANGO = FACTS["django"]
@@ -37,7 +39,15 @@ def https_taken_for_http(project):
     """Behind waitress addresses begin with http://, and what sends visitors to https does so for ever."""
     web = [command for command in project.commands if command.type == "web"][-1:]
     told = any("--url-scheme" in command.text for command in web)
-    if not any(map(hides_https, web)) or told or project.has_text("ProxyFix"):
+    # waitress.serve(app) in what is started.
+    served = any(
+        use.of == "waitress.serve"
+        and not {w.arg for w in use.node.keywords}
+        & {"trusted_proxy", "url_scheme", None}
+        for use in project.running.loading.calls
+    )
+    hides = any(map(hides_https, web)) or served
+    if not hides or told or project.has_text("ProxyFix"):
         return
     for module, name in {
         "flask_talisman": "Talisman",
@@ -48,6 +58,14 @@ def https_taken_for_http(project):
             if not off and project.is_sure(path):
                 yield path, call.lineno, {"what": f"{name}()"}, "error"
                 return
+    for path, function in project.nodes(ast.FunctionDef):
+        code = "".join(map(unparse, function.body))
+        hooked = "before_" in "".join(map(unparse, function.decorator_list))
+        asks = re.search(r"request\.(is_secure|scheme)\b", code)
+        sends = re.search(r"redirect\(.*https", code)
+        if hooked and asks and sends and "forwarded" not in code.lower():
+            yield path, function.lineno, {"what": f"{function.name}()"}, "error"
+            return
     for path, call in project.calls("url_for"):
         words = {word.arg: getattr(word.value, "value", None) for word in call.keywords}
         if words.get("_external") is True and "_scheme" not in words:
@@ -96,6 +114,9 @@ def style_names_what_is_not_there(project):
     folders = ["static"]
     for _, value in project.running.settings.get("STATICFILES_DIRS", []):
         folders += [text.strip("/") for text in strings(value)]
+    # collectstatic puts the folders of all apps into one.
+    parts = [p.partition("/static/") for p in project.sizes if "/static/" in p]
+    gathered = {inner for _, _, inner in parts}
     for path in sorted(project.contents):
         inside = any(f"/{folder}/" in f"/{path}" for folder in folders)
         for name in (
@@ -104,7 +125,8 @@ def style_names_what_is_not_there(project):
             else ()
         ):
             named = posixpath.normpath(posixpath.join(posixpath.dirname(path), name))
-            if named not in project and not named.startswith(".."):
+            other = named.partition("/static/")[2] in gathered
+            if not other and named not in project and not named.startswith(".."):
                 yield path, 0, {"name": name}
                 break
 
@@ -170,7 +192,8 @@ def forms_behind_waitress(project):
 
 @check("H609", step=9)
 def hosts_of_this_computer(project):
-    """Django answers 400 to all that ask for another host, as every visitor of the platform does."""
+    """Django, and Flask 3.1, answer 400 to all that ask for another host, as every visitor of the platform does."""
+    yield from trusted_hosts(project)
     values = project.running.settings
     hosts = values.get("ALLOWED_HOSTS", [])
     names = [name for _, value in hosts for name in strings(value)]
@@ -182,7 +205,24 @@ def hosts_of_this_computer(project):
     texts = [project.text(path) for path, _ in hosts]
     grows = any(re.search(later, text, re.MULTILINE) for text in texts)
     if hosts and plain and here and not grows and (names or debug == [False]):
-        yield hosts[-1][0], hosts[-1][1].lineno, {"hosts": several(names) or "[]"}
+        details = {"name": "ALLOWED_HOSTS", "hosts": several(names) or "[]"}
+        yield hosts[-1][0], hosts[-1][1].lineno, details
+
+
+def trusted_hosts(project):
+    """Yield the same of TRUSTED_HOSTS, which Flask knows since 3.1."""
+    version = newest_allowed(project, "flask") or (0,)
+    given = [row for row in settings_given(project) if row[1] == "TRUSTED_HOSTS"]
+    path, _, value = given[0] if len(given) == 1 else ("", "", None)
+    plain = isinstance(value, (ast.List, ast.Tuple)) and value.elts
+    names = [getattr(part, "value", None) for part in value.elts] if plain else []
+    texts = all(isinstance(name, str) for name in names)
+    here = names and texts and all(re.fullmatch(DJANGO["here"], n) for n in names)
+    read = here and id(value) not in inside_conditions(project)
+    # deploy/ sets it by itself.
+    if read and version >= (3, 1) and "deploy/environment.py" not in project:
+        details = {"name": "TRUSTED_HOSTS", "hosts": several(names)}
+        yield path, value.lineno, details
 
 
 @check("H619", step=9, level="warning")

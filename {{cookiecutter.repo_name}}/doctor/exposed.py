@@ -11,7 +11,9 @@ from doctor.trees import last_name, name_of_target, unparse, walk
 
 HARMLESS = re.compile(FACTS["config_vars"]["harmless"])
 ASIDE = re.compile(FACTS["config_vars"]["aside"])
-BROWSER_KEYS = re.compile(r"maps\.google|firebase|authDomain", re.IGNORECASE)
+BROWSER_KEYS = re.compile(
+    r"maps\.google|google_?maps?_|firebase|authDomain", re.IGNORECASE
+)
 # Values that nobody takes for a password: words, an address of a page, a sentence.
 PLAIN = r"[A-Za-z_-]*|.{0,7}|/.*|https?:.*|.*\s.*[.!?:]|(\S+\s+){4}.*"
 SHOWN = re.compile(FACTS["config_vars"]["shown"])

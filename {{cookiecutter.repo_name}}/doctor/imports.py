@@ -144,6 +144,23 @@ def import_without_package(project):
             sure = sure and not installs_more(project)
             details = {"module": found.first, "package": min(owners, key=len)}
             yield found.path, found.line, details, "error" if sure else "warning"
+    for file, line, name in classes_of_logging(project):
+        first = name.partition(".")[0]
+        owners = project.owners_of(first) if "." in name else ()
+        own = project.running.find(first, [""]) or standard(first)
+        if owners and not own and not {*owners} & have and complete:
+            yield file, line, {"module": first, "package": min(owners, key=len)}
+
+
+def classes_of_logging(project):
+    """Yield (file, line, module) of the formatters and handlers that a file for --log-config names."""
+    for command in project.commands:
+        file = command.path(command.option("--log-config") or "")
+        for number, line in project.lines(file) if file in project else ():
+            if match := re.match(
+                r"(?:class|\(\)|\s+(?:class|\(\)):)\s*=?\s*([\w.]+)", line
+            ):
+                yield file, number, match[1]
 
 
 @check("H219", step=13, level="warning")
@@ -546,7 +563,8 @@ def newest_allowed(project, package):
     if line is None:
         return (9999,)
     if below := re.search(r"<\s*([\d.]+)", line.spec):
-        *parts, last = numbers(below[1])
+        # <2.0 is <2: what comes before is a 1.
+        *parts, last = numbers(re.sub(r"(\.0+)+$", "", below[1]))
         return (*parts, last - 1, 9999)
     if about := re.search(r"~=\s*([\d.]+)|==\s*([\d.]+)\.\*", line.spec):
         # ~=6.0 is any 6, ==6.0.* any 6.0.

@@ -78,11 +78,15 @@ def moved(project):
             yield folder, path
     if not any(looks_like_an_app(name) for name in project.in_root()):
         for path in sorted(project.sizes):
-            if path.endswith(("/main.py", "/app.py")):
+            runs = path in project.running.reached  # cd server && gunicorn main:app
+            if path.endswith(("/main.py", "/app.py")) and not runs:
                 yield posixpath.dirname(path), path
     for target in project.running.targets:
         first = target.module.partition(".")[0]
-        if project.running.find(first, target.paths) or project.has_folder(first):
+        folder = project.running.loading.is_folder(first, target.paths)
+        if folder or project.running.find(first, target.paths):
+            continue
+        if project.has_folder(first):
             continue
         elsewhere = [
             p
@@ -373,8 +377,22 @@ def build_hook_fails(project):
             number, level = asked
             details = {"name": name, "what": lines[number - 1].strip()}
             yield name, number, details, level
-        elif lost := lost_script(project, name):
+        elif lost := lost_script(project, name) or node_program(project, lines):
             yield name, lost[0], {"name": name, "what": lost[1]}
+
+
+def node_program(project, lines):
+    """Return (line, text) of a command of Node.js, which the stack lacks; only its own buildpack brings it."""
+    whole = "\n".join(lines)
+    brought = [name for name in project.buildpacks if "python" not in name]
+    stops = re.search(r"(?m)^set -\w*e|^#!.*sh -\w*e", whole)
+    if brought or not stops or re.search(r"command -v|nodejs|nvm|\bPATH=", whole):
+        return None
+    for number, line in enumerate(lines, 1):
+        plain = re.match(r"(npm|npx|yarn|pnpm|node) [^|]*$", line)
+        if plain and not is_inside("\n".join(lines[: number - 1])):
+            return number, f"{plain[1]}: command not found"
+    return None
 
 
 def is_inside(before):

@@ -233,7 +233,9 @@ class Loading:
             module.open = True
         else:
             nodes = self.project.nodes_of(file, ast.Call, ast.FunctionDef, ast.Global)
-            module.open = makes_names(nodes)
+            # Another thing may take the module's place.
+            replaced = "sys.modules[__name__] =" in self.project.text(file)
+            module.open = replaced or makes_names(nodes)
             module.names |= dict.fromkeys(made_global(nodes))
             with self.inside(module):
                 self.run(module, tree.body, Scope(module.names))

@@ -21,6 +21,7 @@ from doctor.files import line_at, plain_utf8, utf16
 from doctor.imports import named_at_start, newest_allowed
 from doctor.layout import is_moved
 from doctor.lists import normal, numbers
+from doctor.loading import is_endless
 from doctor.project import as_dict
 from doctor.trees import last_name, unparse
 
@@ -281,6 +282,10 @@ def wrong_place(project, command):
     if PYTHONS.match(command.program) and "runserver" in words:
         places = [w for w in words if re.fullmatch(r"(\S*:)?(\$\{?\w+.*|\d+)", w)]
         place = ["127.0.0.1:8000", *places][-1]
+        # Of Flask-Script, which takes host and port for themselves.
+        host, port = command.option("-h", "--host"), command.option("-p", "--port")
+        if host in ("0.0.0.0", "::") and "$" in str(port):
+            return ""
         return "" if place.startswith("0.0.0.0:$") else f"{place} (0.0.0.0:$PORT)"
     row = SERVERS.get(command.program, {})
     files = tuple(row.get("files", ()))
@@ -398,6 +403,16 @@ def nothing_listens(project):
     line, text = project.procfile.get("web", (0, ""))
     if not last or "&" in text.replace("&&", "") or is_moved(project):
         return
+    # python bot.py && gunicorn app:app: what never ends lets nothing come after it.
+    for command in in_code(project, "web"):
+        path = command.path(command.python_file() or "")
+        body = getattr(project.trees.get(path), "body", [])
+        body = [s for part in body for s in (part, *main_part(part))]
+        if command is not last and any(
+            isinstance(s, ast.While) and is_endless(s) for s in body
+        ):
+            yield "Procfile", line, {"what": path}
+            return
     if passes_port_on(last):
         return
     file, running = last.python_file(), project.running
@@ -419,6 +434,13 @@ def nothing_listens(project):
         return
     bots = sorted(project.imported & set(PROGRAMS["bots"]))
     yield "Procfile", line, {"what": ", ".join(bots) or file}
+
+
+def main_part(statement):
+    """Return what stands below `if __name__ == "__main__"`."""
+    test = getattr(statement, "test", None)
+    is_main = isinstance(statement, ast.If) and "__name__" in unparse(test)
+    return statement.body if is_main else []
 
 
 def opens_port(call):
@@ -617,7 +639,7 @@ def address_of_alembic_init(project):
 @check("H431", step=10)
 def order_of_celery_4(project):
     """celery worker -A shop: from Celery 5 on the app comes before the word."""
-    version = newest_allowed(project, "celery") or (9999,)
+    version = newest_allowed(project, "celery") or (0,)
     for command in in_code(project) if version >= (5,) else ():
         words = command.arguments if command.program == "celery" else []
         if command.module() == "celery":

@@ -82,7 +82,11 @@ def nothing_for_flask(project):
     """
     aside = ("doctor/", "deploy/", "test")
     files = (p for p in project.contents if not p.startswith(aside) and p[-3:] != ".md")
-    if any("FLASK_APP" in project.text(path) for path in files):
+    named = {path for path in files if "FLASK_APP" in project.text(path)}
+    have, sure, _ = project.available
+    # Flask reads that file by way of python-dotenv only.
+    unread = named == {".flaskenv"} and sure and "python-dotenv" not in have
+    if named and not unread:
         return
     lost = ".flaskenv" not in project and project.in_folder(".flaskenv")
     for command in in_code(project, "web", "release"):
@@ -90,9 +94,9 @@ def nothing_for_flask(project):
         there = any(project.running.find(name, paths) for name in ("wsgi", "app"))
         own = command.option("--app", "-A") or "FLASK_APP" in command.variables
         if command.program == "flask" and not (there or own):
-            missing, level = (
-                (".flaskenv", "error") if lost else ("FLASK_APP", "warning")
-            )
+            missing, level = ("FLASK_APP", "warning")
+            if lost or unread:
+                missing, level = ("python-dotenv" if unread else ".flaskenv", "error")
             yield *command.place, command.start(2), missing, level
 
 
