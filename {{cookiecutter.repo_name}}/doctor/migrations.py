@@ -61,8 +61,11 @@ def revisions(project):
 
 
 def all_read(project):
-    """Tell whether all migrations were parsed."""
-    return revisions(project).keys() <= project.trees.keys()
+    """Tell whether all migrations were read and parsed."""
+    files = {p for p in project.sizes if "versions/" in p and p.endswith(".py")}
+    return {*revisions(project)} <= project.trees.keys() and files <= {
+        *project.contents
+    }
 
 
 def run_files(project):

@@ -5,6 +5,7 @@ import difflib
 import posixpath
 import re
 from collections import Counter
+from functools import lru_cache
 
 from doctor import FACTS, check
 from doctor.files import line_at, once
@@ -270,13 +271,19 @@ def uncommented(text):
     return "".join([*pieces, text[place:]])
 
 
+@lru_cache(maxsize=2_000)  # a template is asked for by many checks
 def parts_of(text):
-    """Yield (line, tag or "", what follows, blocks around it) of a template.
+    """Return [(line, tag or "", what follows, blocks around it)] of a template.
 
     blocks: their names, None where a condition or a loop stands around.
     """
-    stack = []
+    return list(read_parts(text))
+
+
+def read_parts(text):
+    stack, line, place = [], 1, 0
     for start, sign, inside, end in tags_of(text):
+        line, place = line + text.count("\n", place, start), start
         tag, rest = "", inside
         if sign == "{%":
             word = re.match(r"[-+]?\s*(\w*)", inside)
@@ -291,7 +298,7 @@ def parts_of(text):
         blocks = [name for kind, name in stack if kind == "block"]
         if CONDITIONS & {kind for kind, _ in stack}:
             blocks = None
-        yield line_at(text, start), tag, rest, blocks
+        yield line, tag, rest, blocks
         if (
             BLOCK.match(text[start:end])
             and not tag.startswith("end")
@@ -323,7 +330,7 @@ def shown(project):
         ]
         if len(paths) != 1 or paths[0] in done:
             continue
-        path, parts = paths[0], list(parts_of(texts[paths[0]]))
+        path, parts = paths[0], parts_of(texts[paths[0]])
         done.add(path)
         yield path, 0, "file", name
         parents = [rest for _, tag, rest, _ in parts if tag == "extends"]

@@ -85,7 +85,8 @@ def nothing_for_flask(project):
     named = {path for path in files if "FLASK_APP" in project.text(path)}
     have, sure, _ = project.available
     # Flask reads that file by way of python-dotenv only.
-    unread = named == {".flaskenv"} and sure and "python-dotenv" not in have
+    known = sure and project.list.packages and project.list.is_known
+    unread = known and named == {".flaskenv"} and "dotenv" not in " ".join(have)
     if named and not unread:
         return
     lost = ".flaskenv" not in project and project.in_folder(".flaskenv")
