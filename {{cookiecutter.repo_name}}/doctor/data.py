@@ -33,6 +33,9 @@ ASYNC_ENGINES = (
 READ_AT_ONCE = ("flask_sqlalchemy.SQLAlchemy", "flask_sqlalchemy.SQLAlchemy.init_app")
 METHODS = {"read_text": "read", "read_bytes": "read", "write_text": "write", "open": ""}
 HOW = {"r": "read", "w": "write", "a": "write", "x": "write"}
+# Files that gunicorn writes: its setting, and its option.
+GUNICORN_FILES = {"errorlog": "--error-logfile", "accesslog": "--access-logfile"}
+GUNICORN_FILES |= {"pidfile": "--pid"}
 # Calls that return their argument as a path, and methods that return their owner as one.
 JOINED = ("Path", "PurePath", "str", "abspath", "realpath", "normpath", "fspath")
 
@@ -218,9 +221,11 @@ def kept_in_memory(project):
 
 
 def is_empty(value):
-    """Tell whether a value is a dict or a list that has nothing yet: defaultdict(list)."""
+    """Tell whether a value is a dict or a list that has nothing yet: {}, defaultdict(list)."""
     kinds = ("defaultdict", "dict", "list", "OrderedDict", "deque", "set")
-    return isinstance(value, ast.Call) and last_name(value.func) in kinds
+    made = isinstance(value, ast.Call) and last_name(value.func) in kinds
+    inside = getattr(value, "keys", None) or getattr(value, "elts", None)
+    return made or isinstance(value, (ast.List, ast.Dict)) and not inside
 
 
 def kept_of_a_visitor(project):
@@ -228,9 +233,7 @@ def kept_of_a_visitor(project):
     for path, node in project.nodes(ast.Subscript):
         name = getattr(node.value, "id", "")
         key = re.search(r"\b(session|current_user)\b", unparse(node.slice))
-        made = only_value(project, path, name) if key else None
-        empty = isinstance(made, (ast.List, ast.Dict)) and not list(walk(made))[2:]
-        if made is not None and (empty or is_empty(made)):
+        if key and is_empty(only_value(project, path, name)):
             yield path, node.lineno, name
             return
 
@@ -251,10 +254,9 @@ def kept_by_a_helper(project):
             target = node.targets[0] if isinstance(node, ast.Assign) else None
             name = getattr(getattr(target, "value", None), "id", "")
             key = getattr(target, "slice", None)
-            made = only_value(project, path, name) if key and name else None
             memo = re.search(r"(?i)cache|memo|regist|handlers", name)
-            empty = isinstance(made, ast.Dict) and not made.keys or is_empty(made)
-            if made and empty and not memo and not isinstance(key, ast.Constant):
+            kept = key and name and not memo and not isinstance(key, ast.Constant)
+            if kept and is_empty(only_value(project, path, name)):
                 yield path, node.lineno, name
                 return
 
@@ -304,7 +306,7 @@ def database_of_this_computer(project):
         if name == "MAIL_SERVER" and local and id(node) not in guarded:
             yield path, node.lineno, {"what": 'MAIL_SERVER = "localhost"'}, "warning"
     # alembic.ini of a laptop, where env.py reads nothing else.
-    for command in project.commands:
+    for command in [c for c in project.commands if c.program == "alembic"]:
         file = command.path(command.option("-c", "--config") or "alembic.ini")
         text = project.text(file)
         url = re.search(r"(?m)^sqlalchemy\.url\s*=\s*(\S+)", text)
@@ -314,8 +316,13 @@ def database_of_this_computer(project):
         other = re.search(
             r"environ|getenv|set_main_option|get_url|settings|DATABASE_URL|create_", env
         )
-        runs = command.program == "alembic" and "upgrade" in command.arguments
-        if runs and url and here.match(url[1]) and env and not other:
+        if (
+            "upgrade" in command.arguments
+            and url
+            and here.match(url[1])
+            and env
+            and not other
+        ):
             line = line_at(text, url.start())
             yield file, line, {"what": "alembic.ini (localhost)"}
     # load_dotenv("team.env", override=True): what stands there takes the place of config vars.
@@ -747,12 +754,10 @@ def written_where_nobody_may(project):
         there = there and use.of != "logging.config.dictConfig"
         if there and not {"later", "try"} & use.guards:
             yield use.path, use.node.lineno, {"name": text}
-    for command in project.commands:
-        for option in ("errorlog", "accesslog", "pidfile"):
-            words = {"errorlog": "--error-logfile", "accesslog": "--access-logfile"}
-            name = command.option(words.get(option, "--pid")) or ""
-            name = name or project.gunicorn_setting(command, option) or ""
-            if command.program == "gunicorn" and places.match(name):
+    for command in [c for c in project.commands if c.program == "gunicorn"]:
+        for setting, option in GUNICORN_FILES.items():
+            name = command.option(option) or project.gunicorn_setting(command, setting)
+            if places.match(name or ""):
                 yield *command.place, {"name": name}
                 break
 

@@ -37,8 +37,6 @@ def behind_waitress(project):
 @check("H635", step=9, level="warning")
 def https_taken_for_http(project):
     """Behind waitress addresses begin with http://, and what sends visitors to https does so for ever."""
-    web = [command for command in project.commands if command.type == "web"][-1:]
-    told = any("--url-scheme" in command.text for command in web)
     # waitress.serve(app) in what is started.
     served = any(
         use.of == "waitress.serve"
@@ -46,8 +44,8 @@ def https_taken_for_http(project):
         & {"trusted_proxy", "url_scheme", None}
         for use in project.running.loading.calls
     )
-    hides = any(map(hides_https, web)) or served
-    if not hides or told or project.has_text("ProxyFix"):
+    hides = behind_waitress(project) or served
+    if not hides or project.has_text("ProxyFix"):
         return
     for module, name in {
         "flask_talisman": "Talisman",

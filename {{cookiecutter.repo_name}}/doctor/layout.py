@@ -381,12 +381,20 @@ def build_hook_fails(project):
             yield name, lost[0], {"name": name, "what": lost[1]}
 
 
+def stops_at_a_failure(script):
+    """Tell whether a shell script ends where one of its commands fails."""
+    return bool(re.search(r"(?m)^set -\w*e|\A#!.*sh -\w*e", script))
+
+
 def node_program(project, lines):
     """Return (line, text) of a command of Node.js, which the stack lacks; only its own buildpack brings it."""
     whole = "\n".join(lines)
     brought = [name for name in project.buildpacks if "python" not in name]
-    stops = re.search(r"(?m)^set -\w*e|^#!.*sh -\w*e", whole)
-    if brought or not stops or re.search(r"command -v|nodejs|nvm|\bPATH=", whole):
+    if (
+        brought
+        or not stops_at_a_failure(whole)
+        or re.search(r"command -v|nodejs|nvm|\bPATH=", whole)
+    ):
         return None
     for number, line in enumerate(lines, 1):
         plain = re.match(r"(npm|npx|yarn|pnpm|node) [^|]*$", line)

@@ -19,7 +19,7 @@ from doctor.commands import (
 from doctor.data import constant, inside_conditions
 from doctor.files import line_at, plain_utf8, utf16
 from doctor.imports import named_at_start, newest_allowed
-from doctor.layout import is_moved
+from doctor.layout import is_moved, stops_at_a_failure
 from doctor.lists import normal, numbers
 from doctor.loading import is_endless
 from doctor.project import as_dict
@@ -483,14 +483,14 @@ def lacking_in_a_hook(project):
     # Before the packages are installed there is none: only what comes after them counts.
     file = "bin/post_compile"
     lines = list(project.lines(file))
-    stops = any(re.match(r"set -\w*e|#!.*sh -\w*e", line) for _, line in lines)
+    stops = stops_at_a_failure(project.text(file))
+    installs = re.search(
+        r"\b(pip|uv|poetry|apt-get)\b.*\b(install|add)\b", project.text(file)
+    )
     last = max((n for n, line in lines if line.strip()), default=0)
     for number, line in lines if project.list.is_known else ():
         words = line.split()
         package = PROGRAMS["hook_programs"].get(words[0]) if words else None
-        installs = re.search(
-            r"\b(pip|uv|poetry|apt-get)\b.*\b(install|add)\b", project.text(file)
-        )
         if package and package not in have and not installs and "||" not in line:
             certain = sure and (stops or number == last)
             details = {"package": package, "program": words[0]}
