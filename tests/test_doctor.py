@@ -1471,7 +1471,7 @@ def test_much_beside_the_app_hides_nothing_of_it(copy, much):
     much(copy)
     copy.commit()
     code = (
-        "import sys; from doctor import files, project; files.MAX_TOTAL = 1_500_000; files.MAX_FILES = 600\n"
+        "import sys; from doctor import files, project; files.MAX_TOTAL = 2_000_000; files.MAX_FILES = 600\n"
         "project.MAX_NODES = 60_000; from doctor import __main__ as m; sys.exit(m.main(['--json']))"
     )
     result = copy.run(sys.executable, "-c", code, check=False)

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from functools import partial
 from http.client import HTTPException
 
 import pytest
@@ -283,6 +284,21 @@ def test_requests_are_answered_for_a_moment_after_sigterm(bake, serve, dyno, wor
     os.killpg(server.process.pid, signal.SIGTERM)
     assert [server.get("/").status for _ in range(5)] == [200] * 5
     assert server.process.wait(timeout=20) == 0  # a process that did not hear it is killed after 25 s
+
+
+def test_a_stop_while_the_app_is_being_loaded_is_no_failure(bake, tmp_path):
+    """As where a second push comes soon after the first."""
+    project = bake()
+    project.write("models.py", "import time\n\ntime.sleep(60)\n")
+    with (tmp_path / "log").open("w", encoding="utf-8") as log:
+        environ = project.environ | {"SERVE_TO": "laptop", "PORT": str(free_port()), "WEB_CONCURRENCY": "2"}
+        process = subprocess.Popen(
+            SERVER, cwd=project.path, env=environ, stdout=log, stderr=log, start_new_session=True
+        )
+    said = partial((tmp_path / "log").read_text, encoding="utf-8")
+    wait_until(lambda: "Spawning worker-2" in said() or process.poll() is not None, seconds=30)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert (process.wait(timeout=30), "shutdown completed" in said()) == (0, True), said()
 
 
 def test_all_processes_together_stay_within_15_connections(bake, serve, dyno, database):

@@ -131,7 +131,13 @@ def main():
     multiprocessing.set_start_method("spawn")
     failed = multiprocessing.Event()
     memory.watch()
-    server.serve(target_loader=partial(load, time.time(), failed))
+    try:
+        server.serve(target_loader=partial(load, time.time(), failed))
+    except SystemExit:
+        # One that SIGTERM finds loading the app ends at once. To Granian that is a
+        # failure, though all are to end.
+        if not server.interrupt_signal:
+            raise
     if failed.is_set():
         sys.exit(1)
 

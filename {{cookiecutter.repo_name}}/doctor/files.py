@@ -240,12 +240,12 @@ def installed(paths):
 def in_order(paths):
     """Return the paths so that what may run, and each folder's first files, come first."""
     seen, ranks = Counter(), {}
-    for path in paths:
+    for path in sorted(paths):
         folder = posixpath.dirname(path)
         seen[folder] += 1
         late = seen[folder] // MAX_OF_FOLDER
         ranks[path] = (path.lower().endswith(BINARY), late, path.count("/"))
-    return sorted(paths, key=ranks.get)
+    return sorted(ranks, key=ranks.get)
 
 
 def once(function):
