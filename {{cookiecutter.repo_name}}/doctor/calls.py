@@ -309,7 +309,7 @@ def sql_of_another_database(project):
 @check("H425", step=12, level="warning")
 def everybody_is_the_router(project):
     """A limit for each visitor, by an address that is the router's for all of them."""
-    code = "".join(project.text(path) for path in project.app_trees)
+    code = project.code
     if re.search(
         r"ProxyFix|X-Forwarded-For|access_route|HTTP_X_FORWARDED|deploy\.", code
     ):

@@ -232,8 +232,8 @@ def kept_of_a_visitor(project):
     """Yield the same of carts[session["visitor"]], where carts is a module's own."""
     for path, node in project.nodes(ast.Subscript):
         name = getattr(node.value, "id", "")
-        key = re.search(r"\b(session|current_user)\b", unparse(node.slice))
-        if key and is_empty(only_value(project, path, name)):
+        own = name and is_empty(only_value(project, path, name))
+        if own and re.search(r"\b(session|current_user)\b", unparse(node.slice)):
             yield path, node.lineno, name
             return
 

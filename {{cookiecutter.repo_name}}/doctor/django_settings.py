@@ -133,13 +133,13 @@ def style_names_what_is_not_there(project):
 def tag_that_django_has_no_more(project):
     """{% load staticfiles %}, {% ifequal %}; a link to the logout, which Django 5 takes by POST only."""
     version = newest_allowed(project, "django") or (0,)
-    for path in sorted(p for p in project.contents if p.endswith(".html")):
-        for row in DJANGO["tags"]:
-            own = "logout" not in row["tag"] or project.has_text(
-                "django.contrib.auth.urls"
-            )
-            match = re.search(row["tag"], project.text(path))
-            if match and own and version >= numbers(row["since"]):
+    own = project.has_text("django.contrib.auth.urls")
+    gone = [row for row in DJANGO["tags"] if version >= numbers(row["since"])]
+    gone = [row for row in gone if own or "logout" not in row["tag"]]
+    pages = sorted(p for p in project.contents if p.endswith(".html"))
+    for path in pages if gone else ():
+        for row in gone:
+            if match := re.search(row["tag"], project.text(path)):
                 what = re.sub(r"[{%}]", "", match[0]).strip()[:60]
                 details = {"what": what, "since": f"Django {row['since']}"}
                 line = line_at(project.text(path), match.start())

@@ -34,6 +34,7 @@ class Files:
             raise CannotCheck("no_folder", folder=root)
         self.sizes = {}  # path from the root, with slashes: bytes
         self.contents = {}  # the same: what is in it
+        self.decoded = {}  # the same, read as text
         self.modes = {}  # the same: git's mode, such as "100755"
         self.hashes = {}
         self.dangling = set()  # links that lead nowhere
@@ -168,11 +169,13 @@ class Files:
 
     def text(self, path):
         """Return a file's text, empty where there is none."""
-        content = self.contents.get(path, b"")
-        if utf16(content):
-            marked = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-            return content.decode("utf-16" if marked else "utf-16-le", "replace")
-        return content.decode("utf-8-sig", "replace")
+        if path not in self.decoded:
+            content, encoding = self.contents.get(path, b""), "utf-8-sig"
+            if utf16(content):
+                marked = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+                encoding = "utf-16" if marked else "utf-16-le"
+            self.decoded[path] = content.decode(encoding, "replace")
+        return self.decoded[path]
 
     def lines(self, path):
         """Yield (number, line without its end), numbers from 1."""
@@ -197,7 +200,8 @@ class Files:
         for name in known:  # worked out from the commit
             del after.__dict__[name]
         after.sizes, after.contents = dict(self.sizes), dict(self.contents)
-        after.modes, after.unpushed, after.memory = dict(self.modes), [], {}
+        after.modes, after.unpushed = dict(self.modes), []
+        after.memory, after.decoded = {}, {}
         for path in self.unpushed or ():
             file = self.root / path
             if file.is_file() and not file.is_symlink():

@@ -501,12 +501,14 @@ def asked_of(rest):
 @check("H139", step=12, level="warning")
 def rows_that_are_not_kept(project):
     """db.session.add(…) in a view without a commit: the row is gone with the request."""
-    ends = re.compile(r"\bcommit\b|\.begin\(")
-    files = {path for path in project.app_trees if ends.search(project.text(path))}
+    ends = defaultdict(list)  # session.commit(), commit=True, session.begin()
+    for path, node in project.nodes(ast.Attribute, ast.Name, ast.keyword):
+        if getattr(node, "arg", last_name(node)) in ("commit", "begin"):
+            ends[path].append(node.lineno)
     keeps = {
         function.name: function
         for path, function in functions(project)
-        if path in files and ends.search(unparse(function))
+        if any(function.lineno <= n <= function.end_lineno for n in ends[path])
     }
     hooks = [
         last_name(getattr(n, "func", n))
@@ -524,11 +526,12 @@ def rows_that_are_not_kept(project):
         adds = [
             c for c in of_session if last_name(c.func) in ("add", "add_all", "delete")
         ]
+        if not adds or function in keeps.values():
+            continue
         others = {last_name(c.func) for c in calls if c not in of_session}
         others |= {last_name(getattr(n, "func", n)) for n in function.decorator_list}
-        code = unparse(function)
-        ended = re.search(r"\bcommit\b|\bwith .{0,200}\bsession\b", code)
-        if adds and not ended and not others & keeps.keys():
+        ended = re.search(r"\bcommit\b|\bwith .{0,200}\bsession\b", unparse(function))
+        if not ended and not others & keeps.keys():
             yield module.path, adds[0].lineno, {"what": unparse(adds[0])[:60]}
 
 

@@ -585,6 +585,7 @@ def fault_of(text, extended):
     return ""
 
 
+@lru_cache
 def is_misspelt(tag):
     """Tell whether no extension of Jinja may have a tag, which is one of Django's or nearly Jinja's."""
     known, others = PAGES["tags"], PAGES["tags_of_others"]
@@ -696,8 +697,8 @@ def session_without_a_key(project):
         "from_file",
         "from_json",
     )
-    code = "".join(project.text(path) for path in project.app_trees)
-    if not project.is_flask or re.search(r"secret_key", code, re.IGNORECASE):
+    has_key = re.search(r"secret_key", project.code, re.IGNORECASE)
+    if not project.is_flask or has_key:
         return
     named = [first_value(call) for _, call in project.calls("from_object")]
     elsewhere = "flask_session" in project.imported or None in named

@@ -217,7 +217,12 @@ class Project(Files):
 
     def has_text(self, text):
         """Tell whether a text stands anywhere in the app's code, as a name too."""
-        return any(text in self.text(path) for path in self.app_trees)
+        return text in self.code
+
+    @cached_property
+    def code(self):
+        """Return the text of all files of the app's code in one."""
+        return "\n".join(self.text(path) for path in self.app_trees)
 
     @cached_property
     def has_migrations(self):
