@@ -460,9 +460,10 @@ def unread_downloads(app):
 def flooder(app):
     visitor = Visitor(app.server.port, "203.0.113.7")
     own = {"Origin": f"https://127.0.0.1:{app.server.port}"}
-    end = time.monotonic() + 10
+    started = time.monotonic()
     statuses = Counter()
-    while time.monotonic() < end:
+    # Ten seconds, and where the machine is slow until there is too much within a minute.
+    while time.monotonic() - started < (10 if statuses[429] else 50):
         statuses[visitor.get("/", {"body": "flood"}, headers=own).status] += 1
         time.sleep(app.pause / 5)
     app.sql("DELETE FROM notes WHERE body = 'flood'")

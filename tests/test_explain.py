@@ -390,10 +390,10 @@ def test_a_long_log_takes_no_long_time(doctor):
     names = ["".join(letters.choices("abcdefgh", k=30)) for _ in range(30_000)]
     lines = [f"2026-11-25T10:00:00+00:00 app[web.1]: 10.1.2.3 - - GET /{name} 200 Error" for name in names]
     lines.insert(15_000, CRASH)
-    start = time.monotonic()
+    start = time.process_time()  # others may use the machine as well
     assert "bs4" in first(doctor.explain.log("\n".join(lines)))
     assert "bs4" in first(doctor.explain.log("x " * 1_000_000 + RAISED + " x" * 1_000_000))
-    assert time.monotonic() - start < 30
+    assert time.process_time() - start < 30
 
 
 @pytest.mark.parametrize(
@@ -409,9 +409,9 @@ def test_no_pattern_tries_all_ways(doctor, piece):
     explain = doctor.explain
     for key, pattern in [*explain.rows(), *vars(explain).items()]:
         if isinstance(pattern, re.Pattern):
-            start = time.monotonic()
+            start = time.process_time()
             pattern.sub("", line)
-            assert time.monotonic() - start < 1, key
+            assert time.process_time() - start < 1, key
 
 
 # --- words ---

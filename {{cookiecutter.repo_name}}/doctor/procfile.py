@@ -474,7 +474,7 @@ def program_not_installed(project):
             continue  # the buildpack has installed it for the list
         others = [name for name in project.buildpacks if "heroku/python" not in name]
         if tool and tool[1] not in have and not others:
-            yield "Procfile", line, {"package": tool[1], "program": tool[0]}
+            yield "Procfile", line, {"package": tool[1], "program": f"{tool[1]} run"}
 
 
 def lacking_in_a_hook(project):
