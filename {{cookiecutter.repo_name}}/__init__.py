@@ -7,7 +7,11 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+# {{ t.init_why_not_above }}
+if str(HERE.parent) in sys.path:
+    sys.path.remove(str(HERE.parent))
 # {{ t.init_why_out_of_the_way }}
 package = sys.modules.pop(__name__)
 

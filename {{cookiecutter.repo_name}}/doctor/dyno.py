@@ -21,6 +21,7 @@ import tarfile
 import tempfile
 import threading
 import time
+from functools import cached_property
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -191,7 +192,9 @@ class Dyno:
         """Start a PostgreSQL of its own, if the project still has its local one; return its address."""
         if not (self.app / "deploy" / "postgres.py").exists():
             return None
-        environ = os.environ | {"LOCAL_POSTGRES_DIR": str(self.folder / name)}
+        # Loading deploy/ loads the settings, which may want what app.json gives them.
+        environ = self.config_vars | os.environ
+        environ |= {"LOCAL_POSTGRES_DIR": str(self.folder / name)}
         self.databases.append(environ)
         result = self.call_here(environ, "-m", "deploy.postgres")
         if result.returncode != 0:
@@ -203,6 +206,17 @@ class Dyno:
     def call_here(self, environ, *arguments):
         """Run this Python, which has what a laptop needs."""
         return call([sys.executable, *arguments], self.app, environ)
+
+    @cached_property
+    def config_vars(self):
+        """Return {name: value} of what app.json sets, and of what it names and this terminal has."""
+        found = {}
+        for name, entry in self.project.app_env.items():
+            entry = entry if isinstance(entry, dict) else {"value": entry}
+            value = entry.get("value") or os.environ.get(name)
+            if value or "generator" in entry:
+                found[name] = str(value or secrets.token_hex())
+        return found
 
     def environ(self, type, port):
         """Return what a process sees on the platform, and nothing else."""
@@ -223,10 +237,7 @@ class Dyno:
         if os.name == "nt":
             # No socket opens without it.
             environ["SYSTEMROOT"] = os.environ["SYSTEMROOT"]
-        for name, entry in self.project.app_env.items():
-            entry = entry if isinstance(entry, dict) else {"value": entry}
-            if entry.get("value") or "generator" in entry:
-                environ[name] = str(entry.get("value") or secrets.token_hex())
+        environ |= self.config_vars
         if self.database_url:
             environ["DATABASE_URL"] = self.database_url
         return environ

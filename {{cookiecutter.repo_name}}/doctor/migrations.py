@@ -68,12 +68,20 @@ def all_read(project):
     }
 
 
-def run_files(project):
-    """Tell whether the migrations read files, whose SQL may make anything."""
-    trees = [
-        project.trees[path] for path in revisions(project) if path in project.trees
-    ]
-    return any(calls_of(tree, "open", "read_text", "read_bytes") for tree in trees)
+@once
+def sql_of_files(project):
+    """Return the text of the files that the migrations run, None where nobody knows which: it may make anything."""
+    found = []
+    for path in revisions(project).keys() & project.trees.keys():
+        tree = project.trees[path]
+        if calls_of(tree, "open", "read_text", "read_bytes"):
+            named = [t for t in strings(tree) if re.search(r"\.(sql|csv|json)$", t)]
+            ends = {*map(posixpath.basename, named)}
+            files = [p for p in project.contents if posixpath.basename(p) in ends]
+            if not ends or len(files) != len(ends):
+                return None
+            found += [project.text(p) for p in files if p.endswith(".sql")]
+    return "\n".join(found)
 
 
 @check("H903", step=7)
@@ -81,14 +89,16 @@ def table_without_migration(project):
     yield from django_tables(project)
     if not revisions(project) and "flask-migrate" not in project.list.packages:
         return  # the tables are made in another way
-    made = project.calls_any("create_all") or run_files(project)
-    if made or not all_read(project):
+    sql = sql_of_files(project)
+    if project.calls_any("create_all") or sql is None or not all_read(project):
         return
     written = in_migrations(project)
     if not written and not project.has_folder("migrations"):
         return
     for path, node, table, _ in [*models(project), *tables(project)]:
         if table in written or path not in project.running.reached:
+            continue
+        if re.search(rf"(?i)\b{re.escape(table)}\b", sql):
             continue
         if "__bind_key__" not in unparse(node):  # else it lies in another database
             view = "view" in table.lower().split("_")  # made by hand, to be read only
@@ -189,10 +199,13 @@ def column_without_migration(project):
         for call in calls_of(project.trees[path], "Column")
         if not isinstance(first_value(call), str)
     ]
-    made = project.calls_any("create_all") or run_files(project)
+    sql = sql_of_files(project)
+    made = project.calls_any("create_all") or sql is None
     written = () if computed or made else written
     for path, node, table, columns in models(project):
-        lost = columns.keys() - written if table in written else set()
+        in_sql = sql and re.search(rf"(?i)\b{re.escape(table)}\b", sql)
+        known = table in written and not in_sql
+        lost = columns.keys() - written if known else set()
         later = {n.lineno for n in node.body if lost and "deferred" in unparse(n)}
         first = {name for name in lost if columns[name] not in later}
         asked = (
@@ -335,7 +348,7 @@ def table_made_twice(project):
     unsure = not all(isinstance(table, str) for table in maybe)
     elsewhere = (
         unsure
-        or run_files(project)
+        or sql_of_files(project) != ""
         or project.calls_any("create_all", "reflect")
         or "alembic" not in project.available[0]
     )

@@ -717,7 +717,7 @@ def session_without_a_key(project):
         for path, node in project.nodes(ast.Subscript, ast.Call)
         if writes_session(node)
     ]
-    if uses and re.search(r"\b(session|flash)\b", code):
+    if uses and re.search(r"\b(session|flash)\b", project.code):
         sure = on_start_page(project, writes_session, (ast.Subscript, ast.Call))
         path, node = uses[0]
         what = unparse(node).partition("\n")[0][:60]
@@ -845,7 +845,9 @@ def link_to_no_view(project):
         if last_name(node.targets[0]) == "login_view"
         and isinstance(getattr(node.value, "value", None), str)
     ]
-    for path, line, view in [*named_by(project, LINK), *logins]:
+    named = [*named_by(project, LINK), *logins]
+    uses = Counter(view for path, _, view in named if path in project.trees)
+    for path, line, view in named:
         owner, _, name = view.rpartition(".")
         # A blueprint that has got another name since.
         renamed = name in of_blueprints and not any(
@@ -860,9 +862,22 @@ def link_to_no_view(project):
             sure = on_start_page(project, lambda call, v=view: links(call, v))
         else:
             sure = any(p == path and links_in(t, view) for p, _, *t in shown(project))
-        once = path in project.trees and project.times(view) == 1
+        once = path in project.trees and project.times(view) == uses[view]
         if sure or once or not {name, view} & project.constants:
-            yield path, line, {"name": view}, "error" if sure else "warning"
+            near = difflib.get_close_matches(view, own_views(project), 1, 0)
+            details = {"name": view, "right": near[0] if near else "index"}
+            yield path, line, details, "error" if sure else "warning"
+
+
+def own_views(project):
+    """Return the names by which url_for() finds the project's own views."""
+    return [
+        f"{first_value(owner.node)}.{function.name}"
+        if owner.of == "flask.Blueprint"
+        else function.name
+        for module, function, _, owner in project.running.loading.views
+        if not module.path.startswith("deploy/")
+    ]
 
 
 def links(call, view):

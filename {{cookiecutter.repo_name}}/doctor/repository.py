@@ -18,7 +18,7 @@ from pathlib import Path
 if sys.platform == "linux":
     import resource
 
-SECONDS = 4  # for one question to git
+SECONDS = 10  # for one question to git
 OUTPUT = 100_000_000  # bytes of one answer
 MEMORY = 250_000_000  # bytes that git may take
 SMALL = 1_000_000  # bytes of a setting, a ref or a list of ignored files

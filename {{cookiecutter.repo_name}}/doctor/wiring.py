@@ -1,15 +1,19 @@
 """Checks of how an app is put together: what is registered, where, and how often (steps 9 and 12)."""
 
 import ast
+import posixpath
 import re
 
 from doctor import FACTS, check
+from doctor.files import once
 from doctor.forms import views
 from doctor.imports import newest_allowed
-from doctor.pages import is_seen, on_start_page, start_pages, words_of
-from doctor.trees import last_name, unparse, walk
+from doctor.pages import LINK, is_seen, on_start_page, shown, start_pages, words_of
+from doctor.trees import first_value, is_name_only, last_name, unparse, walk
 
 PAGES = FACTS["pages"]
+# What loads modules by names that are computed.
+BY_NAME = ("import_module", "import_string", "find_modules", "iter_modules")
 
 
 @check("H532", step=9)
@@ -151,3 +155,114 @@ def only_under_the_guard(project):
                 details = {"what": unparse(call)[:60]}
                 yield module.path, call.lineno, details, level
                 break
+
+
+@check("H542", step=12, level="warning")
+def blueprint_that_nobody_registers(project):
+    """bp = Blueprint(…) with views, and no app.register_blueprint(bp): its pages are 404, links to them fail."""
+    loading, made = (
+        project.running.loading,
+        list(of_modules(project, "flask.Blueprint")),
+    )
+    for path, name, call in made:
+        same = {module_of(p) for p, other, _ in made if other == name and p != path}
+        views_of = any(owner.node is call for *_, owner in loading.views)
+        if call in loading.mounted or not views_of or may_be_used(project):
+            continue
+        if not is_handed_on(project, path, name, same):
+            links = (
+                match[1].partition(".")[0] == first_value(call)
+                for _, _, tag, text in shown(project)
+                if not tag and not re.search(r"\b(if|or|and)\b", text)
+                for match in LINK.finditer(text)
+            )
+            level = "error" if any(links) else "warning"
+            yield path, call.lineno, {"name": name}, level
+
+
+@check("H543", step=12, level="warning")
+def extension_that_no_app_has(project):
+    """login_manager = LoginManager(), and no login_manager.init_app(app)."""
+    joined = {
+        last_name(node.value)
+        for _, node in project.nodes(ast.Attribute)
+        if node.attr in ("init_app", "app")
+    }
+    for of, row in PAGES["extensions"].items():
+        for path, name, call in of_modules(project, of):
+            given = call.args or any(
+                word.arg in ("app", None) for word in call.keywords
+            )
+            more = len(list(project.calls(last_name(call.func)))) > 1
+            if given or more or name in joined or may_be_used(project):
+                continue
+            if not is_handed_on(project, path, name, set()):
+                shows = "shows" in row and any(
+                    re.match(rf"(not )?{row['shows']}", text.strip())
+                    for _, _, tag, text in shown(project)
+                    if tag in ("", "if")
+                )
+                runs = any(row.get("runs", "&") in c.text for c in project.commands)
+                yield (
+                    path,
+                    call.lineno,
+                    {"name": name},
+                    "error" if shows or runs else "warning",
+                )
+
+
+def of_modules(project, of):
+    """Yield (path, name, call) of what modules make of a class of a package: bp = Blueprint(…)."""
+    calls = {id(u.node) for u in project.running.loading.calls if u.of == of}
+    for path, node in project.nodes(ast.Assign):
+        name = getattr(node.targets[0], "id", None)
+        if name and id(node.value) in calls and node in project.trees[path].body:
+            yield path, name, node.value
+
+
+def may_be_used(project):
+    """Tell whether something may be given to others in a way that cannot be followed."""
+    by_name = any(not p.startswith("deploy/") for p, _ in project.calls(*BY_NAME))
+    return by_name or project.running.flexible or project.broken or project.unread
+
+
+def module_of(path):
+    """Return the last part of the name of a file's module."""
+    return posixpath.basename(path.removesuffix("/__init__.py")).removesuffix(".py")
+
+
+@once
+def standing_alone(project):
+    """Return the names that stand by themselves, not in front of a dot: {(file, name)}, {(owner, attribute)}."""
+    names, attributes = set(), set()
+    for path in project.app_trees:
+        nodes = project.all_nodes(path)
+        owners = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+        for node in nodes:
+            if id(node) in owners or is_name_only(node):
+                continue
+            if isinstance(node, ast.Name):
+                names.add((path, node.id))
+            elif isinstance(node, ast.Attribute):
+                attributes.add((last_name(node.value), node.attr))
+    return names, attributes
+
+
+def is_handed_on(project, path, name, same):
+    """Tell whether what a module calls so may be given to something, there or where it is imported.
+
+    same: modules that have another thing of this name.
+    """
+    names, attributes = standing_alone(project)
+    if (path, name) in names:
+        return True
+    if any(attribute == name and owner not in same for owner, attribute in attributes):
+        return True
+    for file, node in project.nodes(ast.ImportFrom):
+        of_another = (node.module or "").rpartition(".")[2] in same
+        for alias in node.names:
+            if alias.name == "*" or alias.name == name and alias.asname:
+                return True
+            if alias.name == name and not of_another and (file, name) in names:
+                return True
+    return False

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from dotenv import dotenv_values
 
+import config
 from database import db
 from deploy import database, environment, postgres
 from main import init_app
@@ -44,8 +45,11 @@ def from_env_file():
 
 @pytest.fixture(scope="session")
 def app(database_url):
-    app = init_app({"DATABASE_URL": database_url, "SECRET_KEY": "only for tests"})
-    app.config.update(TESTING=True, WTF_CSRF_ENABLED=False)
+    with pytest.MonkeyPatch.context() as patch:
+        # Extensions that send mail look at it when the app is made.
+        patch.setattr(config, "TESTING", True, raising=False)
+        app = init_app({"DATABASE_URL": database_url, "SECRET_KEY": "only for tests"})
+    app.config["WTF_CSRF_ENABLED"] = False
     database.add_migrations(app)
     database.upgrade(app)
     yield app
