@@ -524,6 +524,16 @@ BREAK = {
         )
     ],
     "H541": [lambda p: p.replace("main.py", "    return app\n", "")],
+    "H542": [
+        lambda p: (
+            p.write(
+                "tasks.py",
+                "from flask import Blueprint\n\nbp = Blueprint('tasks', __name__)\n\n\n"
+                "@bp.get('/tasks')\ndef tasks():\n    return 'none'\n",
+            ),
+            p.replace("main.py", "import views\n", "import tasks  # noqa: F401\nimport views\n"),
+        )
+    ],
     "H929": [lambda p: p.replace("models.py", 'SEARCH_LANGUAGE = "english"', 'SEARCH_LANGUAGE = "danish"')],
     "H930": [
         lambda p: p.append(

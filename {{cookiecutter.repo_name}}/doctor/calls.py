@@ -355,24 +355,6 @@ def mode_that_is_not_installed(project):
             yield use.path, use.node.lineno, {"name": mode}, level
 
 
-@check("H526", step=12, level="warning")
-def login_that_no_app_knows(project):
-    """LoginManager() without its app: current_user, which is in all templates, fails."""
-    made = [c for _, c in project.calls("LoginManager") if not (c.args or c.keywords)]
-    joined = {
-        last_name(getattr(call.func, "value", None))
-        for _, call in project.calls("init_app", "setup_app")
-    }
-    loops = {last_name(node.target) for _, node in project.nodes(ast.For)}
-    if len(made) != 1 or joined & loops or "flask_login" not in project.imported:
-        return
-    for path, node in project.nodes(ast.Assign):
-        if node.value is made[0] and last_name(node.targets[0]) not in joined:
-            uses = any("current_user" in rest for _, _, _, rest in shown(project))
-            details = {"name": unparse(node.targets[0])}
-            yield path, node.lineno, details, "error" if uses else "warning"
-
-
 @check("H527", step=12, level="warning")
 def page_of_an_empty_table(project):
     """random.choice(Book.query.all()): a new database has no rows, and the page fails."""

@@ -254,6 +254,8 @@ def other_letters(project):
 def another_language(project):
     named = project.buildpacks
     files = LAYOUT["buildpack_files"]
+    if project.is_for_node:
+        return
     both = any("python" in buildpack for buildpack in named)
     for name, language in LAYOUT["languages"].items():
         wanted = any(files.get(buildpack) == name for buildpack in named)

@@ -66,16 +66,10 @@ def one_list_of_packages(project):
         or list(misspelt(project))
         or project.above
         or list_on_disk(project)
-        or is_for_node(project)
+        or project.is_for_node
     ):
         others = [name for name in ("setup.py", "pyproject.toml") if name in project]
         yield "", 0, {"found": ", ".join(others) or "–"}
-
-
-def is_for_node(project):
-    """Tell whether the platform takes the project for one of Node.js, which is what it starts."""
-    programs = {c.program for c in project.commands if c.type == "web"}
-    return "package.json" in project and programs & {"node", "npm", "npx", "yarn"}
 
 
 def list_on_disk(project):

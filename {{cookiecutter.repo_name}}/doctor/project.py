@@ -411,6 +411,12 @@ class Project(Files):
         return bool(docker) and "Procfile" not in self
 
     @cached_property
+    def is_for_node(self):
+        """Tell whether the project is one of Node.js, which is what its Procfile starts."""
+        programs = {c.program for c in self.commands if c.type == "web"}
+        return "package.json" in self and bool(programs & {"node", "npm", "yarn"})
+
+    @cached_property
     def reads_database_url(self):
         """Tell whether the code takes its database from the config var, by itself or a package."""
         mends = self.imported & set(FACTS["config_vars"]["mend"])
