@@ -175,6 +175,50 @@ def test_another_package_and_another_table(project, serve, language):
     assert ["tags"] not in Postgres(project).sql(TABLES)
 
 
+SHELVES = """
+
+class Shelf(db.Model):
+    __tablename__ = "shelves"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+"""
+MORE = """    note_id: Mapped[int | None] = mapped_column(ForeignKey("notes.id"), unique=True)
+
+
+class Color(enum.Enum):
+    red = "red"
+
+
+class Book(db.Model):
+    __tablename__ = "books"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    color: Mapped[Color]
+"""
+
+
+@pytest.mark.parametrize(("language", "project"), [("en", "notes")], indirect=True)
+def test_what_a_migration_adds_to_a_table_can_be_taken_back(project):
+    """A key, a unique column, and as the README says the type of an Enum; the models fit the tables all the while."""
+    project.run("flask", "db", "upgrade")
+    for code, line in (SHELVES, "shelves"), (MORE, "more"):
+        project.append("models.py", code)
+        if line == "more":
+            project.replace("models.py", "\nfrom ", "\nimport enum\nfrom sqlalchemy import ForeignKey\nfrom ")
+        project.run("flask", "db", "migrate", "-m", line)
+        project.run("flask", "db", "upgrade")
+    (newest,) = project.path.glob("migrations/versions/*more*.py")
+    (line,) = re.findall(r"`(op\.execute\(.DROP TYPE color.\))`", project.read("README.md"))
+    newest.write_text(f"{newest.read_text(encoding='utf-8').rstrip()}\n    {line}\n", encoding="utf-8")
+    project.run("flask", "db", "downgrade")
+    assert ["books"] not in Postgres(project).sql(TABLES)
+    project.run("flask", "db", "upgrade")
+    assert ["books"] in Postgres(project).sql(TABLES)
+    before = set(project.path.glob("migrations/versions/*.py"))
+    project.run("flask", "db", "migrate", "-m", "nothing")
+    assert set(project.path.glob("migrations/versions/*.py")) == before
+
+
 @pytest.mark.parametrize(("language", "project"), [("en", "notes")], indirect=True)
 def test_a_login_before_every_page_leaves_the_machinery_s_tests_green(project, serve):
     """Nor does it stand before /healthz, which monitoring asks."""

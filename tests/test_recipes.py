@@ -121,6 +121,8 @@ def test_a_library_from_another_server_is_one_line_away(recipes, serve, driver, 
 def test_an_api_takes_json_and_answers_in_json(recipes, serve):
     recipes.follow("api")
     fine(recipes.project)
+    # What a page of one's own asks by fetch() is let in without the mark, what another site's does is not.
+    recipes.project.append("views.py", '\n\n@bp.post("/api/own")\ndef own():\n    return {"own": True}\n')
     server = serve(recipes.project, "flask", "run", "--port", "{port}")
 
     def ask(address, body=None, **headers):
@@ -128,6 +130,8 @@ def test_an_api_takes_json_and_answers_in_json(recipes, serve):
         return answer.status, json.loads(answer.text)
 
     assert ask("/api/echo", json.dumps({"a": "ё"}).encode()) == (200, {"received": {"a": "ё"}})
+    assert ask("/api/own", b"{}", Origin=f"http://127.0.0.1:{server.port}") == (200, {"own": True})
+    assert ask("/api/own", b"{}", Origin="http://evil.example")[0] == 403
     for status, answer in (
         (404, ask("/no/such")),
         (405, ask("/api/echo")),

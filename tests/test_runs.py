@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from functools import partial
 from http.client import HTTPException
 
@@ -22,6 +23,7 @@ from lab import (
     LANGUAGES,
     SERVER,
     Postgres,
+    Project,
     at_once,
     bake_into,
     dyno_environ,
@@ -299,6 +301,18 @@ def test_a_stop_while_the_app_is_being_loaded_is_no_failure(bake, tmp_path):
     wait_until(lambda: "Spawning worker-2" in said() or process.poll() is not None, seconds=30)
     os.killpg(process.pid, signal.SIGTERM)
     assert (process.wait(timeout=30), "shutdown completed" in said()) == (0, True), said()
+
+
+def test_only_the_project_s_own_changes_restart_it(bake, serve):
+    project = bake()
+    beside = Project(project.path.parent / "beside", project.environ)
+    beside.write("forms.py", "x = 1\n")
+    server = serve(project, "flask", "run", "--debug", "--port", "{port}")
+    beside.write("forms.py", "x = 22\n")
+    time.sleep(3)  # it looks every second
+    assert "Detected change" not in server.log()
+    project.append("views.py", "\n")
+    wait_until(lambda: "Detected change" in server.log(), seconds=20)
 
 
 def test_all_processes_together_stay_within_15_connections(bake, serve, dyno, database):
