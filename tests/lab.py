@@ -22,6 +22,8 @@ from tempfile import TemporaryDirectory
 from urllib.parse import quote, urlencode
 from urllib.request import HTTPCookieProcessor, HTTPErrorProcessor, Request, build_opener
 
+import psycopg
+
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "{{cookiecutter.repo_name}}"
 CONTEXT = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
@@ -319,14 +321,10 @@ class Postgres:
     def sql(self, *statements, database="postgres"):
         """Run statements as the server's own superuser; return the rows of the last one."""
         url = self.admin_url.rpartition("/")[0] + f"/{database}"
-        code = (
-            "import psycopg, json, sys\n"
-            f"with psycopg.connect({url!r}, autocommit=True) as connection:\n"
-            f"    for statement in {statements!r}:\n"
-            "        cursor = connection.execute(statement)\n"
-            "    print(json.dumps(cursor.fetchall() if cursor.description else []))\n"
-        )
-        return json.loads(self.project.python(code))
+        with psycopg.connect(url, autocommit=True) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement)
+            return [list(row) for row in cursor.fetchall()] if cursor.description else []
 
 
 def quoted(text):

@@ -387,13 +387,13 @@ def test_an_answer_does_nothing_to_the_terminal(explain):
 
 def test_a_long_log_takes_no_long_time(doctor):
     letters = random.Random(1)
-    names = ["".join(letters.choices("abcdefgh", k=30)) for _ in range(30_000)]
+    names = ["".join(letters.choices("abcdefgh", k=30)) for _ in range(10_000)]
     lines = [f"2026-11-25T10:00:00+00:00 app[web.1]: 10.1.2.3 - - GET /{name} 200 Error" for name in names]
-    lines.insert(15_000, CRASH)
+    lines.insert(5_000, CRASH)
     start = time.process_time()  # others may use the machine as well
     assert "bs4" in first(doctor.explain.log("\n".join(lines)))
     assert "bs4" in first(doctor.explain.log("x " * 1_000_000 + RAISED + " x" * 1_000_000))
-    assert time.process_time() - start < 30
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize(

@@ -122,9 +122,10 @@ def secret_in_file(project):
                 told.add(match[0])
                 lines.add((path, before.count("\n") + 1))
                 # Those of Google's for maps and Firebase every browser gets; their cure is a restriction.
-                # Whether another key of a page is meant for it, its service alone can tell.
+                # So does every browser get the one of a widget, which its service has written so.
+                near = text[max(0, match.start() - 300) : match.end() + 100]
                 public = kind == "Google" and BROWSER_KEYS.search(text)
-                public = public or kind == "API key"
+                public = public or kind == "API key" and "widget" in near.lower()
                 level = "warning" if public else "error"
                 what = (
                     f"{match[0].partition('://')[0]}://…@"
