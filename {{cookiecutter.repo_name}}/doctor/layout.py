@@ -43,6 +43,9 @@ def no_commit(project):
         yield "", 0, {}
 
 
+NOT_THE_APP = {"test", "tests", "docs", "examples", "doctor", "deploy"}
+
+
 @check("H102", step=1)
 def app_in_a_subfolder(project):
     """The guide's first rule: what the platform reads lies in the root."""
@@ -61,14 +64,7 @@ def moved(project):
     has_list = any(name in project for name in ROOT_FILES[1:])
     for path in sorted(project.sizes):
         folder, _, name = path.rpartition("/")
-        if not folder or {*folder.split("/")} & {
-            "test",
-            "tests",
-            "docs",
-            "examples",
-            "doctor",
-            "deploy",
-        }:
+        if not folder or folder[0] == "." or {*folder.split("/")} & NOT_THE_APP:
             continue
         no_procfile = name == "Procfile" and "Procfile" not in project
         no_list = (

@@ -39,7 +39,7 @@ def revisions(project):
             found[path] = (values["revision"][0], values.get("down_revision", []))
     # Of a very large project not all is parsed.
     for path in project.contents.keys() - project.trees.keys() - project.broken.keys():
-        if "versions/" in path and path.endswith(".py"):
+        if is_version(path):
             texts = dict(
                 re.findall(r"(?m)^(revision|down_revision)\b(.*)", project.text(path))
             )
@@ -60,9 +60,14 @@ def revisions(project):
     return found
 
 
+def is_version(path):
+    """Tell whether a file may be a migration; what lies in a folder with a dot is another tool's."""
+    return "versions/" in path and path.endswith(".py") and path[0] != "."
+
+
 def all_read(project):
     """Tell whether all migrations were read and parsed."""
-    files = {p for p in project.sizes if "versions/" in p and p.endswith(".py")}
+    files = set(filter(is_version, project.sizes))
     return {*revisions(project)} <= project.trees.keys() and files <= {
         *project.contents
     }

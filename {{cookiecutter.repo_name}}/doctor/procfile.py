@@ -262,7 +262,7 @@ def port_of_its_own(project):
             ):
                 place = (command.option("-c", "--config") or "gunicorn.conf.py", 0)
             yield *place, {"what": what}
-        else:
+        elif "runserver" not in command.arguments:
             yield from wrong_call(project, command)
 
 

@@ -57,7 +57,8 @@ class Project(Files):
         }
         for path in sorted(files, key=rank.get):
             content = self.contents[path]
-            if not path.endswith(".py") or path.startswith("doctor/"):
+            # In folders with a dot other tools keep what is theirs, also whole copies.
+            if not path.endswith(".py") or path.startswith(("doctor/", ".")):
                 continue
             if total > MAX_NODES:
                 continue
@@ -78,7 +79,9 @@ class Project(Files):
         """Return the Python files that may be the app and were not parsed: too many, too large."""
         known = self.trees.keys() | self.broken.keys()
         own = (
-            p for p in self.sizes if p.endswith(".py") and not p.startswith("doctor/")
+            p
+            for p in self.sizes
+            if p.endswith(".py") and not p.startswith(("doctor/", "."))
         )
         return [p for p in own if p not in known and self.may_be_the_app(p)]
 
