@@ -535,6 +535,19 @@ BREAK = {
         )
     ],
     "H929": [lambda p: p.replace("models.py", 'SEARCH_LANGUAGE = "english"', 'SEARCH_LANGUAGE = "danish"')],
+    "H933": [
+        lambda p: (
+            p.write(
+                "migrations/versions/0002_name.py",
+                'import sqlalchemy as sa\nfrom alembic import op\n\nrevision = "0002"\ndown_revision = "0001"\n\n\n'
+                'def upgrade():\n    op.add_column("notes", sa.Column("written_at", sa.DateTime(timezone=True), '
+                'server_default=sa.text("now()"), nullable=False))\n    op.drop_column("notes", "created_at")\n',
+            ),
+            p.replace("models.py", "    created_at:", "    written_at:"),
+            p.replace("views.py", "Note.created_at", "Note.written_at"),
+            p.replace("templates/notes.html", "note.created_at", "note.written_at"),
+        )
+    ],
     "H930": [
         lambda p: p.append(
             "forms.py",

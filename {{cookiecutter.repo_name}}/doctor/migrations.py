@@ -415,7 +415,15 @@ def table_made_twice(project):
 @check("H915", step=7, level="warning")
 def column_without_a_value(project):
     """NOT NULL, but what stands in the rows that are there already? The release fails over them."""
+    emptied = {
+        (path, table)
+        for path, call in operations(project, "execute")
+        for text in strings(call)
+        for table in re.findall(r"(?i)^\s*(?:DELETE FROM|TRUNCATE) (\w+)\s*;?$", text)
+    }
     for path, call in operations(project, "add_column"):
+        if (path, first_value(call)) in emptied:
+            continue
         for column in calls_of(call, "Column"):
             words = {word.arg: word.value for word in column.keywords}
             needed = getattr(words.get("nullable"), "value", True) is False
@@ -426,6 +434,36 @@ def column_without_a_value(project):
             }
             if needed and not computed and not {"server_default", None} & words.keys():
                 yield path, call.lineno, {"what": unparse(column)[:70]}
+
+
+@check("H933", step=7, level="warning")
+def column_renamed_by_dropping_it(project):
+    """What `flask db migrate` makes of a new name: a new column, and the old one is gone with all that was in it."""
+    made, found = types_made(project), revisions(project)
+    followed = {name for _, down in found.values() for name in down}
+    for path, (revision, _) in found.items():
+        calls = [*surely_done(upgrade_of(project.trees.get(path)))]
+        if revision in followed or {"execute", "get_bind"} & {
+            last_name(call.func) for call in calls
+        }:
+            continue  # it may be long ago, or take the values along
+        new = [
+            (first_value(call), first_value(column), unparse(column.args[1]))
+            for call in calls
+            for column in calls_of(call, "Column")
+            if last_name(call.func) == "add_column" and len(column.args) > 1
+        ]
+        for call in calls:
+            table, old = [
+                getattr(n, "value", None) for n in [*call.args, None, None][:2]
+            ]
+            if last_name(call.func) != "drop_column" or (table, old) not in made:
+                continue
+            kind = unparse(made[table, old]) if made[table, old] else None
+            like = [name for where, name, of in new if (where, of) == (table, kind)]
+            if len(like) == 1:
+                details = {"table": table, "old": old, "new": like[0]}
+                yield path, call.lineno, details
 
 
 def not_within_a_transaction(project):
