@@ -160,14 +160,14 @@ def only_under_the_guard(project):
 @check("H542", step=12, level="warning")
 def blueprint_that_nobody_registers(project):
     """bp = Blueprint(…) with views, and no app.register_blueprint(bp): its pages are 404, links to them fail."""
-    loading, made = (
-        project.running.loading,
-        list(of_modules(project, "flask.Blueprint")),
-    )
+    loading = project.running.loading
+    made = list(of_modules(project, "flask.Blueprint"))
     for path, name, call in made:
         same = {module_of(p) for p, other, _ in made if other == name and p != path}
         views_of = any(owner.node is call for *_, owner in loading.views)
         if call in loading.mounted or not views_of or may_be_used(project):
+            continue
+        if is_said_aside(project, rf"register_blueprint\(\s*([\w.]+\.)?{name}\b"):
             continue
         if not is_handed_on(project, path, name, same):
             links = (
@@ -183,18 +183,16 @@ def blueprint_that_nobody_registers(project):
 @check("H526", step=12, level="warning")
 def extension_that_no_app_has(project):
     """login_manager = LoginManager(), and no login_manager.init_app(app)."""
-    joined = {
-        last_name(node.value)
-        for _, node in project.nodes(ast.Attribute)
-        if node.attr in ("init_app", "app")
-    }
     for of, row in PAGES["extensions"].items():
         for path, name, call in of_modules(project, of):
             given = call.args or any(
                 word.arg in ("app", None) for word in call.keywords
             )
             more = len(list(project.calls(last_name(call.func)))) > 1
-            if given or more or name in joined or may_be_used(project):
+            joins = rf"\b{name}\.(init_app\(|app\s*=)"
+            if given or more or may_be_used(project) or is_said_aside(project, joins):
+                continue
+            if re.search(joins, project.code):
                 continue
             if not is_handed_on(project, path, name, set()):
                 shows = "shows" in row and any(
@@ -218,6 +216,12 @@ def may_be_used(project):
     """Tell whether something may be given to others in a way that cannot be followed."""
     by_name = any(not p.startswith("deploy/") for p, _ in project.calls(*BY_NAME))
     return by_name or project.running.flexible or project.broken or project.unread
+
+
+def is_said_aside(project, pattern):
+    """Tell whether code that does not run, as far as that can be followed, has a pattern."""
+    aside = project.trees.keys() - project.app_trees.keys()
+    return any(re.search(pattern, project.text(path)) for path in aside)
 
 
 def module_of(path):
