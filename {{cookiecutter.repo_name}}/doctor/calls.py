@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import defaultdict
 
 from doctor import FACTS, check
 from doctor.data import inside_conditions, only_value
@@ -13,8 +14,11 @@ from doctor.pages import in_views, is_on_start_page, shown, start_pages, surely
 from doctor.trees import first_value, last_name, unparse, walk
 
 FAILING, SQL = FACTS["failing"], FACTS["sql"]
-# The last names of what the table is about.
-CALLED = {name for row in FAILING for name in re.findall(r"\w+", row["of"])}
+# The rows by the words of their patterns: the last name of a call is one of these.
+FAILING_OF = defaultdict(list)
+for _row in FAILING:
+    for _word in set(re.findall(r"\w+", _row["of"])):
+        FAILING_OF[_word].append(_row)
 # Passwords as Werkzeug keeps them since 2.3: scrypt:32768:8:1$…$…
 HASHED = 162  # characters
 
@@ -41,10 +45,9 @@ def call_that_fails(project):
     """send_file(attachment_filename=…): what a package, in the version that pip takes, refuses."""
     at_start, told = nodes_of_uses(project.running.loading.calls), set()
     for path, call in project.nodes(ast.Call):
-        if path.startswith("deploy/") or last_name(call.func) not in CALLED:
-            continue
-        code = unparse(call.func)
-        for row in FAILING:
+        rows = FAILING_OF.get(last_name(call.func), ())
+        code = unparse(call.func) if rows else ""
+        for row in rows if not path.startswith("deploy/") else ():
             if row["says"] in told or not refused(project, row, call, code):
                 continue
             told.add(row["says"])

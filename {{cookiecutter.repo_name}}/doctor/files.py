@@ -6,7 +6,7 @@ import os
 import posixpath
 from collections import Counter
 from fnmatch import fnmatchcase
-from functools import cached_property, wraps
+from functools import cache, cached_property, wraps
 from inspect import isgenerator
 from pathlib import Path
 
@@ -283,16 +283,24 @@ def utf16(content):
 def hits(pattern, paths):
     """Return the paths that a .slugignore pattern removes."""
     anchored = pattern.startswith("/") or "/" in pattern.rstrip("/")
+    pattern, paths = pattern.strip("/"), sorted(paths)
+    if not {*"*?"} & {*pattern}:
+        start = "" if anchored else "/"  # of the path, or of any folder in it
+        return [
+            p for p in paths if holds(f"{start}{p}/", f"{start}{pattern}/", anchored)
+        ]
     # Part by part, as many stars in one expression would take for ever.
-    parts = [part.replace("[", "[[]") for part in pattern.strip("/").split("/")]
-
-    def matches(names):
-        pairs = zip(names, parts, strict=False)
-        return len(names) >= len(parts) and all(fnmatchcase(*pair) for pair in pairs)
+    parts = [part.replace("[", "[[]") for part in pattern.split("/")]
+    fits = cache(fnmatchcase)  # a folder's name stands in many paths
+    if not anchored:
+        return [p for p in paths if any(fits(name, *parts) for name in p.split("/"))]
 
     def hit(path):
         names = path.split("/")
-        starts = range(1 if anchored else len(names))
-        return any(matches(names[start:]) for start in starts)
+        return len(names) >= len(parts) and all(map(fits, names, parts))
 
-    return [path for path in sorted(paths) if hit(path)]
+    return [path for path in paths if hit(path)]
+
+
+def holds(path, part, anchored):
+    return path.startswith(part) if anchored else part in path

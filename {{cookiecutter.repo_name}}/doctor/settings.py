@@ -212,8 +212,8 @@ def variable_not_listed(project):
     in_files = project.text("settings.ini") + project.text(".env")
     for path, node, name, is_needed in environment_reads(project):
         plain = re.fullmatch("[A-Z][A-Z0-9_]*", name) and not KNOWN.match(name)
-        given = re.search(rf"(?m)^{name}\s*=", in_files)
-        if asked and plain and is_needed and name not in listed and not given:
+        wanted = asked and plain and is_needed and name not in listed
+        if wanted and not re.search(rf"(?m)^{name}\s*=", in_files):
             found.setdefault(name, (path, node.lineno))
     if found:
         yield *next(iter(found.values())), {"name": several(found)}
