@@ -1380,7 +1380,10 @@ def test_an_older_python_gets_one_sentence(baked):
 
 
 def test_stand_ins_are_named(copy):
-    assert "your-github-name (README.md, app.json, DEPLOY.md, ELSEWHERE.md)" in copy.run(sys.executable, "-m", "doctor").stdout
+    assert (
+        "your-github-name (README.md, app.json, DEPLOY.md, ELSEWHERE.md)"
+        in copy.run(sys.executable, "-m", "doctor").stdout
+    )
     for name in ("README.md", "app.json", "DEPLOY.md", "ELSEWHERE.md"):
         copy.write(name, copy.read(name).replace("your-github-name", "ada"))
     copy.commit()
