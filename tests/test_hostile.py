@@ -17,7 +17,7 @@ import pytest
 
 from lab import bake_into
 
-# What any look at a repository may take: the doctor's own 10 seconds, and Python's start and end on a busy machine.
+# What any look at a repository may take: the doctor's own 30 seconds, and Python's start and end on a busy machine.
 SECONDS, MEMORY = 30 + 2, 300  # MB
 # Linux counts what a process's parent had in memory as its own, so the parent is a small one.
 MEASURE = """

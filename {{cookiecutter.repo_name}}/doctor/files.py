@@ -284,11 +284,10 @@ def hits(pattern, paths):
     """Return the paths that a .slugignore pattern removes."""
     anchored = pattern.startswith("/") or "/" in pattern.rstrip("/")
     pattern, paths = pattern.strip("/"), sorted(paths)
+    if not {*"*?"} & {*pattern} and anchored:
+        return [p for p in paths if f"{p}/".startswith(f"{pattern}/")]
     if not {*"*?"} & {*pattern}:
-        start = "" if anchored else "/"  # of the path, or of any folder in it
-        return [
-            p for p in paths if holds(f"{start}{p}/", f"{start}{pattern}/", anchored)
-        ]
+        return [p for p in paths if f"/{pattern}/" in f"/{p}/"]
     # Part by part, as many stars in one expression would take for ever.
     parts = [part.replace("[", "[[]") for part in pattern.split("/")]
     fits = cache(fnmatchcase)  # a folder's name stands in many paths
@@ -300,7 +299,3 @@ def hits(pattern, paths):
         return len(names) >= len(parts) and all(map(fits, names, parts))
 
     return [path for path in paths if hit(path)]
-
-
-def holds(path, part, anchored):
-    return path.startswith(part) if anchored else part in path

@@ -10,6 +10,7 @@ from doctor.files import once
 from doctor.imports import parse_error
 from doctor.models import in_migrations, models, tables
 from doctor.pages import on_start_page
+from doctor.project import is_code
 from doctor.trees import first_value, last_name, name_of_target, strings, unparse, walk
 
 # What makes a change of a table depend on what is there, or of another schema.
@@ -61,8 +62,8 @@ def revisions(project):
 
 
 def is_version(path):
-    """Tell whether a file may be a migration; what lies in a folder with a dot is another tool's."""
-    return "versions/" in path and path.endswith(".py") and path[0] != "."
+    """Tell whether a file may be a migration."""
+    return "versions/" in path and is_code(path)
 
 
 def all_read(project):
@@ -454,13 +455,11 @@ def column_renamed_by_dropping_it(project):
             if last_name(call.func) == "add_column" and len(column.args) > 1
         ]
         for call in calls:
-            table, old = [
-                getattr(n, "value", None) for n in [*call.args, None, None][:2]
-            ]
-            if last_name(call.func) != "drop_column" or (table, old) not in made:
+            kind = made.get(place_of(call))
+            if last_name(call.func) != "drop_column" or kind is None:
                 continue
-            kind = unparse(made[table, old]) if made[table, old] else None
-            like = [name for where, name, of in new if (where, of) == (table, kind)]
+            table, old = place_of(call)
+            like = [n for other, n, of in new if (other, of) == (table, unparse(kind))]
             if len(like) == 1:
                 details = {"table": table, "old": old, "new": like[0]}
                 yield path, call.lineno, details
@@ -492,8 +491,7 @@ def operation_that_postgresql_refuses(project):
     made = types_made(project)
     for path, call in operations(project, "alter_column"):
         words = {word.arg: word.value for word in call.keywords}
-        place = tuple(getattr(part, "value", None) for part in call.args[:2])
-        before = words.get("existing_type") or made.get(place)
+        before = words.get("existing_type") or made.get(place_of(call))
         kinds = [type_of(before), type_of(words.get("type_"))]
         if is_no_cast(*kinds) and "postgresql_using" not in words:
             details = {"what": f"{kinds[0]} → {kinds[1]}"}
@@ -560,6 +558,11 @@ def value_used_at_once(project):
                 )
 
 
+def place_of(call):
+    """Return (table, column) of an operation, as far as it names them first."""
+    return tuple(getattr(part, "value", None) for part in call.args[:2])
+
+
 def types_made(project):
     """Return {(table, column): type} of the columns that one migration alone makes, None where more do."""
     found, changed = {}, Counter()
@@ -569,7 +572,7 @@ def types_made(project):
                 place = first_value(call), first_value(node)
                 found[place] = None if place in found else node.args[1]
     for _, call in operations(project, "alter_column"):
-        changed[tuple(getattr(part, "value", None) for part in call.args[:2])] += 1
+        changed[place_of(call)] += 1
     calls = operations(project, "execute")
     by_sql = any("ALTER" in text.upper() for _, c in calls for text in strings(c))
     kept = {} if by_sql else found

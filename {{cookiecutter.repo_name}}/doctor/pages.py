@@ -861,7 +861,9 @@ def link_to_no_view(project):
         if path in project.trees:
             sure = on_start_page(project, lambda call, v=view: links(call, v))
         else:
-            sure = any(p == path and links_in(t, view) for p, _, *t in shown(project))
+            sure = any(
+                p == path and view in links_of(*part) for p, _, *part in shown(project)
+            )
         once = path in project.trees and project.times(view) == uses[view]
         if sure or once or not {name, view} & project.constants:
             near = difflib.get_close_matches(view, own_views(project), 1, 0)
@@ -884,8 +886,7 @@ def links(call, view):
     return last_name(call.func) == "url_for" and first_value(call) == view
 
 
-def links_in(part, view):
-    """Tell whether a tag and what follows make a link to a view in any case."""
-    tag, text = part
+def links_of(tag, text):
+    """Return the views that a tag and what follows link to in any case."""
     plain = not tag and not re.search(r"\b(if|or|and)\b", text)
-    return plain and any(match[1] == view for match in LINK.finditer(text))
+    return set(LINK.findall(text)) if plain else set()

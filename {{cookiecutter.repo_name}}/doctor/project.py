@@ -36,6 +36,11 @@ ASIDE = FACTS["layout"]["aside"]
 OLDEST = (3, 10)  # of the Pythons whose grammar is told apart
 
 
+def is_code(path):
+    """Tell whether a path is code of the project's own: in folders with a dot other tools keep theirs, also whole copies."""
+    return path.endswith(".py") and not path.startswith(("doctor/", "."))
+
+
 class Project(Files):
     """The files, and what follows from them. Everything is worked out once, when it is asked for."""
 
@@ -57,8 +62,7 @@ class Project(Files):
         }
         for path in sorted(files, key=rank.get):
             content = self.contents[path]
-            # In folders with a dot other tools keep what is theirs, also whole copies.
-            if not path.endswith(".py") or path.startswith(("doctor/", ".")):
+            if not is_code(path):
                 continue
             if total > MAX_NODES:
                 continue
@@ -78,11 +82,7 @@ class Project(Files):
     def unread(self):
         """Return the Python files that may be the app and were not parsed: too many, too large."""
         known = self.trees.keys() | self.broken.keys()
-        own = (
-            p
-            for p in self.sizes
-            if p.endswith(".py") and not p.startswith(("doctor/", "."))
-        )
+        own = filter(is_code, self.sizes)
         return [p for p in own if p not in known and self.may_be_the_app(p)]
 
     @property

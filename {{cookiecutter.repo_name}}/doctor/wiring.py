@@ -8,7 +8,14 @@ from doctor import FACTS, check
 from doctor.files import once
 from doctor.forms import views
 from doctor.imports import newest_allowed
-from doctor.pages import LINK, is_seen, on_start_page, shown, start_pages, words_of
+from doctor.pages import (
+    is_seen,
+    links_of,
+    on_start_page,
+    shown,
+    start_pages,
+    words_of,
+)
 from doctor.trees import first_value, is_name_only, last_name, unparse, walk
 
 PAGES = FACTS["pages"]
@@ -161,67 +168,57 @@ def only_under_the_guard(project):
 def blueprint_that_nobody_registers(project):
     """bp = Blueprint(…) with views, and no app.register_blueprint(bp): its pages are 404, links to them fail."""
     loading = project.running.loading
-    made = list(of_modules(project, "flask.Blueprint"))
-    for path, name, call in made:
+    made = [row for of, *row in made_by_modules(project) if of == "flask.Blueprint"]
+    aside = project.trees.keys() - project.app_trees.keys()
+    for path, name, call in made if not may_be_used(project) else ():
         same = {module_of(p) for p, other, _ in made if other == name and p != path}
-        views_of = any(owner.node is call for *_, owner in loading.views)
-        if call in loading.mounted or not views_of or may_be_used(project):
+        has_views = any(owner.node is call for *_, owner in loading.views)
+        if call in loading.mounted or not has_views:
             continue
-        if is_said_aside(project, rf"register_blueprint\(\s*([\w.]+\.)?{name}\b"):
-            continue
-        if not is_handed_on(project, path, name, same):
-            links = (
-                match[1].partition(".")[0] == first_value(call)
-                for _, _, tag, text in shown(project)
-                if not tag and not re.search(r"\b(if|or|and)\b", text)
-                for match in LINK.finditer(text)
-            )
-            level = "error" if any(links) else "warning"
-            yield path, call.lineno, {"name": name}, level
+        # Also code that does not run, as far as that can be followed, may do it.
+        registers = re.compile(rf"register_blueprint\(\s*([\w.]+\.)?{name}\b")
+        registered = any(registers.search(project.text(other)) for other in aside)
+        if not registered and not is_handed_on(project, path, name, same):
+            own, links = first_value(call), [links_of(*p[2:]) for p in shown(project)]
+            linked = any(v.partition(".")[0] == own for views in links for v in views)
+            yield path, call.lineno, {"name": name}, "error" if linked else "warning"
 
 
 @check("H526", step=12, level="warning")
 def extension_that_no_app_has(project):
     """login_manager = LoginManager(), and no login_manager.init_app(app)."""
-    for of, row in PAGES["extensions"].items():
-        for path, name, call in of_modules(project, of):
-            given = call.args or any(
-                word.arg in ("app", None) for word in call.keywords
-            )
-            more = len(list(project.calls(last_name(call.func)))) > 1
-            joins = rf"\b{name}\.(init_app\(|app\s*=)"
-            if given or more or may_be_used(project) or is_said_aside(project, joins):
-                continue
-            if re.search(joins, project.code):
-                continue
-            if not is_handed_on(project, path, name, set()):
-                shows = "shows" in row and any(
-                    re.search(row["shows"], text) for _, _, _, text in shown(project)
-                )
-                runs = any(row.get("runs") == c.start(2) for c in project.commands)
-                level = "error" if shows or runs else "warning"
-                yield path, call.lineno, {"name": name}, level
+    for of, path, name, call in made_by_modules(project):
+        row = PAGES["extensions"].get(of)
+        given = call.args or any(word.arg in ("app", None) for word in call.keywords)
+        if row is None or given or len([*project.calls(last_name(call.func))]) > 1:
+            continue
+        joins = re.compile(rf"\b{name}\.(init_app\(|app\s*=)")
+        joined = any(joins.search(project.text(other)) for other in project.trees)
+        if joined or may_be_used(project) or is_handed_on(project, path, name, set()):
+            continue
+        shows = "shows" in row and any(
+            re.search(row["shows"], text) for _, _, _, text in shown(project)
+        )
+        runs = any(row.get("runs") == c.start(2) for c in project.commands)
+        yield path, call.lineno, {"name": name}, "error" if shows or runs else "warning"
 
 
-def of_modules(project, of):
-    """Yield (path, name, call) of what modules make of a class of a package: bp = Blueprint(…)."""
-    calls = {id(u.node) for u in project.running.loading.calls if u.of == of}
-    for path, node in project.nodes(ast.Assign):
-        name = getattr(node.targets[0], "id", None)
-        if name and id(node.value) in calls and node in project.trees[path].body:
-            yield path, name, node.value
+@once
+def made_by_modules(project):
+    """Yield (what makes it, path, name, call) of what modules make by a call: bp = Blueprint(…)."""
+    makers = {id(u.node): u.of for u in project.running.loading.calls}
+    for path, tree in project.app_trees.items():
+        for node in tree.body:
+            of = makers.get(id(getattr(node, "value", None)))
+            name = getattr(getattr(node, "targets", [None])[0], "id", None)
+            if isinstance(of, str) and name:
+                yield of, path, name, node.value
 
 
 def may_be_used(project):
     """Tell whether something may be given to others in a way that cannot be followed."""
     by_name = any(not p.startswith("deploy/") for p, _ in project.calls(*BY_NAME))
     return by_name or project.running.flexible or project.broken or project.unread
-
-
-def is_said_aside(project, pattern):
-    """Tell whether code that does not run, as far as that can be followed, has a pattern."""
-    aside = project.trees.keys() - project.app_trees.keys()
-    return any(re.search(pattern, project.text(path)) for path in aside)
 
 
 def module_of(path):
