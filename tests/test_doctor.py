@@ -11,7 +11,7 @@ import tomllib
 import jsonschema
 import pytest
 
-from lab import CONTEXT, LANGUAGES, NEWEST_PYTHON, ROOT, SAMPLES, SOURCES, Project
+from lab import CONTEXT, GIT, LANGUAGES, NEWEST_PYTHON, ROOT, SAMPLES, SOURCES, Project
 
 WEB = "web: python -m deploy.server\n"
 # Isolated from all installed packages, as on a machine with nothing but Python.
@@ -1309,6 +1309,26 @@ def test_the_platform_s_own_ci_has_no_git_and_is_content(copy, variable):
         shutil.rmtree(target) if target.is_dir() else target.unlink()
     status, report = run(copy, **{variable: "true"})
     assert (status, report["findings"]) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("folder", "modules", "level"),
+    [
+        ("shop", "", "error"),  # which the code imports
+        (".claude/worktrees/menu-page", "", "warning"),
+        (".claude/worktrees/menu-page", '[submodule "b"]\n\tpath = b\n\turl = https://example.com/b\n', "error"),
+    ],
+)
+def test_a_link_to_another_repository_fails_where_it_is_asked_for(copy, diagnose, folder, modules, level):
+    copy.append("main.py", "\nimport shop  # noqa\n" if folder == "shop" else "\n")
+    if modules:
+        copy.write(".gitmodules", modules)
+    copy.commit()
+    link = f"160000,{'1' * 40},{folder}"
+    copy.run(*GIT, "update-index", "--add", "--cacheinfo", link)
+    copy.run(*GIT, "commit", "-q", "-m", "A link")
+    found = {finding["id"]: finding["level"] for finding in diagnose(copy.path)[1]["findings"]}
+    assert found["H113"] == level
 
 
 def test_an_app_below_the_root_of_its_repository_is_named(copy, diagnose, tmp_path):

@@ -472,10 +472,15 @@ def lost_script(project, name):
 
 @check("H113", step=1)
 def link_to_another_repository(project):
+    # Where .gitmodules lacks one git ends in an error; else a folder is empty.
+    listed = project.text(".gitmodules")
+    texts = "\n".join([project.code, *(command.text for command in project.commands)])
     for path in sorted(project.modes):
         if project.modes[path] == "160000":
-            known = f"path = {path}" in project.text(".gitmodules")
-            yield path, 0, {"name": path}, "warning" if known else "error"
+            name = re.escape(posixpath.basename(path))
+            fails = listed or re.search(rf"\b{name}\b", texts)
+            known = f"path = {path}" in listed
+            yield path, 0, {"name": path}, "error" if fails and not known else "warning"
 
 
 @check("H115", step=6)
