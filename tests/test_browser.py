@@ -211,6 +211,18 @@ def test_every_state_suits_every_visitor(open_page, site):
 
 
 @IN_ONE_LANGUAGE
+def test_a_wide_table_scrolls_by_itself(open_page, site):
+    page = open_page(viewport={"width": 320, "height": 800})
+    page.goto(site.address)
+    cells = "".join(f"<{tag}>Название книги</{tag}>" for tag in ("th", *["td"] * 4))
+    page.evaluate("row => document.querySelector('main').innerHTML = `<table><tr>${row}</tr></table>`", cells)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    table = page.locator("table")
+    assert table.evaluate("table => table.scrollWidth > table.clientWidth")
+    assert page.get_by_role("cell").count() == 4  # it is still a table to those who hear it
+
+
+@IN_ONE_LANGUAGE
 def test_nothing_jumps_while_a_page_loads(open_page, site):
     site.sql("INSERT INTO notes (body) SELECT 'note ' || n FROM generate_series(1, 45) AS n")
     page = open_page(viewport={"width": 375, "height": 800})
