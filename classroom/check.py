@@ -51,7 +51,8 @@ def blobs_of_history():
     Projects may be older than it. In a downloaded archive there are none.
     """
     places = [f"{{{{cookiecutter.repo_name}}}}/doctor/{name}" for name in ("*.py", "*.toml")]
-    places += [f"templates/{language}/doctor.toml" for language in bake.SETTINGS["language"]]
+    words = ("doctor.toml", "log_words.toml")
+    places += [f"templates/{language}/{name}" for language in bake.SETTINGS["language"] for name in words]
     command = ["git", "-C", ROOT, "log", "--format=", "--raw", "--no-abbrev", "--no-renames", "--no-color"]
     listing = subprocess.run([*command, "--", *places], capture_output=True, check=False).stdout.decode(
         "utf-8", "replace"

@@ -25,7 +25,7 @@ BEFORE = [
 
 
 def words(language):
-    return tomllib.loads((ROOT / "templates" / language / "doctor.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((ROOT / "templates" / language / "log_words.toml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_every_code_of_the_platform_is_explained(doctor, explain, capsys, code):
     lines = {"H": f'heroku[router]: at=error code={code} desc="Something" method=GET path="/" status=503'}
     line = lines.get(code[0], f"heroku[web.1]: Error {code} (Something)")
     status, text = explain(line)
-    assert (status, first(text)) == (0, words("en")["log"][code]["means"])
+    assert (status, first(text)) == (0, words("en")[code]["means"])
     assert explain(code) == (0, text)
     assert doctor.main([code.lower()]) == 0
     assert capsys.readouterr().out == text
@@ -342,9 +342,9 @@ def test_without_a_cause_the_most_telling_of_the_rest_is_explained(explain):
     assert "What follows from it: State changed from up to crashed, H10" in text
 
 
-def test_of_many_causes_three_are_told(explain):
+def test_of_many_causes_three_are_told(doctor, explain):
     _, text = explain("\n".join(line for lines in LINES.values() for line in lines))
-    assert text.count(words("en")["say"]["fix"]) == 3
+    assert text.count(doctor.report.say("fix")) == 3
 
 
 def test_numbers_that_mean_something_are_not_taken_for_the_same(explain):
@@ -419,7 +419,7 @@ def test_no_pattern_tries_all_ways(doctor, piece):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_rows_and_words_belong_together(doctor, language):
-    said, english = words(language)["log"], words("en")["log"]
+    said, english = words(language), words("en")
     assert list(LOG) == list(said)
     assert {id for row in LOG.values() for id in row["checks"]} <= set(doctor.explain.steps())
     assert {row.get("kind", "cause") for row in LOG.values()} == set(doctor.explain.KINDS)
@@ -449,7 +449,7 @@ LOCKS = {"lock", "pin", "python"}
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_commands_in_the_cures_exist(language):
     known = set(subprocess.run(["git", "--list-cmds=main"], check=True, capture_output=True, text=True).stdout.split())
-    for key, said in words(language)["log"].items():
+    for key, said in words(language).items():
         fix = said["fix"]
         assert set(re.findall(r"(?<!push )\bheroku ([a-z][a-z:]*)", fix)) <= HEROKU | HEROKU_TOO, key
         assert set(re.findall(r"(?<!\.)\bgit ([a-z][a-z-]*)", fix)) <= known, key

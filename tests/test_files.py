@@ -305,7 +305,7 @@ def test_every_word_is_used_and_none_is_missing():
     assert used == set(defined("en"))
 
 
-@pytest.mark.parametrize("name", ["deploy.toml", "doctor.toml"])
+@pytest.mark.parametrize("name", ["deploy.toml", "doctor.toml", "log_words.toml"])
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_language_says_the_same_sentences(language, name):
     english, own = sentences(TEMPLATES / "en" / name), sentences(TEMPLATES / language / name)
@@ -329,7 +329,7 @@ def test_every_sentence_is_said_and_none_is_missing():
 
 
 def test_russian_sentences_are_russian():
-    for name in ("deploy.toml", "doctor.toml"):
+    for name in ("deploy.toml", "doctor.toml", "log_words.toml"):
         for key, text in sentences(TEMPLATES / "ru" / name).items():
             if key[-1] not in ("prints", "yes") and key[0] != "say":
                 words = re.sub(r"{.*?}", "", text).split()

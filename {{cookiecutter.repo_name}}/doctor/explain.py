@@ -14,9 +14,10 @@ from doctor.report import WORDS, printable, say
 MAX_TOLD = 3  # causes that are told of one log
 OVERLAP = 200  # characters that the pieces of a long line have in common
 PYTHON = FACTS["python"]
-with Path(__file__).with_name("log.toml").open("rb") as file:
-    LINES = tomllib.load(file)
+HERE = Path(__file__).parent
+LINES = tomllib.loads((HERE / "log.toml").read_text(encoding="utf-8"))
 LOG, ADVISED = LINES["log"], LINES["advised"]
+LOG_WORDS = tomllib.loads((HERE / "log_words.toml").read_text(encoding="utf-8"))
 KINDS = ("cause", "likely", "end", "calm")  # what is told first
 
 # What logs and terminals put between, into and before their lines.
@@ -87,6 +88,10 @@ def log(text):
     found = {kind: {} for kind in KINDS}
     for key, details in meanings(text):
         found[LOG[key].get("kind", "cause")].setdefault(key, details)
+    everything = {key for keys in found.values() for key in keys}
+    for keys in found.values():
+        for key in [key for key in keys if LOG[key].get("unless") in everything]:
+            del keys[key]
     kind = next((kind for kind in KINDS if found[kind]), None)
     if kind is None:
         return None
@@ -164,7 +169,7 @@ def in_table(table, details):
 
 def paragraph(key, details):
     """Return the words about one line."""
-    words, offered = WORDS["log"][key], PYTHON["offered"]
+    words, offered = LOG_WORDS[key], PYTHON["offered"]
     details = details | {"newest": offered[-1], "oldest": offered[0]}
     details["offered"] = ", ".join(offered)
     parts = [fill(words["means"], details)]
