@@ -104,6 +104,7 @@ LOCKED = [
     "python-dotenv",
 ]
 LOCKED += ["sqlalchemy", "werkzeug", "click", "wtforms", "jinja2", "alembic"]
+UV_LOCK = "".join(f'[[package]]\nname = "{name}"\nversion = "99"\n' for name in LOCKED)
 # What else is wrong then: the project itself needs Python 3.11, nothing loads the views or deploy/ with its filters,
 # links lead nowhere, the database has no app.
 FOLLOW = {
@@ -451,7 +452,8 @@ BREAK = {
         lambda p: (
             p.remove("requirements.txt"),
             p.remove(".python-version"),
-            p.write("uv.lock", "".join(f'[[package]]\nname = "{name}"\nversion = "99"\n' for name in LOCKED)),
+            p.write("uv.lock", UV_LOCK),
+            p.append("pyproject.toml", '\n[project]\nname = "notes"\nversion = "1"\n'),
         )
     ],
     "H410": [lambda p: p.procfile("python –m deploy.server"), lambda p: p.procfile("python -m “deploy.server”")],
@@ -536,6 +538,16 @@ BREAK = {
         )
     ],
     "H929": [lambda p: p.replace("models.py", 'SEARCH_LANGUAGE = "english"', 'SEARCH_LANGUAGE = "danish"')],
+    "H934": [
+        lambda p: (
+            p.write(
+                "migrations/versions/0002_once.py",
+                'from alembic import op\n\nrevision = "0002"\ndown_revision = "0001"\n\n\n'
+                'def upgrade():\n    op.create_unique_constraint("notes_body_key", "notes", ["body"])\n',
+            ),
+            p.replace("models.py", "    body: Mapped[str]\n", "    body: Mapped[str] = mapped_column(unique=True)\n"),
+        )
+    ],
     "H933": [
         lambda p: (
             p.write(
@@ -585,6 +597,7 @@ BREAK = {
             'db = SQLAlchemy(model_class=Base, engine_options={"poolclass": NullPool})\n',
         )
     ],
+    "H230": [lambda p: ((p.path / "requirements.txt").unlink(), p.write("uv.lock", UV_LOCK))],
     "H229": [
         lambda p: (
             p.append("requirements.txt", "-e .\n"),

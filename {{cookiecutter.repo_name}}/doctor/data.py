@@ -11,7 +11,7 @@ from collections import Counter
 from doctor import FACTS, check
 from doctor.files import BINARY, line_at, once
 from doctor.imports import newest_allowed
-from doctor.loading import Use
+from doctor.loading import ROUTES, Use
 from doctor.pages import is_on_start_page, on_start_page
 from doctor.project import as_dict, several
 from doctor.trees import (
@@ -69,6 +69,7 @@ def on_disk(project):
     yield from files_made(project)
     yield from sessions_in_files(project)
     yield from kept_in_memory(project)
+    yield from counted(project)
     yield from kept_of_a_visitor(project)
     yield from kept_by_a_helper(project)
     yield from log_in_a_file(project)
@@ -220,9 +221,32 @@ def kept_in_memory(project):
                 yield module.path, node.lineno, owner
 
 
+def counted(project):
+    """Yield the same of what views and hooks count in a module: visits[path] += 1."""
+    for path, function in project.nodes(ast.FunctionDef, ast.AsyncFunctionDef):
+        marks = [last_name(getattr(n, "func", n)) for n in function.decorator_list]
+        asked = [name for name in marks if name in ROUTES or name.endswith("_request")]
+        if path.startswith("deploy/") or not asked:
+            continue
+        nodes = [*walk(function)]
+        shared = {
+            n for node in nodes if isinstance(node, ast.Global) for n in node.names
+        }
+        for node in nodes:
+            if not isinstance(node, ast.AugAssign) or not isinstance(node.op, ast.Add):
+                continue
+            owner = getattr(node.target, "value", node.target)
+            name = getattr(owner, "id", "")
+            made = only_value(project, path, name) if name else None
+            kept = is_empty(made) or isinstance(made, (ast.Dict, ast.List))
+            if name in shared or owner is not node.target and kept:
+                yield path, node.lineno, name
+                return
+
+
 def is_empty(value):
     """Tell whether a value is a dict or a list that has nothing yet: {}, defaultdict(list)."""
-    kinds = ("defaultdict", "dict", "list", "OrderedDict", "deque", "set")
+    kinds = ("Counter", "defaultdict", "dict", "list", "OrderedDict", "deque", "set")
     made = isinstance(value, ast.Call) and last_name(value.func) in kinds
     inside = getattr(value, "keys", None) or getattr(value, "elts", None)
     return made or isinstance(value, (ast.List, ast.Dict)) and not inside

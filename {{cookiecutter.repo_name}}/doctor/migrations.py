@@ -437,6 +437,28 @@ def column_without_a_value(project):
                 yield path, call.lineno, {"what": unparse(column)[:70]}
 
 
+@check("H934", step=7, level="warning")
+def unique_where_rows_are(project):
+    """Equal values in the rows that are there, and the release fails over them."""
+    found = revisions(project)
+    followed = {name for _, down in found.values() for name in down}
+    for path, (revision, _) in found.items():
+        calls = [*surely_done(upgrade_of(project.trees.get(path)))]
+        names = {last_name(call.func) for call in calls}
+        if revision in followed or {"execute", "get_bind", "bulk_insert"} & names:
+            continue  # it may be long ago, or deal with them first
+        new = [c for c in calls if last_name(c.func) in ("create_table", "add_column")]
+        made = {name for call in new for name in columns_in(call)}
+        made |= {first_value(c) for c in new if last_name(c.func) == "create_table"}
+        for call in calls:
+            words = {w.arg: getattr(w.value, "value", None) for w in call.keywords}
+            index = last_name(call.func) == "create_index" and words.get("unique")
+            if not index and last_name(call.func) != "create_unique_constraint":
+                continue
+            if not made & {*strings(call)}:
+                yield path, call.lineno, {"what": unparse(call)[:70]}
+
+
 @check("H933", step=7, level="warning")
 def column_renamed_by_dropping_it(project):
     """What `flask db migrate` makes of a new name: a new column, and the old one is gone with all that was in it."""
@@ -582,13 +604,24 @@ def types_made(project):
 def enums(project):
     """Yield (path, call, name) of columns whose kind PostgreSQL does not have: add_column makes none."""
     made = "".join(project.text(path) for path in revisions(project))
-    for path, call in operations(project, "add_column"):
-        for node in calls_of(call, "Enum"):
+    for path, call in operations(project, "create_table", "add_column"):
+        given = {
+            last_name(node.targets[0]): node.value
+            for node in upgrade_of(project.trees.get(path))
+            if isinstance(node, ast.Assign)
+        }
+        columns = calls_of(call, "Column")
+        named = [given.get(last_name(n)) for c in columns for n in c.args]
+        for node in [*calls_of(call, "Enum", "ENUM"), *filter(None, named)]:
             words = {w.arg: getattr(w.value, "value", None) for w in node.keywords}
             name = words.get("name")
             plain = isinstance(name, str) and words.get("native_enum", True)
-            named = re.findall(rf"name\s*=\s*['\"]{name}['\"]", made)
-            if plain and len(named) == 1 and ".create(" not in made:
+            by_table = last_name(call.func) == "create_table"
+            if not plain or by_table and words.get("create_type") is not False:
+                continue
+            places = re.findall(rf"name\s*=\s*['\"]{name}['\"]", made)
+            by_hand = re.search(rf"(?i)\.create\(|CREATE TYPE \W?{name}\b", made)
+            if len(places) == 1 and not by_hand:
                 yield path, call, name
 
 

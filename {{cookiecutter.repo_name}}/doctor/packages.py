@@ -14,8 +14,10 @@ from doctor.lists import (
     for_another,
     in_force,
     locked,
+    logical_lines,
     normal,
     numbers,
+    parse,
     pipfile,
 )
 from doctor.project import as_dict, several
@@ -115,6 +117,12 @@ def line_that_pip_refuses(project):
         if not line.kind and not conflict and told < 3:
             told += 1
             yield line.file, line.number, {"line": line.text[:80]}
+    # Heroku CI reads this one as well, and a push does not.
+    file = "requirements-test.txt"
+    for number, text in logical_lines(project.text(file)):
+        if not parse(file, number, text).kind and file not in project.list.files:
+            yield file, number, {"line": text[:80]}, "warning"
+            return
 
 
 @check("H210", step=13)
@@ -460,6 +468,23 @@ def all_locked(project, file):
         return {normal(package["name"]) for package in packages}
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return set(locked(project, file))
+
+
+@check("H230", step=13)
+def lock_file_without_its_project(project):
+    """Poetry and uv want a project of that name in pyproject.toml, beside their lock file.
+
+    https://python-poetry.org/docs/pyproject/#name,
+    https://docs.astral.sh/uv/concepts/projects/layout/#the-pyprojecttoml
+    """
+    only = [name for name in PACKAGES["lists"] if name in project]
+    own, tool = project.settings("project"), project.settings("tool")
+    poetry, uv = as_dict(tool.get("poetry")), as_dict(tool.get("uv"))
+    named = own.get("name") or poetry.get("name") or poetry.get("package-mode") is False
+    if only == ["poetry.lock"] and not named:
+        yield "pyproject.toml", 0, {"name": "poetry.lock"}
+    elif only == ["uv.lock"] and not own and "workspace" not in uv:
+        yield "pyproject.toml", 0, {"name": "uv.lock"}
 
 
 @check("H217", step=13)
