@@ -247,16 +247,17 @@ def column_too_short_for_a_hash(project):
         for _, call in project.calls("generate_password_hash")
         if not call.keywords and len(call.args) == 1
     }
-    kept = set()
+    calls = project.running.loading.calls
+    at_start = {id(use.node) for use in calls if "try" not in use.guards}
+    kept = {}
     for path, node in project.nodes(ast.Assign, ast.keyword) if made else ():
         value = node.value
         if isinstance(value, ast.Name):  # by way of a variable
             value = only_value(project, path, value.id)
         if id(value) in made:
-            kept |= {
-                getattr(part, "attr", None) for part in getattr(node, "targets", ())
-            }
-            kept.add(getattr(node, "arg", None))
+            names = [getattr(t, "attr", None) for t in getattr(node, "targets", ())]
+            for name in (*names, getattr(node, "arg", None)):
+                kept[name] = kept.get(name) or id(value) in at_start
     for path, node in project.nodes(ast.Assign, ast.AnnAssign):
         target = getattr(node, "target", None) or node.targets[0]
         if getattr(target, "id", None) not in kept or not isinstance(
@@ -268,7 +269,8 @@ def column_too_short_for_a_hash(project):
                 length = first_value(call)
                 if isinstance(length, int) and length < HASHED:
                     details = {"name": target.id, "length": length, "needed": HASHED}
-                    yield path, node.lineno, details
+                    level = "error" if kept[target.id] else "warning"
+                    yield path, node.lineno, details, level
 
 
 @check("H923", step=7, level="warning")

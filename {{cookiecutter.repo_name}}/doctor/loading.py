@@ -34,6 +34,11 @@ MAKES_NAMES = {"globals", "locals", "vars", "exec", "setattr"}
 ALWAYS_FIRST = {"sys", "builtins", "os", "io", "abc", "codecs", "site", "stat"}
 ANNOTATED = (*FUNCTIONS, ast.arg, ast.AnnAssign)
 LOOPS = (ast.For, ast.AsyncFor, ast.While, ast.Match)
+# What is true in a new database, as the first deployment finds it.
+FIRST_TIME = re.compile(
+    r"not .*(\.query\.|\.session\.).*\.(first|count|scalar|all|one_or_none)\(\)"
+    r"|.*(\.query\.|\.session\.).*(\.count\(\) == 0|\.first\(\) is None)"
+)
 ROUTES = {"route", "get", "post", "put", "patch", "delete"}
 MODELS = (
     ".Model",
@@ -371,6 +376,8 @@ class Loading:
             self.seen |= {id(node) for s in statement.body for node in walk(s)}
         else:
             self.look(module, [statement.test], scope)
+            if FIRST_TIME.fullmatch(test):
+                self.run(module, statement.body, scope)
         return self.keep_names(module, [*statement.body, *statement.orelse], scope)
 
     def assign(self, module, statement, scope):
