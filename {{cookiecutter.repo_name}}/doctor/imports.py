@@ -667,6 +667,8 @@ def package_older_than_the_python(project):
         newer = numbers(python) >= numbers(row["since"])
         if not version or not newer or line in certain or not fits(version, row["pin"]):
             continue
+        if row.get("by_pip") and not line.number:  # of a lock file
+            continue
         other, _, older = row.get("unless_older", "").partition(" ")
         other = newest_allowed(project, other) if other else ()
         # What newer ones bring, this one does not.
