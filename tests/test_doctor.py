@@ -538,6 +538,7 @@ BREAK = {
         )
     ],
     "H929": [lambda p: p.replace("models.py", 'SEARCH_LANGUAGE = "english"', 'SEARCH_LANGUAGE = "danish"')],
+    "H935": [lambda p: p.write("bin/post_compile", "#!/usr/bin/env bash\nflask db upgrade\n")],
     "H934": [
         lambda p: (
             p.write(

@@ -403,8 +403,13 @@ def registered_twice(project):
 def name_that_a_package_has_lost(project):
     """from werkzeug.urls import url_parse, which Werkzeug 3 no longer has."""
     python, told = numbers(newest_python(project)), set()
+    # Up to 3.12 the build installs setuptools beside pip, which brings distutils.
+    # https://github.com/heroku/heroku-buildpack-python, lib/pip.sh
+    with_pip = "requirements.txt" in project and python < (3, 13)
     for path, line, module, names in named_at_start(project):
         first, row = module.partition(".")[0], {"package": "Python"}
+        if first == "distutils" and with_pip:
+            continue
         if python >= numbers(REMOVED.get(first, "9999")):
             brought = {"setuptools"} if first == "distutils" else set()
             brought |= {f"standard-{first}", f"{first}-lts", f"legacy-{first}"}

@@ -437,6 +437,18 @@ def column_without_a_value(project):
                 yield path, call.lineno, {"what": unparse(column)[:70]}
 
 
+@check("H935", step=7, level="warning")
+def migrations_in_the_build(project):
+    """bin/post_compile runs them: at the first push the database may not be there yet."""
+    for name in ("bin/pre_compile", "bin/post_compile"):
+        for number, line in project.lines(name):
+            runs = re.search(
+                r"\b(flask|alembic)\b.* upgrade\b|manage\.py migrate\b", line
+            )
+            if runs and "DATABASE_URL" not in project.text(name):
+                yield name, number, {"what": line.strip()[:60]}
+
+
 @check("H934", step=7, level="warning")
 def unique_where_rows_are(project):
     """Equal values in the rows that are there, and the release fails over them."""

@@ -229,7 +229,8 @@ def package_only_here(project):
     )
     for line in project.list.lines:
         name, shown = normal(line.name), {"line": line.text[:80]}
-        windows = re.search(r"win32|Windows|['\"]nt['\"]", line.text.partition(";")[2])
+        marker = line.text.partition(";")[2]
+        windows = re.search(r"win32|Windows|['\"]nt['\"]|darwin", marker, re.IGNORECASE)
         if windows or line.marker and name in PACKAGES["windows_only"]:
             continue
         elsewhere = PACKAGES["not_on_index"].get(name)
@@ -241,6 +242,7 @@ def package_only_here(project):
             line.kind == "package"
             and (
                 name in PACKAGES["windows_only"]
+                or re.fullmatch(PACKAGES["mac_only"], name)
                 or (elsewhere is not None and elsewhere in ("", line.pin))
                 or local
             )
