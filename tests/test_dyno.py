@@ -186,6 +186,7 @@ def test_a_worker_alone_cannot_be_visited_and_is_no_mistake(project):
 
 def test_what_cannot_be_built_here_is_said(project, temporary):
     project.write("uv.lock", "")
+    project.append("pyproject.toml", '\n[project]\nname = "notes"\nversion = "1"\n')
     project.remove("requirements.txt")
     project.commit()
     result = project.run("python", "-m", "doctor", "--dyno", check=False, TMPDIR=str(temporary))
