@@ -598,7 +598,7 @@ BREAK = {
             'db = SQLAlchemy(model_class=Base, engine_options={"poolclass": NullPool})\n',
         )
     ],
-    "H230": [lambda p: ((p.path / "requirements.txt").unlink(), p.write("uv.lock", UV_LOCK))],
+    "H230": [lambda p: (p.remove("requirements.txt"), p.write("uv.lock", UV_LOCK))],
     "H229": [
         lambda p: (
             p.append("requirements.txt", "-e .\n"),

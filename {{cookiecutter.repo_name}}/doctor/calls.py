@@ -247,9 +247,7 @@ def column_too_short_for_a_hash(project):
         for _, call in project.calls("generate_password_hash")
         if not call.keywords and len(call.args) == 1
     }
-    calls = project.running.loading.calls
-    at_start = {id(use.node) for use in calls if "try" not in use.guards}
-    kept = {}
+    at_start, kept = nodes_of_uses(project.running.loading.calls), {}
     for path, node in project.nodes(ast.Assign, ast.keyword) if made else ():
         value = node.value
         if isinstance(value, ast.Name):  # by way of a variable

@@ -205,7 +205,7 @@ def kept_in_memory(project):
             node.targets[0].id
             for node in (tree.body if tree and posts else ())
             if isinstance(node, ast.Assign)
-            and (isinstance(node.value, (ast.List, ast.Dict)) or is_empty(node.value))
+            and is_collection(node.value)
             and isinstance(node.targets[0], ast.Name)
         }
         for node in walk(function) if kept else ():
@@ -238,10 +238,15 @@ def counted(project):
             owner = getattr(node.target, "value", node.target)
             name = getattr(owner, "id", "")
             made = only_value(project, path, name) if name else None
-            kept = is_empty(made) or isinstance(made, (ast.Dict, ast.List))
-            if name in shared or owner is not node.target and kept:
+            kept = owner is not node.target and is_collection(made)
+            if name in shared or kept:
                 yield path, node.lineno, name
                 return
+
+
+def is_collection(value):
+    """Tell whether a value is a dict or a list, or is made as one: {"yes": 0}, Counter()."""
+    return isinstance(value, (ast.List, ast.Dict)) or is_empty(value)
 
 
 def is_empty(value):

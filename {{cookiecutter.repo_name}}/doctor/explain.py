@@ -85,13 +85,12 @@ def check_words(id):
 
 def log(text):
     """Return what a log says, its causes first; None where no line of it is known."""
-    found = {kind: {} for kind in KINDS}
+    found, seen = {kind: {} for kind in KINDS}, {}
     for key, details in meanings(text):
-        found[LOG[key].get("kind", "cause")].setdefault(key, details)
-    everything = {key for keys in found.values() for key in keys}
-    for keys in found.values():
-        for key in [key for key in keys if LOG[key].get("unless") in everything]:
-            del keys[key]
+        seen.setdefault(key, details)
+    for key, details in seen.items():
+        if LOG[key].get("unless") not in seen:
+            found[LOG[key].get("kind", "cause")][key] = details
     kind = next((kind for kind in KINDS if found[kind]), None)
     if kind is None:
         return None

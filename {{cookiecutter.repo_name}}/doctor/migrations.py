@@ -452,13 +452,8 @@ def migrations_in_the_build(project):
 @check("H934", step=7, level="warning")
 def unique_where_rows_are(project):
     """Equal values in the rows that are there, and the release fails over them."""
-    found = revisions(project)
-    followed = {name for _, down in found.values() for name in down}
-    for path, (revision, _) in found.items():
-        calls = [*surely_done(upgrade_of(project.trees.get(path)))]
-        names = {last_name(call.func) for call in calls}
-        if revision in followed or {"execute", "get_bind", "bulk_insert"} & names:
-            continue  # it may be long ago, or deal with them first
+    # Others deal with the rows first.
+    for path, calls in last_upgrades(project, "execute", "get_bind", "bulk_insert"):
         new = [c for c in calls if last_name(c.func) in ("create_table", "add_column")]
         made = {name for call in new for name in columns_in(call)}
         made |= {first_value(c) for c in new if last_name(c.func) == "create_table"}
@@ -474,14 +469,9 @@ def unique_where_rows_are(project):
 @check("H933", step=7, level="warning")
 def column_renamed_by_dropping_it(project):
     """What `flask db migrate` makes of a new name: a new column, and the old one is gone with all that was in it."""
-    made, found = types_made(project), revisions(project)
-    followed = {name for _, down in found.values() for name in down}
-    for path, (revision, _) in found.items():
-        calls = [*surely_done(upgrade_of(project.trees.get(path)))]
-        if revision in followed or {"execute", "get_bind"} & {
-            last_name(call.func) for call in calls
-        }:
-            continue  # it may be long ago, or take the values along
+    made = types_made(project)
+    # Others take the values along.
+    for path, calls in last_upgrades(project, "execute", "get_bind"):
         new = [
             (first_value(call), first_value(column), unparse(column.args[1]))
             for call in calls
@@ -669,6 +659,18 @@ def operations(project, *names):
         for node in surely_done(upgrade_of(project.trees.get(path))):
             if last_name(node.func) in names:
                 yield path, node
+
+
+def last_upgrades(project, *without):
+    """Yield (path, calls) of the upgrades that no other follows, which may be long ago, and that call none of these."""
+    found = revisions(project)
+    followed = {name for _, down in found.values() for name in down}
+    for path, (revision, _) in found.items():
+        calls = [*surely_done(upgrade_of(project.trees.get(path)))]
+        if revision not in followed and not {last_name(c.func) for c in calls} & {
+            *without
+        }:
+            yield path, calls
 
 
 def upgrade_of(tree):

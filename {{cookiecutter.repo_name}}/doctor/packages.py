@@ -74,6 +74,11 @@ def one_list_of_packages(project):
         yield "", 0, {"found": ", ".join(others) or "–"}
 
 
+def lists_in(project):
+    """Return the lists of packages that are pushed; the build takes exactly one."""
+    return [name for name in PACKAGES["lists"] if name in project]
+
+
 def list_on_disk(project):
     """Tell whether there is a list that is not pushed, which H103 names."""
     return any(project.in_folder(name) for name in PACKAGES["lists"])
@@ -346,7 +351,7 @@ def poetry_finds_no_package(project):
     told = tool.get("package-mode") is False or tool.keys() & {"packages", "include"}
     places = (f"{base}{name}" for base in ("", "src/"))
     there = any(project.has_folder(p) or f"{p}.py" in project for p in places)
-    only = [n for n in PACKAGES["lists"] if n in project] == ["poetry.lock"]
+    only = lists_in(project) == ["poetry.lock"]
     if only and name and not told and not there:
         yield "pyproject.toml", 0, {"name": name}
 
@@ -355,7 +360,7 @@ def built_here(project):
     """Return the folders, "" for the root, whose own package the build makes."""
     paths = [line.url for line in project.list.lines if line.kind == "path"]
     found = {posixpath.normpath(path.replace("\\", "/")) for path in paths}
-    only = [name for name in PACKAGES["lists"] if name in project]
+    only = lists_in(project)
     poetry = project.settings("tool", "poetry").get("package-mode") is not False
     uv = project.settings("tool", "uv").get("package", True) is not False
     uv = uv and project.settings("build-system")
@@ -479,7 +484,7 @@ def lock_file_without_its_project(project):
     https://python-poetry.org/docs/pyproject/#name,
     https://docs.astral.sh/uv/concepts/projects/layout/#the-pyprojecttoml
     """
-    only = [name for name in PACKAGES["lists"] if name in project]
+    only = lists_in(project)
     own, tool = project.settings("project"), project.settings("tool")
     poetry, uv = as_dict(tool.get("poetry")), as_dict(tool.get("uv"))
     named = own.get("name") or poetry.get("name") or poetry.get("package-mode") is False
