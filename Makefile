@@ -2,7 +2,7 @@
 # All set up what they need.
 # Some machines forbid Python to keep what it compiles: each of the hundreds of programs would compile its own again.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: demo test quick pythons lint readme situations facts pictures faults bench stale class
+.PHONY: demo test quick pythons lint readme situations facts pictures faults bench choices stale class
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -61,6 +61,10 @@ stale: $(READY)
 bench: $(READY)
 	@echo "Measuring a baked project; about ten minutes, leave the machine alone ..." >&2
 	@$(BIN)/python bench/bench.py $(OPTIONS)
+
+choices: $(READY)
+	@echo "Measuring what the project could have done instead; about two minutes, leave the machine alone ..." >&2
+	@$(BIN)/python bench/bench.py --choices $(OPTIONS)
 
 faults: $(READY)
 	@echo "Breaking the app in every way, under load, and writing the table into docs/faults.md; about three minutes ..."

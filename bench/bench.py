@@ -1,8 +1,9 @@
 """Measure a baked project beside itself as it was, other servers and peers; all in one run.
 
-`make bench` writes the tables into docs/bench.md and one line into README.md, with the plot beside it;
-`make bench OPTIONS=--json` prints the figures only. Every figure is the median of its rounds; the rounds of what is
-compared are interleaved. "One core": the server runs on the first, the visitors on the second.
+`make bench` writes the tables into docs/bench.md and one line into README.md, with the plot beside it; `make choices`
+writes the table of what could have been done instead; `make bench OPTIONS=--json` prints the figures only. Every figure
+is the median of its rounds; the rounds of what is compared are interleaved. "One core": the server runs on the first,
+the visitors on the second.
 """
 
 import argparse
@@ -32,8 +33,9 @@ from tools import BEFORE, OWN, Bench, make_programs
 # In this order: the last one takes changes of the project back.
 MEASURES = {
     module.__name__: module.measure
-    for module in (baking, boot, memory_use, speed, distance, profile_page, slow, choices, million, dyno)
+    for module in (baking, boot, memory_use, speed, distance, profile_page, slow, million, dyno)
 }
+CHOICES = {"choices": choices.measure}
 
 
 def table(head, rows):
@@ -86,13 +88,18 @@ def write(bench):
     # Only this environment has what draws.
     call(make_programs() / "python", __file__, "--draw", picture, input=json.dumps(bench.figures))
     measured = table(["", "Measured", "At most / at least", "Met"], bench.rows)
-    chosen = table(["Choice", "Measured side by side", "Taken"], bench.choices)
-    print(measured, chosen, bench.profile, bench.figures["machine"], sep="\n\n")
+    print(measured, bench.profile, bench.figures["machine"], sep="\n\n")
     write_part("bench", f"{measured}\n\n{bench.figures['machine']}\n", "docs/bench.md")
-    write_part("choices", f"{chosen}\n", "docs/bench.md")
     write_part("profile", f"{bench.profile}\n", "docs/bench.md")
     for language, readme in READMES.items():
         write_part("bench", summary(bench.figures, language), readme)
+
+
+def write_choices(bench):
+    """Write the table of choices into docs/bench.md."""
+    chosen = table(["Choice", "Measured side by side", "Taken"], bench.choices)
+    print(chosen, bench.figures["machine"], sep="\n\n")
+    write_part("choices", f"{chosen}\n\n{bench.figures['machine']}\n", "docs/bench.md")
 
 
 READMES = {"en": "README.md", "ru": "README.ru.md"}
@@ -129,6 +136,7 @@ def summary(figures, language):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", action="store_true", help="print the figures as JSON; no page is written")
+    parser.add_argument("--choices", action="store_true", help="measure what could have been done instead")
     parser.add_argument("--only", choices=MEASURES, nargs="+", help="measure these parts; no page is written")
     parser.add_argument("--draw", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -141,9 +149,10 @@ def main():
         bench = Bench(work, environ)
         try:
             bench.prepare()
-            for name in options.only or MEASURES:
+            measures = CHOICES if options.choices else MEASURES
+            for name in options.only or measures:
                 started = time.perf_counter()
-                MEASURES[name](bench)
+                measures[name](bench)
                 print(f"({name} took {time.perf_counter() - started:.0f} s)", file=sys.stderr, flush=True)
         finally:
             if hasattr(bench, "site"):
@@ -152,7 +161,7 @@ def main():
     if options.json:
         print(json.dumps(bench.figures, indent=2))
     if not (options.json or options.only):
-        write(bench)
+        (write_choices if options.choices else write)(bench)
 
 
 if __name__ == "__main__":
