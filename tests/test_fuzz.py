@@ -3,7 +3,9 @@
 import ast
 import io
 import json
+import re
 import shutil
+import sys
 import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +15,7 @@ from cookiecutter.exceptions import FailedHookException
 from cookiecutter.main import cookiecutter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from packaging.markers import Marker
 
 from lab import LANGUAGES, ROOT, Project
 
@@ -144,3 +147,55 @@ def test_the_doctor_never_stumbles_over_a_log_line(doctor, capsys, line):
     status = doctor.main(["explain", f"at=error {line}"])
     assert status in (0, 2)
     assert bool(capsys.readouterr().out) == (status == 0)
+
+
+VERSIONS = ["3.8", "3.11", "3.13", "3.13.2", "4.0"]
+ATOMS = [
+    *(
+        f"{name} {sign} '{version}'"
+        for name in ("python_version", "python_full_version")
+        for version in VERSIONS
+        for sign in ("<", "<=", ">", ">=", "==", "!=")
+    ),
+    *(f"'{version}' {sign} python_version" for version in VERSIONS for sign in ("<", ">=")),
+    *(
+        f"{name} {sign} {value!r}"
+        for name in ("sys_platform", "platform_system", "os_name", "platform_machine")
+        for sign in ("==", "!=", "in", "not in")
+        for value in ("linux", "Linux", "win32", "nt, posix", "x86_64")
+    ),
+    "python_version in '3.12 3.13'",
+    "'linux' in sys_platform",
+    "platform_python_implementation == 'CPython'",
+    "implementation_name != 'cpython'",
+    "extra == 'dev'",
+]
+MARKERS = st.recursive(
+    st.sampled_from(ATOMS),
+    lambda parts: st.builds("({} {} {})".format, parts, st.sampled_from(["and", "or"]), parts),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=QUIET)
+@given(text=MARKERS)
+def test_a_marker_means_what_it_means_to_pip(doctor, text):
+    platform = {
+        "os_name": "posix",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "platform_python_implementation": "CPython",
+        "implementation_name": "cpython",
+        "python_version": "3.13",
+        "extra": "",
+    }
+    # What the doctor cannot know: the patch that the platform takes, and its processor.
+    found = {
+        Marker(text).evaluate(platform | {"python_full_version": patch, "platform_machine": machine})
+        for patch in ("3.13.0", "3.13.2", "3.13.20")
+        for machine in ("x86_64", "aarch64")
+    }
+    told = sys.modules["doctor.versions"].holds(text, (3, 13))
+    assert told is None or found == {told}
+    if not {"full", "machine"} & set(re.split(r"[_ ]", text)):
+        assert told is not None

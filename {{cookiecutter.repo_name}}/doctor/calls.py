@@ -8,10 +8,10 @@ from doctor import FACTS, check
 from doctor.data import inside_conditions, only_value
 from doctor.files import once
 from doctor.imports import LOST, newest_allowed, rows_of, version_of
-from doctor.lists import numbers
 from doctor.packages import newest_python
 from doctor.pages import in_views, is_on_start_page, shown, start_pages, surely
 from doctor.trees import first_value, last_name, unparse, walk
+from doctor.versions import numbers
 
 FAILING, SQL = FACTS["failing"], FACTS["sql"]
 # The rows by the words of their patterns: the last name of a call is one of these.

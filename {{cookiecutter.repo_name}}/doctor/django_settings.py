@@ -8,12 +8,12 @@ from doctor import FACTS, check
 from doctor.data import inside_conditions
 from doctor.files import line_at
 from doctor.imports import newest_allowed
-from doctor.lists import numbers
 from doctor.pages import CSS_URL, static_stores, stores_of
 from doctor.procfile import hides_https
 from doctor.project import several
 from doctor.settings import settings_given
 from doctor.trees import strings, unparse
+from doctor.versions import numbers
 
 DJANGO = FACTS["django"]
 

@@ -14,7 +14,7 @@ from doctor import FACTS, check
 from doctor.commands import packages_of_program
 from doctor.files import line_at, once
 from doctor.layout import candidates, hiding, is_moved, modules_elsewhere
-from doctor.lists import fits, in_force, normal, numbers
+from doctor.lists import normal
 from doctor.packages import (
     for_other_pythons,
     newest_python,
@@ -24,6 +24,7 @@ from doctor.packages import (
 from doctor.pages import is_on_start_page, on_start_page, start_pages, words_of
 from doctor.project import as_dict, several
 from doctor.trees import first_value, last_name, strings, unparse, walk
+from doctor.versions import fits, in_force, numbers
 
 PACKAGES, REMOVED = FACTS["packages"], FACTS["python"]["removed"]
 LOST, ADDED = defaultdict(list), defaultdict(list)

@@ -1,7 +1,6 @@
 """The lists of packages, read as pip and the other tools read them."""
 
 import json
-import operator
 import posixpath
 import re
 import tomllib
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from doctor import FACTS
+from doctor.versions import holds, numbers
 
 NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 # https://packaging.python.org/en/latest/specifications/version-specifiers/
@@ -43,14 +43,6 @@ OPTION = re.compile(
 # (req_file.py) leaves out those that mean nothing there.
 OF_LINE = re.compile(r"--(hash|global-option|config-settings?)\b")
 BEHIND = re.compile(r"\s+(--?[A-Za-z][\w-]*([ =].*)?)$")
-COMPARE = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-}
-FIGURES = re.compile(r"v?(\d+(?:\.\d+)*)")
 MAX_LISTS = 50  # that include each other
 ADDRESS = re.compile(r"(?:git|hg|svn|bzr)\+|(?:https?|ftp|file):")
 ARCHIVE = re.compile(r"\S+\.(whl|zip|tar\.gz|tgz|tar\.bz2)$", re.IGNORECASE)
@@ -123,6 +115,17 @@ class PackageList:
         self.lines  # noqa: B018, reads the constraints
         return {normal(line.name): line.pin for line in self.constraints if line.pin}
 
+    @cached_property
+    def python(self):
+        """Return the Python that installs it, as numbers."""
+        from doctor.packages import newest_python  # which needs this file
+
+        return numbers(newest_python(self.project))
+
+    def holds(self, line):
+        """Tell whether a Line is for the platform; None where its marker does not tell."""
+        return holds(line.marker, self.python)
+
     @property
     def files(self):
         """Return the names of the files that lines are read from."""
@@ -131,11 +134,9 @@ class PackageList:
     @cached_property
     def packages(self):
         """Return {name as the index writes it: Line} of all that is installed."""
-        from doctor.packages import newest_python  # which needs this file
-
-        found, python = {}, numbers(newest_python(self.project))
+        found = {}
         for line in self.lines:
-            if line.name and not for_another(line, python):
+            if line.name and self.holds(line) is not False:
                 found.setdefault(normal(line.name), line)
         for file in FACTS["packages"]["lists"][1:]:
             for name, version in locked(self.project, file).items():
@@ -199,7 +200,7 @@ class PackageList:
         return {
             normal(line.name): line
             for line in self.lines
-            if plain.fullmatch(line.pin) and not line.marker
+            if plain.fullmatch(line.pin) and self.holds(line)
         }
 
     def version(self, name):
@@ -245,6 +246,7 @@ def parse(file, number, text):
         text = text[: behind.start()]
     if ADDRESS.match(text):
         line.kind, line.url = "address", text.split(" ")[0]
+        line.marker = text.partition("; ")[2]
         egg = re.search(r"#egg=([\w.-]+)", text)
         wheel = re.search(r"/([\w.]+?)-\d[^/]*\.whl", text)
         line.name = egg[1] if egg else wheel[1] if wheel else ""
@@ -258,6 +260,7 @@ def parse(file, number, text):
             setattr(line, key, (value or "").strip())
     elif is_path(text) or line.editable or ARCHIVE.match(text):
         line.kind, line.url = "path", re.sub(r"\[.*\]$|\s*;.*", "", text)
+        line.marker = text.partition(";")[2]
     return line
 
 
@@ -265,15 +268,6 @@ def is_path(text):
     return bool(
         re.match(r"\.{1,2}(/|\\|\[|$)|/|[A-Za-z]:[\\/]|[\w.-]+[/\\][\w./\\-]+$", text)
     )
-
-
-def for_another(line, python):
-    """Tell whether a marker leaves a line to Windows or macOS, or to another Python."""
-    system = r"(==|in)\s*[\"'](win32|Windows|nt|darwin|Darwin)"
-    version = r"python_version\s*([<>]=?|==)\s*[\"']([\d.]+)[\"']\s*"
-    of_python = re.fullmatch(version, line.marker)
-    wrong = of_python and not fits(python, of_python[1] + of_python[2])
-    return bool(wrong or re.search(system, line.marker))
 
 
 def locked(project, file):
@@ -284,12 +278,16 @@ def locked(project, file):
             return {name: as_version(entry) for name, entry in packages.items()}
         packages = tomllib.loads(project.text(file)).get("package", [])
         versions = {package["name"]: package.get("version", "") for package in packages}
-        needs = {normal(p["name"]): needed(p.get("dependencies", [])) for p in packages}
+        python = project.list.python
+        needs = {
+            normal(p["name"]): needed(p.get("dependencies", []), python)
+            for p in packages
+        }
         for name, extra in extras_of(packages):
             for package in packages:
                 more = package.get("optional-dependencies", {}).get(extra, [])
                 if package["name"] == name:
-                    needs[normal(name)] += needed(more)
+                    needs[normal(name)] += needed(more, python)
         own = asked(project)
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return {}  # what is wrong with such a file is for its own tool to say
@@ -314,10 +312,14 @@ def extras_of(packages):
     return {(need["name"], extra) for need in wanted for extra in need.get("extra", ())}
 
 
-def needed(dependencies):
-    """Return the names in a lock file's list or table of what a package needs."""
-    names = [d.get("name", "") if isinstance(d, dict) else str(d) for d in dependencies]
-    return [normal(name) for name in names]
+def needed(dependencies, python):
+    """Return the names in a lock file's list or table of what a package needs on the platform."""
+    found = [d if isinstance(d, dict) else {"name": str(d)} for d in dependencies]
+    return [
+        normal(need.get("name", ""))
+        for need in found
+        if holds(need.get("marker", ""), python) is not False
+    ]
 
 
 def asked(project):
@@ -326,9 +328,9 @@ def asked(project):
         whole = tomllib.loads(project.text("pyproject.toml"))
         texts = whole.get("project", {}).get("dependencies", [])
         poetry = whole.get("tool", {}).get("poetry", {}).get("dependencies", {})
-        # A lock file leaves out what is for older Pythons than it is for, or for Windows.
-        elsewhere = re.compile(r".*;.*(python_version\s*<|win32|Windows)")
-        always = [text for text in texts if not elsewhere.match(text)]
+        # A lock file may leave out what is for other Pythons than it is for, or for Windows.
+        python = project.list.python
+        always = [text for text in texts if holds(text.partition(";")[2], python)]
         names = [re.match(NAME, text.strip()) for text in always]
         found = {normal(match[0]) for match in names if match}
         return found | {normal(name) for name in poetry if name != "python"}
@@ -348,29 +350,3 @@ def pipfile(project):
 def normal(name):
     """Return a package's name as the index writes it."""
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def numbers(version):
-    """Return a version's numbers, for a comparison: (3, 1) for "3.1rc2"."""
-    match = FIGURES.match(version)
-    return tuple(int(part[:9]) for part in match[1].split(".")) if match else ()
-
-
-def fits(version, spec):
-    """Tell whether a version, as numbers, fits "<3,>=2.1"; "==2.1" takes all of 2.1."""
-    for clause in filter(None, spec.split(",")):
-        sign, number = re.match(r"([<>=]+)(.+)", clause).groups()
-        mine, other = list(version), list(numbers(number))
-        if sign == "==":
-            mine = mine[: len(other)]
-        mine += [0] * (len(other) - len(mine))
-        other += [0] * (len(mine) - len(other))
-        if not COMPARE[sign](mine, other):
-            return False
-    return True
-
-
-def in_force(rows, version):
-    """Return what stands in the last of the rows "2.1 <3" that is not newer than a version."""
-    older = [row for row in rows if fits(numbers(version), f">={row.split()[0]}")]
-    return older[-1].partition(" ")[2] if older else ""

@@ -8,20 +8,10 @@ import tomllib
 
 from doctor import FACTS, check
 from doctor.files import once, plain_utf8
-from doctor.lists import (
-    asked,
-    fits,
-    for_another,
-    in_force,
-    locked,
-    logical_lines,
-    normal,
-    numbers,
-    parse,
-    pipfile,
-)
+from doctor.lists import asked, locked, logical_lines, normal, parse, pipfile
 from doctor.project import as_dict, several
 from doctor.trees import strings
+from doctor.versions import fits, in_force, numbers
 
 PACKAGES, PYTHON = FACTS["packages"], FACTS["python"]
 FLAT = FACTS["flat"]
@@ -144,7 +134,7 @@ def pins_against_each_other(project):
     pins, hashed = {}, [line for line in project.list.lines if line.hashed]
     yield from against_constraints(project)
     for line in project.list.lines:
-        if line.pin and not line.marker:
+        if line.pin and project.list.holds(line):
             name, pin = normal(line.name), line.pin
             first = pins.setdefault(name, line)
             versions = [re.sub(r"(\.0)+$", "", p) for p in (first.pin, pin)]
@@ -152,7 +142,7 @@ def pins_against_each_other(project):
                 what = f"{name}=={first.pin}, {name}=={pin}"
                 yield line.file, line.number, {"what": what}
         bare = line.kind == "package" and not line.hashed
-        if hashed and bare and not for_nobody(line):
+        if hashed and bare and project.list.holds(line) is not False:
             yield line.file, line.number, {"what": f"{line.text[:60]} (--hash)"}
             return
 
@@ -171,7 +161,8 @@ def against_constraints(project):
         mine = project.list.pinned.get(normal(line.name))
         spec = re.sub(r"[\s()]", "", line.spec)
         plain = re.fullmatch(r"((==|<=|>=|<|>)\d+(\.\d+)*,?)+", spec)
-        if mine and plain and not line.marker and not fits(numbers(mine.pin), spec):
+        holds = plain and project.list.holds(line)
+        if mine and holds and not fits(numbers(mine.pin), spec):
             what = f"{mine.name}=={mine.pin}, {line.file}: {line.text[:60]}"
             yield mine.file, mine.number, {"what": what}
 
@@ -186,10 +177,9 @@ def variable_that_pip_does_not_get(project):
     # A hook may fill them in, as `sed -i` does.
     hook = "requirements" in project.text("bin/pre_compile")
     of_index = re.compile(r"(-i|--index-url|--extra-index-url)\b")
-    python = numbers(newest_python(project))
     for line in () if hook else project.list.lines:
         option = line.kind == "option" and not of_index.match(line.text)
-        if option or for_nobody(line) or for_another(line, python):
+        if option or project.list.holds(line) is False:
             continue
         names = set(re.findall(r"\$\{([A-Z0-9_]+)\}", line.text))
         if unknown := sorted(names - {*PACKAGES["set_in_build"]}):
@@ -221,10 +211,6 @@ def without_zeros(version):
     return version
 
 
-def for_nobody(line):
-    return "extra ==" in line.marker
-
-
 @check("H207", step=13)
 def package_only_here(project):
     """What is on no index, or not for Linux, or not pushed."""
@@ -234,9 +220,8 @@ def package_only_here(project):
     )
     for line in project.list.lines:
         name, shown = normal(line.name), {"line": line.text[:80]}
-        marker = line.text.partition(";")[2]
-        windows = re.search(r"win32|Windows|['\"]nt['\"]|darwin", marker, re.IGNORECASE)
-        if windows or line.marker and name in PACKAGES["windows_only"]:
+        holds = project.list.holds(line)
+        if holds is False or holds is None and name in PACKAGES["windows_only"]:
             continue
         elsewhere = PACKAGES["not_on_index"].get(name)
         # The index takes no version with a "+": it came from another one, or was built here.

@@ -20,10 +20,11 @@ from doctor.data import constant, inside_conditions
 from doctor.files import line_at, plain_utf8, utf16
 from doctor.imports import named_at_start, newest_allowed
 from doctor.layout import is_moved, stops_at_a_failure
-from doctor.lists import normal, numbers
+from doctor.lists import normal
 from doctor.loading import is_endless
 from doctor.project import as_dict
 from doctor.trees import last_name, unparse
+from doctor.versions import numbers
 
 PROGRAMS = FACTS["programs"]
 WINDOWS_MODULES = set(PROGRAMS["windows_modules"])

@@ -13,7 +13,7 @@ from doctor import FACTS
 from doctor.commands import commands
 from doctor.files import Files
 from doctor.installed import Installed
-from doctor.lists import PackageList, normal, numbers
+from doctor.lists import PackageList, normal
 from doctor.running import Running
 from doctor.trees import (
     by_type,
@@ -25,6 +25,7 @@ from doctor.trees import (
     texts_of,
     walk,
 )
+from doctor.versions import numbers
 
 LARGE = 50_000  # bytes: such files are parsed last
 MAX_NODES = 300_000  # of all syntax trees together: they take about 300 bytes each

@@ -8,9 +8,9 @@ from collections import Counter
 from doctor import FACTS, check
 from doctor.data import inside_conditions, only_value
 from doctor.files import once
-from doctor.lists import fits
 from doctor.project import several
 from doctor.trees import first_value, last_name, name_of_target, unparse
+from doctor.versions import fits
 
 KNOWN = re.compile(FACTS["config_vars"]["known"])
 SHOWN = re.compile(FACTS["config_vars"]["shown"])

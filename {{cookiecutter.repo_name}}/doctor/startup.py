@@ -10,13 +10,13 @@ from doctor.commands import PYTHONS, SERVERS
 from doctor.data import full_paths, not_brought, only_value, path_of
 from doctor.imports import newest_allowed
 from doctor.layout import is_moved
-from doctor.lists import numbers
 from doctor.loading import Function, Made
 from doctor.packages import newest_python
 from doctor.pages import hands_out
 from doctor.procfile import in_code
 from doctor.running import Target, flask_target
 from doctor.trees import last_name, unparse, walk
+from doctor.versions import numbers
 
 PROGRAMS = FACTS["programs"]
 FAILS = PROGRAMS["fails"]
