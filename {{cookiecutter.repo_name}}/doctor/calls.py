@@ -8,7 +8,6 @@ from doctor import FACTS, check
 from doctor.data import inside_conditions, only_value
 from doctor.files import once
 from doctor.imports import LOST, newest_allowed, rows_of, version_of
-from doctor.packages import newest_python
 from doctor.pages import in_views, is_on_start_page, shown, start_pages, surely
 from doctor.trees import first_value, last_name, unparse, walk
 from doctor.versions import numbers
@@ -163,7 +162,7 @@ def holds(project, row):
     if row["package"] == "PostgreSQL":
         return on_postgresql(project)
     if row["package"] == "Python":
-        return numbers(newest_python(project)) >= numbers(row["since"])
+        return project.list.python >= numbers(row["since"])
     version = newest_allowed(project, row["package"])
     return version is not None and version >= numbers(row["since"])
 

@@ -72,7 +72,7 @@ def broken(project):
     for path in sorted(project.broken):
         if path in project.running.reached and not marks(project, path):
             yield path, *parse_error(project, path)
-    if sys.version_info >= (3, 12) > numbers(newest_python(project)):
+    if sys.version_info >= (3, 12) > project.list.python:
         for path in project.app_trees:
             if line := newer_f_string(project.text(path)):
                 yield path, line, "f-string: Python 3.12", True
@@ -81,7 +81,7 @@ def broken(project):
 def parse_error(project, path):
     """Return (line, error, whether it is one in the project's Python too) of a file that does not parse."""
     error = project.broken[path]
-    newer = numbers(newest_python(project)) > sys.version_info[:2]
+    newer = project.list.python > sys.version_info[:2]
     line = getattr(error, "lineno", 0) or 0
     text = getattr(error, "msg", str(error))
     lines = project.text(path).splitlines()[max(0, line - 2) : line + 1]
@@ -403,13 +403,10 @@ def registered_twice(project):
 @check("H506", step=13)
 def name_that_a_package_has_lost(project):
     """from werkzeug.urls import url_parse, which Werkzeug 3 no longer has."""
-    python, told = numbers(newest_python(project)), set()
-    # Up to 3.12 the build installs setuptools beside pip, which brings distutils.
-    # https://github.com/heroku/heroku-buildpack-python, lib/pip.sh
-    with_pip = "requirements.txt" in project and python < (3, 13)
+    python, told = project.list.python, set()
     for path, line, module, names in named_at_start(project):
         first, row = module.partition(".")[0], {"package": "Python"}
-        if first == "distutils" and with_pip:
+        if first == "distutils" and build_brings_setuptools(project):
             continue
         if python >= numbers(REMOVED.get(first, "9999")):
             brought = {"setuptools"} if first == "distutils" else set()
@@ -545,13 +542,20 @@ def rows_of(table, module, names):
                 yield row, found
 
 
+def build_brings_setuptools(project):
+    """Tell whether the build installs setuptools beside pip, which has distutils as well.
+
+    https://github.com/heroku/heroku-buildpack-python, lib/pip.sh: up to Python 3.12
+    """
+    return "requirements.txt" in project and project.list.python < (3, 13)
+
+
 def version_of(project, row):
     """Return the version of a row's package, or of Python, None where it is not sure."""
-    python = numbers(newest_python(project))
+    python = project.list.python
     if row["package"] == "Python":
         return python
-    # For older Pythons the buildpack installs one by itself: lib/pip.sh there.
-    if row["package"] == "setuptools" and python < (3, 13):
+    if row["package"] == "setuptools" and build_brings_setuptools(project):
         line = project.list.packages.get("setuptools")
         return numbers(line.pin) if line and line.pin else None
     return newest_allowed(project, row["package"])

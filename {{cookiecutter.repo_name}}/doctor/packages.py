@@ -271,7 +271,7 @@ def not_for_this_python(project):
 @once
 def for_other_pythons(project):
     """Return [(Line, what it installs, the Pythons that this is for)]: pins, and the project itself."""
-    python, own = numbers(newest_python(project)), project.list.own
+    python, own = project.list.python, project.list.own
     found = [
         (
             line,

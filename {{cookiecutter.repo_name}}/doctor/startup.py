@@ -11,7 +11,6 @@ from doctor.data import full_paths, not_brought, only_value, path_of
 from doctor.imports import newest_allowed
 from doctor.layout import is_moved
 from doctor.loading import Function, Made
-from doctor.packages import newest_python
 from doctor.pages import hands_out
 from doctor.procfile import in_code
 from doctor.running import Target, flask_target
@@ -399,7 +398,7 @@ def fits(project, row, use):
         return False
     if project.available[0] & {*row.get("unless", ())}:
         return False
-    new = numbers(newest_python(project)) >= numbers(row.get("python", "3"))
+    new = project.list.python >= numbers(row.get("python", "3"))
     return new and (not row.get("loop") or runs_without_loop(project, use.module))
 
 
