@@ -1,5 +1,6 @@
 """The doctor of a baked project: each check on a project that it fails, and quiet on all that deploy."""
 
+import functools
 import json
 import os
 import re
@@ -20,6 +21,7 @@ ISOLATED = (
 )
 
 
+@functools.cache
 def words(language):
     return tomllib.loads((ROOT / "templates" / language / "doctor.toml").read_text(encoding="utf-8"))
 

@@ -355,12 +355,10 @@ def test_all_languages_have_the_same_structure(baked, example):
         other = baked(language=language, example=example)
         assert english.names() == other.names()
         for name in english.names():
-            if name in ("README.md", "DEPLOY.md", "MOVING-ON.md", "ELSEWHERE.md"):
-                assert outline(english.read(name)) == outline(other.read(name)), name
-            elif name.endswith(".html"):
-                assert skeleton(english.read(name)) == skeleton(other.read(name)), name
-            elif name.endswith(".py"):
-                assert shape(english.read(name)) == shape(other.read(name)), name
+            structure = {".md": outline, ".html": skeleton, ".py": shape}.get(Path(name).suffix)
+            texts = (english.read(name), other.read(name)) if structure else ()
+            # The same text has the same structure.
+            assert len(set(texts)) < 2 or structure(texts[0]) == structure(texts[1]), name
 
 
 def test_russian_project_speaks_russian(baked):
