@@ -540,6 +540,23 @@ BREAK = {
         )
     ],
     "H929": [lambda p: p.replace("models.py", 'SEARCH_LANGUAGE = "english"', 'SEARCH_LANGUAGE = "danish"')],
+    "H936": [
+        lambda p: (
+            p.write(
+                "migrations/versions/0002_kinds.py",
+                'import sqlalchemy as sa\nfrom alembic import op\n\nrevision = "0002"\ndown_revision = "0001"\n\n\n'
+                'def upgrade():\n    kind = sa.Enum("TALK", name="kind")\n    kind.create(op.get_bind())\n'
+                '    op.add_column("notes", sa.Column("kind", kind, nullable=True))\n',
+            ),
+            p.replace("models.py", "\nfrom ", "\nimport enum\nfrom "),
+            p.replace(
+                "models.py",
+                "\n\nclass Note(",
+                '\n\nclass Kind(enum.Enum):\n    TALK = "Talk"\n    WORKSHOP = "Workshop"\n\n\nclass Note(',
+            ),
+            p.replace("models.py", "    body: Mapped[str]\n", "    body: Mapped[str]\n    kind: Mapped[Kind | None]\n"),
+        )
+    ],
     "H935": [lambda p: p.write("bin/post_compile", "#!/usr/bin/env bash\nflask db upgrade\n")],
     "H934": [
         lambda p: (

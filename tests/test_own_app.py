@@ -214,6 +214,13 @@ def test_what_a_migration_adds_to_a_table_can_be_taken_back(project):
     assert ["books"] not in Postgres(project).sql(TABLES)
     project.run("flask", "db", "upgrade")
     assert ["books"] in Postgres(project).sql(TABLES)
+    # A new value of the Enum, which the next migration adds, also a second time.
+    project.replace("models.py", '    red = "red"\n', '    red = "red"\n    sky_blue = "sky blue"\n')
+    project.run("flask", "db", "migrate", "-m", "blue")
+    for command in ("upgrade", "downgrade", "upgrade"):
+        project.run("flask", "db", command)
+    values = "SELECT unnest(enum_range(NULL::color))::text"
+    assert Postgres(project).sql(values) == [["red"], ["sky_blue"]]
     before = set(project.path.glob("migrations/versions/*.py"))
     project.run("flask", "db", "migrate", "-m", "nothing")
     assert set(project.path.glob("migrations/versions/*.py")) == before

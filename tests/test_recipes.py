@@ -18,8 +18,8 @@ from test_own_app import Guide
 pytestmark = pytest.mark.slow
 
 HEADINGS = {
-    "en": ("A script", "A library from a CDN", "An API", "A webhook", "An upload"),
-    "ru": ("Скрипт", "Библиотеку с CDN", "API", "Вебхук", "Загрузка файла"),
+    "en": ("A script", "A library from a CDN", "An error page of your own", "An API", "A webhook", "An upload"),
+    "ru": ("Скрипт", "Библиотеку с CDN", "Своя страница ошибок", "API", "Вебхук", "Загрузка файла"),
 }
 AS_JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 IN_BASE = "</head>"
@@ -31,12 +31,16 @@ class Recipes:
 
     def __init__(self, project, language):
         self.project, self.guide = project, Guide(project.read("README.md"))
-        self.headings = dict(zip(("script", "cdn", "api", "webhook", "upload"), HEADINGS[language], strict=True))
+        self.headings = dict(
+            zip(("script", "cdn", "error", "api", "webhook", "upload"), HEADINGS[language], strict=True)
+        )
 
     def follow(self, recipe):
         for kind, name, text in self.guide.steps[self.headings[recipe]]:
             piece = text.strip()
-            if kind == "html":  # in a page, at the place that the text names
+            if name.endswith("error.html"):
+                self.project.write(name, f"{piece}\n")
+            elif kind == "html":  # in a page, at the place that the text names
                 file, at = (name, IN_BASE) if name.endswith("base.html") else ("templates/notes.html", IN_CONTENT)
                 new = f"{piece}\n{at}" if at == IN_BASE else f"{at}\n{piece}"
                 self.project.replace(file, at, new)
@@ -115,6 +119,18 @@ def test_a_library_from_another_server_is_one_line_away(recipes, serve, driver, 
     page.wait_for_selector("#library", timeout=5000)
     page.close()
     cdn.shutdown()
+
+
+@pytest.mark.parametrize("recipes", ["ru"], indirect=True)
+def test_an_error_page_of_one_s_own_is_shown(recipes, serve):
+    recipes.follow("error")
+    views = "\n\n@bp.app_errorhandler(418)\ndef teapot(error):\n    return {}, 418\n"
+    recipes.project.append("views.py", views)  # the usual way of Flask is no mistake either
+    recipes.project.commit()
+    fine(recipes.project)
+    answer = serve(recipes.project, "flask", "run", "--port", "{port}").get("/nowhere")
+    assert answer.status == 404
+    assert "<h1>404</h1>" in answer.text
 
 
 @pytest.mark.parametrize("recipes", ["en"], indirect=True)

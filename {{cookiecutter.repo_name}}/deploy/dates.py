@@ -1,6 +1,6 @@
 """Dates as the project's language writes them, in one time zone: TIME_ZONE in config.py."""
 
-from datetime import UTC
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from deploy.environment import WORDS, ConfigError
@@ -21,9 +21,15 @@ def init_app(app):
 
     @app.template_filter("local_time")
     def local_time(moment):
-        """moment: a datetime, of UTC where it names no time zone; None gives nothing."""
+        """moment: a datetime, of UTC where it names no time zone, or a date.
+
+        None gives nothing.
+        """
         if moment is None:
             return ""
+        if not isinstance(moment, datetime):
+            month = months[moment.month - 1]
+            return WORDS["day"].format(there=moment, month=month)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         there = moment.astimezone(zone)

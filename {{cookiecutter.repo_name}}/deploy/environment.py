@@ -123,6 +123,7 @@ def load(environ=None):
         "SECRET_KEY": secret_key(environ, home),
         "SQLALCHEMY_DATABASE_URI": url,
         "SQLALCHEMY_ENGINE_OPTIONS": {
+            **getattr(config, "SQLALCHEMY_ENGINE_OPTIONS", {}),
             "pool_size": MAX_CONNECTIONS // workers,
             "max_overflow": 0,
             # The few that calm hours need stay in use, and keep what they have prepared.
@@ -135,8 +136,9 @@ def load(environ=None):
         },
         # The internet comes over https only; a laptop over plain http.
         "SESSION_COOKIE_SECURE": bool(home),
-        "SESSION_COOKIE_SAMESITE": "Lax",
-        "SEND_FILE_MAX_AGE_DEFAULT": 600,  # seconds that a browser keeps a static file
+        "SESSION_COOKIE_SAMESITE": getattr(config, "SESSION_COOKIE_SAMESITE", "Lax"),
+        # Seconds that a browser keeps a static file.
+        "SEND_FILE_MAX_AGE_DEFAULT": getattr(config, "SEND_FILE_MAX_AGE_DEFAULT", 600),
         # A page of another site can lead a name of its own to this computer.
         "TRUSTED_HOSTS": None if home else [*LOCALHOST, *laptop_hosts(environ)],
     }

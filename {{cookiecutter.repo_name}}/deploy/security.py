@@ -172,7 +172,8 @@ def is_name(host):
 
 
 def add_headers(response):
-    response.headers.update(current_app.config["HEADERS"])
+    for name, value in current_app.config["HEADERS"].items():
+        response.headers.setdefault(name, value)  # a view's own stays
     if current_app.config["PLATFORM"]:
         response.headers["Strict-Transport-Security"] = HSTS
     return response

@@ -22,7 +22,7 @@ from werkzeug.exceptions import (
     ServiceUnavailable,
 )
 from werkzeug.wsgi import ClosingIterator
-from wtforms import FileField
+from wtforms import FieldList, FileField, FormField
 
 from deploy.environment import WORDS, ConfigError
 
@@ -201,13 +201,23 @@ def texts_for_text_fields(meta, form, formdata):
     if request.is_json:
         sent = request.get_json(silent=True)
         items = sent.items() if isinstance(sent, dict) else ()
-        # A box that is not ticked is not there.
-        simple = [(k, v) for k, v in items if v and isinstance(v, (str, int, float))]
-        return MultiDict((k, str(v)) for k, v in simple)
+        sent = MultiDict()
+        for name, values in items:
+            for value in values if isinstance(values, list) else [values]:
+                # A box that is not ticked is not there.
+                if isinstance(value, (str, int, float)) and value is not False:
+                    sent.add(name, str(value))
+        return sent
     data = AS_SENT(meta, form, formdata)
     if isinstance(data, CombinedMultiDict):
-        fields = {field.name for field in form if isinstance(field, FileField)}
-        files = [(k, v) for k, v in request.files.items(multi=True) if k in fields]
+        names = {field.name for field in form if isinstance(field, FileField)}
+        # Lists and forms within the form: files-0, author-photo.
+        inner = [f"{f.name}-" for f in form if isinstance(f, (FieldList, FormField))]
+        files = [
+            (name, file)
+            for name, file in request.files.items(multi=True)
+            if name in names or name.startswith(tuple(inner))
+        ]
         data = CombinedMultiDict((MultiDict(files), request.form))
     return data
 

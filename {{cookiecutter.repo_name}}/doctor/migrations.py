@@ -252,6 +252,29 @@ def is_asked_for(project, model, columns):
     return on_start_page(project, comes_to, (ast.Call, ast.Attribute, ast.Name))
 
 
+@check("H936", step=7, level="warning")
+def value_without_migration(project):
+    """A new member of an Enum: Alembic does not compare it with the type in the database."""
+    words = {word.arg for _, word in project.nodes(ast.keyword)}
+    if not all_read(project) or sql_of_files(project) or "values_callable" in words:
+        return
+    types = {
+        word.value.value
+        for path in revisions(project)
+        for call in calls_of(project.trees[path], "Enum", "ENUM")
+        for word in call.keywords
+        if word.arg == "name" and isinstance(first_value(call), str)
+        if isinstance(word.value, ast.Constant)
+    }
+    for path, node in project.nodes(ast.ClassDef):
+        is_enum = any(last_name(base).endswith("Enum") for base in node.bases)
+        for line in node.body if is_enum and node.name.lower() in types else ():
+            name = isinstance(line, ast.Assign) and last_name(line.targets[0])
+            if name and name[0] != "_" and name not in in_migrations(project):
+                details = {"type": node.name.lower(), "value": name}
+                yield path, line.lineno, details
+
+
 @check("H904", step=7)
 def two_heads(project):
     if list(migration_without_its_parent(project)):

@@ -8,6 +8,7 @@ from flask import current_app
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
+from deploy import enums  # noqa: F401 - which Alembic asks
 from deploy.environment import WORDS, ConfigError, where
 
 migrate = current_app.extensions["migrate"]

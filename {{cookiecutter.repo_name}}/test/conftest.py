@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from dotenv import dotenv_values
+from sqlalchemy import text
 
 import config
 from database import db
@@ -61,7 +62,9 @@ def app(database_url):
 def client(app):
     """A visitor without cookies, and empty tables."""
     with app.app_context():
-        for table in reversed(db.metadata.sorted_tables):
-            db.session.execute(table.delete())
+        quoted = db.engine.dialect.identifier_preparer.format_table
+        tables = ", ".join(map(quoted, db.metadata.tables.values()))
+        if tables:  # their numbers begin at 1 again
+            db.session.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
         db.session.commit()
     return app.test_client()

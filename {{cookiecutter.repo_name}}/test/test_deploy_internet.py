@@ -2,7 +2,7 @@
 
 import pytest
 from flask import request
-from test_deploy_pages import without_login
+from test_deploy_pages import without_its_own
 
 from deploy.visitors import visitor_of
 from main import init_app
@@ -20,7 +20,7 @@ def visitor_seen(database_url):
         app.add_url_rule(
             "/seen", view_func=lambda: [request.remote_addr, request.scheme]
         )
-        visitor = without_login(app).test_client()
+        visitor = without_its_own(app).test_client()
         return visitor.get("/seen", headers=ROUTER | dict(headers)).json
 
     return visitor_seen
@@ -54,7 +54,7 @@ def test_visitors_are_told_apart_in_counts(database_url, environ, visitor):
     app = init_app(settings | environ)
     app.add_url_rule("/visitor", view_func=lambda: visitor_of(request.environ))
     forged = ROUTER | {"X-Forwarded-For": "6.6.6.6, 203.0.113.7"}
-    answer = without_login(app).test_client().get("/visitor", headers=forged)
+    answer = without_its_own(app).test_client().get("/visitor", headers=forged)
     assert answer.text == visitor
 
 

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
 from sqlalchemy import text
-from test_deploy_pages import without_login
+from test_deploy_pages import without_its_own
 
 from database import db
 from deploy.transactions import TooLong
@@ -100,7 +100,7 @@ def pages(database_url):
         other.execute("CREATE TABLE test_accounts (id integer, money integer)")
         other.execute("INSERT INTO test_accounts VALUES (1, 0), (2, 0)")
 
-        yield without_login(app).test_client(), other
+        yield without_its_own(app).test_client(), other
         other.execute("DROP TABLE test_accounts")
     with app.app_context():
         db.engine.dispose()
