@@ -110,6 +110,7 @@ UV_LOCK = "".join(f'[[package]]\nname = "{name}"\nversion = "99"\n' for name in 
 # What else is wrong then: the project itself needs Python 3.11, nothing loads the views or deploy/ with its filters,
 # links lead nowhere, the database has no app.
 FOLLOW = {
+    "H425": {"H433"},
     "H429": {"H406"},
     "H305": {"H514"},
     "H516": {"H526"},
@@ -281,6 +282,7 @@ BREAK = {
             p.append("config.py", '\nimport os\n\nMAIL = os.environ["MAIL"]\n'),
         )
     ],
+    "H707": [lambda p: [p.remove(name) for name in ("requirements-test.txt", "requirements-test.in")]],
     "H801": [
         lambda p: p.append(".slugignore", "static\n"),
         lambda p: p.append(".slugignore", "/requirements.txt\n"),
@@ -524,7 +526,7 @@ BREAK = {
     "H431": [
         lambda p: (
             p.append("Procfile", "worker: celery worker -A jobs.queue\n"),
-            p.append("requirements.txt", "celery==5.5.3\n"),
+            p.append("requirements.txt", "celery==5.5.3\nredis==5.2.1\n"),
             p.write("jobs.py", "import celery\n\nqueue = celery.Celery('jobs', broker='redis://queue.internal')\n"),
         )
     ],
@@ -986,6 +988,15 @@ BREAK = {
             p,
             "from flask_limiter import Limiter\nfrom flask_limiter.util import get_remote_address\n\n"
             'Limiter(get_remote_address, app=app, default_limits=["9 per day"])\n',
+            "flask-limiter==4.0.0\n",
+        )
+    ],
+    "H433": [
+        lambda p: plain(
+            p,
+            "from flask_limiter import Limiter\nfrom werkzeug.middleware.proxy_fix import ProxyFix\n\n"
+            "app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1)\n"
+            'Limiter(lambda: "everybody", app=app, default_limits=["9 per day"])\n',
             "flask-limiter==4.0.0\n",
         )
     ],

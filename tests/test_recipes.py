@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 HEADINGS = {
     "en": ("A script", "A library from a CDN", "An error page of your own", "An API", "A webhook", "An upload"),
-    "ru": ("Скрипт", "Библиотеку с CDN", "Своя страница ошибок", "API", "Вебхук", "Загрузка файла"),
+    "ru": ("Скрипт", "Библиотеку с CDN", "Своя страница ошибок", "API", "Вебхук", "Загруженный файл"),
 }
 AS_JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 IN_BASE = "</head>"

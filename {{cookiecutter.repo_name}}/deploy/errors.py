@@ -139,7 +139,7 @@ def database_error(error):
         reason = "full"
         current_app.logger.error("database: takes no more data: %s", one_line(cause))
     elif isinstance(cause, errors.NumericValueOutOfRange) and request.view_args:
-        return page(404), 404  # /notes/99999999999: there is no such number
+        return page(404), 404  # /posts/99999999999: there is no such number
     elif isinstance(cause, (DataError, errors.ProgramLimitExceeded)):
         # What was sent: a character, a number or a length that no column takes.
         current_app.logger.warning("database: refused: %s", type(cause).__name__)

@@ -128,11 +128,12 @@ def look(root, so_far=None):
 
 def add_dyno(result):
     """Add what a build and a run of the project show."""
-    measured, result.figures, result.remarks = on_a_dyno(result.project)
-    findings, silenced = silence.apart(measured, result.project)
+    run = on_a_dyno(result.project)
+    result.figures, result.remarks = run.figures, run.remarks
+    findings, silenced = silence.apart(run.findings, result.project)
     result.findings += findings
     result.silenced += silenced
-    result.is_dyno = "web" in result.project.procfile
+    result.is_dyno = "web" in result.project.procfile and not run.lacks_database
 
 
 @contextmanager
@@ -165,7 +166,7 @@ def cannot(error):
 
 
 def on_a_dyno(project):
-    """Build and run the project; return (findings, figures, remarks). Nothing is left behind."""
+    """Build and run the project; return the Dyno. Nothing is left behind."""
 
     def progress(sentence):
         print(sentence, file=sys.stderr, flush=True)
@@ -181,7 +182,7 @@ def on_a_dyno(project):
 
     with dyno.Dyno(project, progress) as run:
         run.run()
-        return run.findings, run.figures, run.remarks
+    return run
 
 
 def answer(what):

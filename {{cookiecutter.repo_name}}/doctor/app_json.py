@@ -86,6 +86,21 @@ def variable_without_value(project):
         yield "app.json", project.app_json_line(found[0]), {"name": several(found)}
 
 
+@check("H707", step=9, level="warning")
+def tests_without_their_program(project):
+    """Heroku CI runs what app.json says, with the packages of requirements-test.txt as well.
+
+    https://github.com/heroku/heroku-buildpack-python, bin/test-compile
+    """
+    environments = as_dict(project.json.get("environments"))
+    scripts = as_dict(as_dict(environments.get("test")).get("scripts"))
+    started = re.match(r"\s*(python3? -m )?pytest\b", str(scripts.get("test")))
+    have, complete, _ = project.available
+    lists = "requirements.txt" in project and "requirements-test.txt" not in project
+    if started and lists and complete and "pytest" not in have:
+        yield "app.json", project.app_json_line("test"), {}
+
+
 def needed(project):
     """Return the pushed files that the platform reads or the web process cannot do without."""
     files = {"Procfile"} | ({".python-version"} if "uv.lock" in project else set())

@@ -323,6 +323,26 @@ def everybody_is_the_router(project):
             return
 
 
+@check("H433", step=12, level="warning")
+def limit_in_each_process(project):
+    """Limiter() without a storage: each web process counts for itself, and Heroku starts two.
+
+    https://flask-limiter.readthedocs.io/en/stable/configuration.html: memory:// is the default
+    """
+    webs = [command for command in project.commands if command.type == "web"]
+    alone = [
+        c for c in webs if c.program != "gunicorn" or c.option("-w", "--workers") == "1"
+    ]
+    storage = r"storage_uri\s*=\s*(?![\"']memory)|RATELIMIT_STORAGE"
+    stored = re.search(storage, project.code)
+    if stored or alone or "gunicorn.conf.py" in project or not webs:
+        return
+    for path, call in project.calls("Limiter"):
+        if "flask_limiter" in project.imported:
+            yield path, call.lineno, {}
+            return
+
+
 @check("H525", step=12, level="warning")
 def program_that_the_platform_lacks(project):
     """subprocess.run(["ffmpeg", …]): the stack has no such program."""

@@ -115,14 +115,15 @@ def saved_uploads(project):
     for path, node in project.calls("save"):
         code = unparse(node)
         given = unparse(node.args[0]) if node.args else ""
-        made = only_value(project, path, given.partition(".")[0])
-        source = unparse(made) if made else ""
+        names = re.findall(r"(?<!\.)\b[^\W\d]\w*", given)
+        source = values_of(project, path, names)
         aside = "BytesIO" in source or re.search("(?i)tmp|temp", given + source)
         kept = re.search(r"(?i)upload|\bstatic\b|static_folder", code + source)
         # photo.save(folder / secure_filename(photo.filename))
         owner = unparse(getattr(node.func, "value", node.func))
         removed = re.search(r"os\.remove\(|\.unlink\(|rmtree\(", project.text(path))
-        kept = kept or f"{owner}.filename" in code and not removed
+        sent = "request.files" in values_of(project, path, [owner])
+        kept = kept or (sent or f"{owner}.filename" in code) and not removed
         # A workbook that is kept from visit to visit.
         kept = kept or re.search(r"\.xlsx?\b|load_workbook", code + source) and sheets
         if kept and node.args and not aside and not path.startswith("deploy/"):
@@ -917,6 +918,12 @@ def path_of(project, path, node):
             name, joins = last_name(func), unparse(func).endswith("path.join")
             return joined(args) if args and (name in JOINED or joins) else None
     return None
+
+
+def values_of(project, path, names):
+    """Return the code of what names of a file stand for, those that are bound once."""
+    values = [only_value(project, path, name) for name in names]
+    return " ".join(unparse(value) for value in values if value)
 
 
 def only_value(project, path, name):

@@ -88,7 +88,7 @@ class Dyno:
         self.folder.chmod(0o755)  # as root the database runs as another user
         self.app, self.venv = self.folder / "app", self.folder / "python"
         self.databases, self.database_url = [], None
-        self.process = None
+        self.process, self.lacks_database = None, False
 
     def __enter__(self):
         return self
@@ -96,8 +96,8 @@ class Dyno:
     def __exit__(self, *_):
         """Leave nothing running and nothing behind, also after Ctrl-C."""
         self.end_process()
-        for environ in self.databases:
-            result = self.call_here(environ, "-m", "deploy.postgres", "delete")
+        for home, environ in self.databases:
+            result = call_here(home, environ, "delete")
             sys.stderr.write(result.stderr)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -108,7 +108,12 @@ class Dyno:
         if self.build():
             self.weigh_slug()
             self.database_url = self.start_database("postgres")
-            if self.release() and self.release_again() and self.boot():
+            self.lacks_database = (
+                not self.database_url and self.project.times("DATABASE_URL") > 0
+            )
+            if self.lacks_database:
+                self.remarks.append(say("no_database"))
+            elif self.release() and self.release_again() and self.boot():
                 self.load()
                 self.stop()
                 self.weigh_imports()
@@ -189,23 +194,24 @@ class Dyno:
             self.found("H975", level, size=packed, limit=SLUG_LIMIT, largest=names)
 
     def start_database(self, name):
-        """Start a PostgreSQL of its own, if the project still has its local one; return its address."""
-        if not (self.app / "deploy" / "postgres.py").exists():
+        """Start a PostgreSQL by what the project, or else this doctor's own one, has for laptops.
+
+        Return its address, None where neither has it.
+        """
+        homes = [self.app, Path(__file__).resolve().parent.parent]
+        homes = [home for home in homes if (home / "deploy" / "postgres.py").exists()]
+        if not homes:
             return None
         # Loading deploy/ loads the settings, which may want what app.json gives them.
         environ = self.config_vars | os.environ
         environ |= {"LOCAL_POSTGRES_DIR": str(self.folder / name)}
-        self.databases.append(environ)
-        result = self.call_here(environ, "-m", "deploy.postgres")
+        self.databases.append((homes[0], environ))
+        result = call_here(homes[0], environ)
         if result.returncode != 0:
             raise CannotCheck("no_database_here", cause=cause(result.stderr))
         # It has no TLS, unlike the platform's.
         address = result.stdout.strip().partition("://")[2]
         return f"postgres://{address}?sslmode=disable"
-
-    def call_here(self, environ, *arguments):
-        """Run this Python, which has what a laptop needs."""
-        return call([sys.executable, *arguments], self.app, environ)
 
     @cached_property
     def config_vars(self):
@@ -400,10 +406,10 @@ class Dyno:
         for visitor in running:
             visitor.join()
         self.figures["cut_off"] = cut_off = answers.count(None)
-        if cut_off and heeded:
-            self.found(
-                "H978", "warning", count=cut_off, right=self.project.server_command
-            )
+        right, there = self.project.server_command, self.project.procfile["web"][1]
+        # Where it is that server already, the figure is all that there is to say.
+        if cut_off and heeded and right.split()[:1] != there.split()[:1]:
+            self.found("H978", "warning", count=cut_off, right=right)
 
     def end_process(self):
         if self.process and self.process.poll() is None:
@@ -423,6 +429,11 @@ class Dyno:
                 heaviest = json.loads(result.stdout.splitlines()[-1])
                 sizes = {name: round(bytes / MB, 1) for name, bytes in heaviest}
                 self.figures["imports_mb"] = sizes
+
+
+def call_here(folder, environ, *arguments):
+    """Run deploy.postgres of a folder by this Python, which has what a laptop needs."""
+    return call([sys.executable, "-m", "deploy.postgres", *arguments], folder, environ)
 
 
 def call(command, folder, environ):

@@ -829,12 +829,19 @@ def call_needs_another_package(project):
             at_once = version < numbers(row.get("later", "9999.1"))
             level = "error" if complete and at_once else "warning"
             yield path, line, {"name": called, "package": row["package"]}, level
-    excel = "pandas" in project.imported and not {"openpyxl", "xlrd", "calamine"} & told
-    for path, node in project.calls("read_excel") if excel and complete else ():
-        sure = is_on_start_page(project, node)
-        details = {"name": "pandas.read_excel", "package": "openpyxl"}
-        yield path, node.lineno, details, "error" if sure else "warning"
-        break
+    frames = complete and "pandas" in project.imported
+    for name, packages in PACKAGES["of_pandas"].items() if frames else ():
+        for path, node in project.calls(name) if not told & {*packages} else ():
+            sure = is_on_start_page(project, node)
+            details = {"name": f"{name}() of pandas", "package": packages[0]}
+            yield path, node.lineno, details, "error" if sure else "warning"
+            told.add(packages[0])
+            break
+    through = complete and "redis" not in have and have & {*PACKAGES["through_redis"]}
+    for path, node in project.texts() if through else ():
+        if re.match(r"rediss?://", node.value):
+            yield path, node.lineno, {"name": "redis://", "package": "redis"}, "warning"
+            break
     for path, node in project.nodes(ast.AnnAssign) if complete else ():
         named = {getattr(n, "id", "") for n in walk(node.annotation)}
         lacks = "EmailStr" in named and "email-validator" not in told

@@ -468,7 +468,8 @@ def migrations_in_the_build(project):
             runs = re.search(
                 r"\b(flask|alembic)\b.* upgrade\b|manage\.py migrate\b", line
             )
-            if runs and "DATABASE_URL" not in project.text(name):
+            told = re.match(r"\s*(echo\b|#)", line)
+            if runs and not told and "DATABASE_URL" not in project.text(name):
                 yield name, number, {"what": line.strip()[:60]}
 
 

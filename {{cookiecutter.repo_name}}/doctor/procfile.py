@@ -23,7 +23,7 @@ from doctor.layout import is_moved, stops_at_a_failure
 from doctor.lists import normal
 from doctor.loading import is_endless
 from doctor.project import as_dict
-from doctor.trees import last_name, unparse
+from doctor.trees import first_value, last_name, unparse
 from doctor.versions import numbers
 
 PROGRAMS = FACTS["programs"]
@@ -730,6 +730,10 @@ def unknown_flask_commands(project):
     own = project.constants | {n.name.replace("_", "-") for n in project.definitions}
     # click takes these ends off since 8.2.
     own |= {re.sub(r"-(command|cmd|group|grp)$", "", name) for name in own}
+    added = {
+        first_value(call) for _, call in project.calls("command", "group", "AppGroup")
+    }
+    ours = {*PROGRAMS["flask_commands"]} | {a for a in added if isinstance(a, str)}
     flask = {name for name in project.list.asked_for if "flask" in name}
     others = flask - {*PROGRAMS["no_commands"]}
     after = as_dict(project.json.get("scripts")).get("postdeploy")
@@ -739,7 +743,8 @@ def unknown_flask_commands(project):
         words = command.positional(("--debug", "--no-debug"))
         known = not words or words[0] in PROGRAMS["flask_commands"]
         if command.program == "flask" and not known and words[0] not in own:
-            details = {"command": f"flask {words[0]}", "right": "--help"}
+            near = difflib.get_close_matches(words[0], ours, 1, 0.7) or ["--help"]
+            details = {"command": f"flask {words[0]}", "right": near[0]}
             sure = not others and command.file == "Procfile"
             yield *command.place, details, "error" if sure else "warning"
 

@@ -31,8 +31,26 @@ def no_such_app(project):
         *nothing_for_gunicorn(project),
         *nothing_for_flask(project),
     ):
-        details = {"target": target, "missing": missing, "right": project.app_name}
+        right = project.app_name
+        if (file, line, target) in of_celery(project):
+            right = next(celery_apps(project), "FILE.app")
+        details = {"target": target, "missing": missing, "right": right}
         yield file, line, details, *level
+
+
+def of_celery(project):
+    """Return (file, line, text) of the targets that commands of Celery name."""
+    targets = [t for t in project.running.targets if t.command.program == "celery"]
+    return {(*target.command.place, target.text) for target in targets}
+
+
+def celery_apps(project):
+    """Yield MODULE.NAME of what the code makes by Celery()."""
+    for path in project.trees:
+        for node in project.nodes_of(path, ast.Assign):
+            name = last_name(node.targets[0])
+            if name and last_name(getattr(node.value, "func", None)) == "Celery":
+                yield f"{path.removesuffix('.py').replace('/', '.')}.{name}"
 
 
 def lost_targets(project):

@@ -175,7 +175,8 @@ def name_of_target(assignment):
 
 def first_value(call):
     """Return the constant that a call is given first, None for other things."""
-    return getattr(call.args[0], "value", None) if call.args else None
+    first = call.args[0] if call.args else None
+    return first.value if isinstance(first, ast.Constant) else None
 
 
 def strings(tree):
