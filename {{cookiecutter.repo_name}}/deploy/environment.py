@@ -116,6 +116,7 @@ def load(environ=None):
     if home and url is None:
         how = WORDS["database"].get(home.name, WORDS["database"]["other"])
         raise ConfigError("no_database", how=how.format(where=where(home)))
+    given = getattr(config, "SQLALCHEMY_ENGINE_OPTIONS", {})
     return {
         "PLATFORM": home,
         "WORKERS": workers,
@@ -123,7 +124,7 @@ def load(environ=None):
         "SECRET_KEY": secret_key(environ, home),
         "SQLALCHEMY_DATABASE_URI": url,
         "SQLALCHEMY_ENGINE_OPTIONS": {
-            **getattr(config, "SQLALCHEMY_ENGINE_OPTIONS", {}),
+            **given,
             "pool_size": MAX_CONNECTIONS // workers,
             "max_overflow": 0,
             # The few that calm hours need stay in use, and keep what they have prepared.
@@ -132,7 +133,8 @@ def load(environ=None):
             "hide_parameters": True,
             # A request that gets no connection within this time is told to come back.
             "pool_timeout": 4,  # seconds
-            "connect_args": connect_args(url, environ, home, pooler),
+            "connect_args": connect_args(url, environ, home, pooler)
+            | given.get("connect_args", {}),
         },
         # The internet comes over https only; a laptop over plain http.
         "SESSION_COOKIE_SECURE": bool(home),

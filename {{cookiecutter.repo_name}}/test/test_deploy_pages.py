@@ -229,6 +229,21 @@ def test_a_form_speaks_the_language_of_the_project(app):
     assert form.name.errors == [said[WORDS["form_language"]]]
 
 
+def test_settings_of_config_py_count(make):
+    options = {"echo": True, "connect_args": {"application_name": "own"}}
+    config = make(
+        SESSION_COOKIE_SAMESITE="Strict",
+        SEND_FILE_MAX_AGE_DEFAULT=1,
+        SQLALCHEMY_ENGINE_OPTIONS=options,
+    ).config
+    assert config["SESSION_COOKIE_SAMESITE"] == "Strict"
+    assert config["SEND_FILE_MAX_AGE_DEFAULT"] == 1
+    found = config["SQLALCHEMY_ENGINE_OPTIONS"]
+    assert found["echo"]
+    assert found["pool_size"]
+    assert {"application_name", "connect_timeout"} <= found["connect_args"].keys()
+
+
 def test_a_form_takes_what_is_sent_for_its_fields(app):
     class Form(FlaskForm):
         name, number, ready = StringField(), IntegerField(), BooleanField()
