@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from lab import set_constant, wait_until
+from lab import Project, set_constant, wait_until
 from test_doctor import ids
 
 # Each builds and serves a project.
 pytestmark = pytest.mark.slow
 
 # Runs the doctor with other limits, so that a small project can go over them.
-WITH_LIMITS = "import sys\nfrom doctor import dyno\ndyno.__dict__.update({limits})\nfrom doctor.__main__ import main\nsys.exit(main(['--dyno', '--json']))\n"
+WITH_LIMITS = "import sys\nfrom doctor import dyno\ndyno.__dict__.update({limits})\nfrom doctor.__main__ import main\nsys.exit(main(['--dyno', '--json', '--root', {root!r}]))\n"
 BUILD = """
 from pathlib import Path
 from doctor.dyno import Dyno
@@ -77,9 +78,9 @@ def built(baked, tmp_path_factory):
     return folder / "python"
 
 
-def examine(project, temporary, built=None, **limits):
+def examine(project, temporary, built=None, root=".", **limits):
     """Return (exit status, report) of the doctor's dyno, which installs the packages anew unless they are built."""
-    code = ((WITH_BUILT if built else "") + WITH_LIMITS).format(limits=limits, built=str(built))
+    code = ((WITH_BUILT if built else "") + WITH_LIMITS).format(limits=limits, built=str(built), root=str(root))
     result = project.run("python", "-c", code, check=False, TMPDIR=str(temporary))
     assert result.stdout, result.stderr
     return result.returncode, json.loads(result.stdout)
@@ -192,6 +193,42 @@ def test_what_cannot_be_built_here_is_said(project, temporary):
     result = project.run("python", "-m", "doctor", "--dyno", check=False, TMPDIR=str(temporary))
     assert result.returncode == 2
     assert "uv.lock (uv)" in result.stderr
+
+
+SHOP = """import os
+
+import psycopg
+from flask import Flask
+
+app = Flask(__name__)
+ADDRESS = os.environ["DATABASE_URL"]
+
+
+@app.get("/")
+def index():
+    with psycopg.connect(ADDRESS) as connection:
+        return str(connection.execute("SELECT 1").fetchone())
+"""
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_project_of_another_kind_gets_a_database_or_is_not_judged(project, temporary, built, tmp_path, alone):
+    """The doctor's own project brings it; a doctor that was copied without its project has none."""
+    shop = Project(tmp_path / "shop", project.environ)
+    shop.path.mkdir()
+    shop.run("git", "init", "--quiet")
+    shop.write("shop.py", SHOP)
+    shop.write("Procfile", "web: granian --interface wsgi --host 0.0.0.0 --port $PORT shop:app\n")
+    shop.write(".python-version", project.read(".python-version"))
+    shop.write("requirements.txt", project.read("requirements.txt"))
+    shop.commit()
+    if alone:
+        shutil.copytree(project.path / "doctor", tmp_path / "alone" / "doctor")
+        project = Project(tmp_path / "alone", project.environ)
+    status, report = examine(project, temporary, built, root=shop.path, REQUESTS=8)
+    assert (status, [f for f in report["findings"] if f["level"] == "error"]) == (0, [])
+    assert report["deploys"] is (None if alone else True)
+    assert any("DATABASE_URL" in remark for remark in report["remarks"]) == alone
 
 
 def test_another_python_than_the_project_s_is_said(project, temporary, built):
