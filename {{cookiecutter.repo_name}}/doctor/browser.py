@@ -8,6 +8,7 @@ from doctor import FACTS, check
 from doctor.data import inside_conditions, named_values, only_value
 from doctor.files import line_at
 from doctor.pages import CSS_URL, is_on_start_page, lines_of, rendered, templates
+from doctor.project import several
 from doctor.trees import first_value, texts_of, unparse, walk
 
 BROWSER = FACTS["browser"]
@@ -34,15 +35,13 @@ def what_the_browser_refuses(project):
             re.search(r"mail|pdf|letter", path) or used is not None and path not in used
         )
         for pattern, kind in BROWSER["inline"].items() if not mail else ():
-            match = re.search(pattern, text)
+            found = list(re.finditer(pattern, text))
             open_to_all = re.search(rf"{kind}.*unsafe-inline", allowed)
-            if match and not open_to_all and kind not in told:
+            if found and not open_to_all and kind not in told:
                 told.add(kind)
-                yield (
-                    path,
-                    line_at(text, match.start()),
-                    {"what": shown(match), "kind": kind},
-                )
+                what = several([shown(match) for match in found], 3)
+                line = line_at(text, found[0].start())
+                yield path, line, {"what": what, "kind": kind}
         picture = re.search(r"<img\b[^>]{0,500}src\s*=\s*[\"']data:", whole)
         if picture and not mail and "data:" not in allowed and "data:" not in told:
             told.add("data:")

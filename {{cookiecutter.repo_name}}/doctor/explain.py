@@ -9,7 +9,7 @@ from string import Formatter
 
 from doctor import CHECKS, FACTS
 from doctor.files import MAX_LINE
-from doctor.report import WORDS, printable, say
+from doctor.report import WORDS, printable, say, shown
 
 MAX_TOLD = 3  # causes that are told of one log
 OVERLAP = 200  # characters that the pieces of a long line have in common
@@ -77,8 +77,7 @@ def check_words(id):
         return None
     words = WORDS[id]
     parts = [f"{id}  {words['title']}", "", words["why"]]
-    if words.get("prints"):
-        parts.append(f"{say('prints')} {words['prints']}")
+    parts += shown(words)
     parts += [f"{say('fix')} {words['fix']}", say("guide", step=steps()[id])]
     return re.sub(r"\{(\w+)\}", r"<\1>", "\n".join(parts))
 

@@ -135,13 +135,17 @@ def paragraph(finding, stream):
     where = f"{place(finding)}: " if finding.file else ""
     title = words["title"].format(**finding.details)
     lines = [f"{mark}  {printable(f'{where}{title}')}"]
-    if words.get("prints"):
-        lines.append(f"    {say('prints')} {words['prints']}")
+    lines += [f"    {line}" for line in shown(words)]
     lines.append(
         f"    {say('fix')} {printable(words['fix'].format(**finding.details))}"
     )
     lines.append(f"    {say('step', step=finding.step, id=finding.id)}")
     return lines
+
+
+def shown(words):
+    """Return the line about what a check's mistake would look like, if it is known where."""
+    return [f"{say(key)} {words[key]}" for key in ("prints", "browser") if key in words]
 
 
 def reminders(project):

@@ -245,8 +245,8 @@ def flask_apps(project):
                 yield replace(target, command=command), "error"
             for name in ("wsgi", "app") if not named else ():
                 paths = project.running.paths(command)
-                if project.running.find(name, paths):
-                    yield Target(command, f"{name}.py", name, None, paths), "warning"
+                if found := project.running.find(name, paths):
+                    yield Target(command, found, name, None, paths), "warning"
                     break
 
 
