@@ -437,13 +437,24 @@ def test_rows_and_words_belong_together(doctor, language):
 
 # Beside those of the guides; all of them are in version 11.10 of the CLI (seen with --help).
 HEROKU_TOO = {
-    *("addons", "apps", "buildpacks", "help", "buildpacks:remove", "buildpacks:set", "certs:auto", "domains", "drains"),
+    *(
+        "addons",
+        "apps",
+        "buildpacks",
+        "help",
+        "buildpacks:add",
+        "buildpacks:remove",
+        "buildpacks:set",
+        "certs:auto",
+        "domains",
+        "drains",
+    ),
     *("git:remote", "maintenance:off", "pg:reset", "ps", "ps:restart", "ps:stop", "releases:output", "run:detached"),
     "stack:set",
 }
 FLASK_DB = {"init", "migrate", "upgrade", "downgrade", "merge", "stamp"}
 PIP = {"install", "freeze", "list"}
-LOCKS = {"lock", "pin", "python"}
+LOCKS = {"lock", "pin", "python", "export"}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

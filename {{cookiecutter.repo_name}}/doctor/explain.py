@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import sys
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -61,6 +62,7 @@ def modules():
         "absent": {name: {} for name in [*absent, "pkg_resources"]},
         "lost": {name: {"since": since} for name, since in PYTHON["removed"].items()},
         "moved": moved,
+        "stdlib": {name: {} for name in sys.stdlib_module_names},
         "near": {module: names[1:] for module, names in FACTS["names"].items()},
         "packages": {k: {"package": v} for k, v in (brings | ADVISED).items()},
     }
@@ -88,7 +90,7 @@ def log(text):
     for key, details in meanings(text):
         seen.setdefault(key, details)
     for key, details in seen.items():
-        if LOG[key].get("unless") not in seen:
+        if not {*LOG[key].get("unless", ())} & seen.keys():
             found[LOG[key].get("kind", "cause")][key] = details
     kind = next((kind for kind in KINDS if found[kind]), None)
     if kind is None:

@@ -247,14 +247,14 @@ def test_settings_of_config_py_count(make):
 def test_a_form_takes_what_is_sent_for_its_fields(app):
     class Form(FlaskForm):
         name, number, ready = StringField(), IntegerField(), BooleanField()
-        kinds = SelectMultipleField(choices=["a", "b", "c"])
+        letters = SelectMultipleField(choices=["a", "b", "c"])
         files = FieldList(FileField(), min_entries=2)
 
-    sent = {"number": 0, "ready": False, "kinds": ["a", "c"]}
+    sent = {"number": 0, "ready": False, "letters": ["a", "c"]}
     with app.test_request_context("/", method="POST", json=sent):
         form = Form(meta={"csrf": False})
         assert (form.number.data, form.ready.data) == (0, False)
-        assert form.kinds.data == ["a", "c"]
+        assert form.letters.data == ["a", "c"]
     files = {name: (io.BytesIO(b"x"), "x.txt") for name in ("files-0", "name")}
     with app.test_request_context("/", method="POST", data=files):
         form = Form(meta={"csrf": False})
