@@ -108,9 +108,8 @@ class Dyno:
         if self.build():
             self.weigh_slug()
             self.database_url = self.start_database("postgres")
-            self.lacks_database = (
-                not self.database_url and self.project.times("DATABASE_URL") > 0
-            )
+            asks = self.project.reads_database_url
+            self.lacks_database = asks and not self.database_url
             if self.lacks_database:
                 self.remarks.append(say("no_database"))
             elif self.release() and self.release_again() and self.boot():
@@ -408,7 +407,7 @@ class Dyno:
         self.figures["cut_off"] = cut_off = answers.count(None)
         right, there = self.project.server_command, self.project.procfile["web"][1]
         # Where it is that server already, the figure is all that there is to say.
-        if cut_off and heeded and right.split()[:1] != there.split()[:1]:
+        if cut_off and heeded and right.split()[0] not in there.split():
             self.found("H978", "warning", count=cut_off, right=right)
 
     def end_process(self):

@@ -256,7 +256,8 @@ def is_asked_for(project, model, columns):
 def value_without_migration(project):
     """A new member of an Enum: Alembic does not compare it with the type in the database."""
     words = {word.arg for _, word in project.nodes(ast.keyword)}
-    if not all_read(project) or sql_of_files(project) or "values_callable" in words:
+    unknown = not all_read(project) or sql_of_files(project) != ""
+    if unknown or "values_callable" in words:
         return
     types = {
         word.value.value
