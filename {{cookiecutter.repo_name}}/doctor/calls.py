@@ -329,16 +329,14 @@ def limit_in_each_process(project):
 
     https://flask-limiter.readthedocs.io/en/stable/configuration.html: memory:// is the default
     """
-    webs = [command for command in project.commands if command.type == "web"]
-    alone = [
-        c for c in webs if c.program != "gunicorn" or c.option("-w", "--workers") == "1"
-    ]
-    storage = r"storage_uri\s*=\s*(?![\"']memory)|RATELIMIT_STORAGE"
-    stored = re.search(storage, project.code)
-    if stored or alone or "gunicorn.conf.py" in project or not webs:
-        return
-    for path, call in project.calls("Limiter"):
-        if "flask_limiter" in project.imported:
+    calls = project.calls("Limiter") if "flask_limiter" in project.imported else ()
+    for path, call in calls:
+        storage = r"storage_uri\s*=\s*(?![\"']memory)|RATELIMIT_STORAGE"
+        stored = re.search(storage, project.code) or "gunicorn.conf.py" in project
+        webs = [command for command in project.commands if command.type == "web"]
+        several = [c for c in webs if c.program == "gunicorn"]
+        alone = any(c.option("-w", "--workers") == "1" for c in several)
+        if several and not alone and not stored:
             yield path, call.lineno, {}
             return
 
