@@ -138,7 +138,8 @@ def files_made(project):
         if reads and name is None and node.args and "/deploy/" not in f"/{path}":
             name = path_of(project, path, node.args[0])
         # open(folder / file.filename, "wb"), of what a visitor sends
-        sent = code == "open" and node.args and ".filename" in unparse(node.args[0])
+        given = unparse(node.args[0]) if code == "open" and node.args else ""
+        sent = re.search(r"(?<!\bself)\.filename\b", given)
         kept = sent and not re.search(r"(?i)tmp|temp", unparse(node))
         if name is None and kept and re.match("[wax]", mode_of(node)):
             yield path, node.lineno, f"open({unparse(node.args[0])})"
@@ -169,7 +170,8 @@ def sessions_in_files(project):
 
 def files_of_sqlite(project):
     """Yield the same of sqlite3.connect() of a name, where a text may be what it stands for."""
-    files = [text for text in project.constants if re.search(r"\.(db|sqlite3?)$", text)]
+    ends = re.compile(r"(?!django\.).*\.(db|sqlite3?)")
+    files = sorted(filter(ends.fullmatch, project.constants))
     for path, node in project.calls("connect") if files else ():
         if unparse(node.func) == "sqlite3.connect" and first_value(node) is None:
             yield path, node.lineno, f"sqlite3.connect({files[0]})"
