@@ -200,14 +200,13 @@ def texts_for_text_fields(meta, form, formdata):
     """Give a form what was sent for it: no file for a text, and JSON as a form has it."""
     if request.is_json:
         sent = request.get_json(silent=True)
-        items = sent.items() if isinstance(sent, dict) else ()
-        sent = MultiDict()
-        for name, values in items:
+        data = MultiDict()
+        for name, values in sent.items() if isinstance(sent, dict) else ():
             for value in values if isinstance(values, list) else [values]:
                 # A box that is not ticked is not there.
                 if isinstance(value, (str, int, float)) and value is not False:
-                    sent.add(name, str(value))
-        return sent
+                    data.add(name, str(value))
+        return data
     data = AS_SENT(meta, form, formdata)
     if isinstance(data, CombinedMultiDict):
         names = {field.name for field in form if isinstance(field, FileField)}

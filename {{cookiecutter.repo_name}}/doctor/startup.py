@@ -26,13 +26,14 @@ def no_such_app(project):
     """A module that is not there, or a name that it does not have."""
     if is_moved(project):
         return
+    celery = of_celery(project)
     for file, line, target, missing, *level in (
         *lost_targets(project),
         *nothing_for_gunicorn(project),
         *nothing_for_flask(project),
     ):
         right = project.app_name
-        if (file, line, target) in of_celery(project):
+        if (file, line, target) in celery:
             right = next(celery_apps(project), "FILE.app")
         details = {"target": target, "missing": missing, "right": right}
         yield file, line, details, *level
